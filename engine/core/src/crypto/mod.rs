@@ -1,0 +1,1 @@
+//! AEAD for ESP, by the fastest library that the machine has.

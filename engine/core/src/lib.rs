@@ -1,0 +1,15 @@
+//! ESP in user space behind XFRM netlink messages.
+//!
+//! ```text
+//! control   UNIX socket ─ netlink ─ control ─ sad, spd ─ tables (an immutable snapshot, published)
+//! outbound  device (TUN) ─ offload (segments) ─ tables: policy, SA ─ esp seal ─ underlay
+//! inbound   underlay ─ tables: SA ─ replay ─ esp open ─ replay ─ policy ─ offload (GRO) ─ device
+//! ```
+//!
+//! The control thread is the only writer of the SAD and the SPD. Workers hold a snapshot and ask
+//! once per batch whether a newer one is there, so no packet takes a lock.
+
+pub mod policy;
+pub mod sa;
+pub mod stats;
+pub mod tables;

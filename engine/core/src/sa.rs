@@ -1,0 +1,98 @@
+//! A security association as the packet path sees it (`struct xfrm_state`).
+//!
+//! The configuration of an SA never changes after it is published; UPDSA publishes a new `Sa` that
+//! takes over the running parts (`SaState`) of the old one. What changes per packet is atomic or,
+//! for the replay window, behind a lock that is taken once per batch.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::crypto::AeadKey;
+use crate::policy::{Mark, Selector};
+use crate::replay::ReplayWindow;
+
+/// XFRM_STATE_ESN of `usersa_info.flags`.
+pub const XFRM_STATE_ESN: u8 = 128;
+
+/// Where and how ESP of an SA travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encapsulation {
+    /// IP protocol 50.
+    Esp,
+    /// UDP_ENCAP_ESPINUDP (RFC 3948); ports in host order.
+    Udp { source_port: u16, destination_port: u16 },
+}
+
+/// XFRMA_SA_DIR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaDirection {
+    In,
+    Out,
+}
+
+/// What an SA is told to be.
+pub struct SaConfig {
+    pub spi: u32,
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub protocol: u8,
+    pub mark: Mark,
+    pub if_id: u32,
+    pub reqid: u32,
+    pub mode: u8,
+    pub flags: u8,
+    pub direction: Option<SaDirection>,
+    pub selector: Selector,
+    /// XFRMA_SET_MARK: what the outer packet's mark becomes.
+    pub output_mark: Mark,
+    pub encapsulation: Encapsulation,
+    pub algorithm_name: String,
+    pub icv_bits: u32,
+    /// Seconds since the epoch.
+    pub added: u64,
+}
+
+/// What an SA counts and remembers while it runs.
+pub struct SaState {
+    /// Last sequence number sent, 64 bits; workers reserve a run of numbers per batch.
+    pub oseq: AtomicU64,
+    /// Random per SA instance: the explicit IV is `oseq ^ iv_mask`, so a restart repeats no nonce.
+    pub iv_mask: u64,
+    pub replay: Mutex<ReplayWindow>,
+    /// Inner octets and packets (`struct xfrm_lifetime_cur`).
+    pub octets: AtomicU64,
+    pub packets: AtomicU64,
+    /// Seconds since the epoch, 0 while unused.
+    pub first_used: AtomicU64,
+    /// `struct xfrm_stats`.
+    pub replay_window_drops: AtomicU64,
+    pub replay_drops: AtomicU64,
+    pub integrity_failures: AtomicU64,
+}
+
+/// One SA: what it is, its key, and its running state.
+pub struct Sa {
+    pub config: SaConfig,
+    pub key: AeadKey,
+    pub state: Arc<SaState>,
+}
+
+impl Sa {
+    pub fn esn(&self) -> bool {
+        self.config.flags & XFRM_STATE_ESN != 0
+    }
+
+    /// Takes `count` consecutive sequence numbers and returns the first, or None when they are
+    /// used up (RFC 4303, 3.3.3: a sequence number must never repeat).
+    pub fn reserve_sequence(&self, count: u64) -> Option<u64> {
+        let limit = if self.esn() { u64::MAX } else { u64::from(u32::MAX) };
+        self.state
+            .oseq
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+                last.checked_add(count).filter(|end| *end <= limit)
+            })
+            .ok()
+            .map(|last| last + 1)
+    }
+}

@@ -1,0 +1,1 @@
+"""Observe, apply the steps, observe again and verify, or undo."""

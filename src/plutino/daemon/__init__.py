@@ -1,0 +1,1 @@
+"""The daemon: passes, timers, events and the control socket wired together."""

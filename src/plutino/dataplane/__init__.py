@@ -1,0 +1,1 @@
+"""Kernel and engine behind one Protocol."""

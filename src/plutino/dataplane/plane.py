@@ -1,0 +1,91 @@
+"""The Protocol that both data planes satisfy: the kernel, and the engine in user space.
+
+Links, addresses and routes are the kernel's on both; a plane differs in what a link of ours is and
+in who understands the XFRM messages.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from plutino.model.interface import Interface
+from plutino.model.link import Link
+from plutino.model.policy import Policy
+from plutino.model.sa import SaUse, SecurityAssociation
+
+
+class DataPlane(Protocol):
+    """Everything that ``apply`` and ``status`` ask of a data plane.
+
+    Every method raises KernelError with errno and extack on refusal, and PlaneError if the plane
+    itself cannot be reached.
+    """
+
+    @property
+    def name(self) -> str:
+        """``kernel`` or ``userspace``."""
+        ...
+
+    @property
+    def instance(self) -> str:
+        """The tag that links of ours bear as ifalias, ``plutino:<instance>``."""
+        ...
+
+    def bind_links(self, links: tuple[Link, ...]) -> tuple[Link, ...]:
+        """The links as rtnetlink shows them, completed with ``if_id`` and ``attached``."""
+        ...
+
+    def create_link(self, interface: Interface) -> None:
+        """Make the link, tagged with ifalias, down, with its MTU, bound to its if_id."""
+        ...
+
+    def attach_link(self, interface: Interface) -> None:
+        """Serve an existing link of ours again, or with another if_id or MTU."""
+        ...
+
+    def delete_link(self, name: str) -> None:
+        """Take a link of ours away."""
+        ...
+
+    def add_sa(self, sa: SecurityAssociation) -> None:
+        """XFRM_MSG_NEWSA."""
+        ...
+
+    def update_sa(self, sa: SecurityAssociation) -> None:
+        """XFRM_MSG_UPDSA: replace an SA of the same identity."""
+        ...
+
+    def delete_sa(self, sa: SecurityAssociation) -> None:
+        """XFRM_MSG_DELSA."""
+        ...
+
+    def list_sas(self) -> tuple[tuple[SecurityAssociation, SaUse], ...]:
+        """Dump of all SAs with their counters and replay state."""
+        ...
+
+    def add_policy(self, policy: Policy) -> None:
+        """XFRM_MSG_NEWPOLICY."""
+        ...
+
+    def update_policy(self, policy: Policy) -> None:
+        """XFRM_MSG_UPDPOLICY."""
+        ...
+
+    def delete_policy(self, policy: Policy) -> None:
+        """XFRM_MSG_DELPOLICY."""
+        ...
+
+    def list_policies(self) -> tuple[Policy, ...]:
+        """Dump of all policies."""
+        ...
+
+    def xfrm_stat(self) -> Mapping[str, int]:
+        """Drops by the names of ``/proc/net/xfrm_stat``."""
+        ...
+
+    def link_stats(self, name: str) -> Mapping[str, int]:
+        """Counters of ``struct rtnl_link_stats64`` for one link of ours."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection; what is installed stays and goes on."""
+        ...

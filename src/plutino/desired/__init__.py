@@ -1,0 +1,1 @@
+"""Configuration and SAs in, the state that should exist out. Pure."""

@@ -1,0 +1,81 @@
+"""Interface names, and the one place that computes the if_id and the output mark from them.
+
+``ipsecN`` has if_id N, and ``ipsec0`` has 16384 as in libreswan, because if_id 0 means none.
+Another name gets its if_id from the configuration or from a stable range.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface
+
+from plutino.model.numbers import U32_MAX, IfId, Mark
+
+IFNAMSIZ = 16
+"""``linux/if.h``: length of an interface name with its closing NUL."""
+
+IF_ID_OF_IPSEC0 = IfId(16384)
+NAMED_RANGE_START = 32768
+NAMED_RANGE_SIZE = 32768
+
+_IPSEC_NAME = re.compile(r"ipsec(0|[1-9][0-9]{0,9})")
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f/:%]")
+
+InterfaceAddress = IPv4Interface | IPv6Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """An XFRM interface as it should be: a routable link that stands for one if_id.
+
+    ``mtu`` is in bytes, of the inner packet.
+    """
+
+    name: str
+    if_id: IfId
+    mtu: int
+
+
+def interface_name_problem(name: str) -> str | None:
+    """Why ``name`` cannot be an interface name (``dev_valid_name()`` of the kernel), or None."""
+    if not name or name in (".", ".."):
+        return "an interface name must not be empty, '.' or '..'"
+    if len(name.encode()) >= IFNAMSIZ:
+        return f"an interface name has at most {IFNAMSIZ - 1} bytes"
+    if _FORBIDDEN.search(name) or not name.isascii():
+        return "an interface name must not contain spaces, '/', ':', '%' or non-ASCII characters"
+    if name in ("lo", "all", "default"):
+        return f"'{name}' has a meaning of its own for the kernel"
+    return None
+
+
+def interface_if_id(name: str, explicit: int | None = None) -> IfId:
+    """The if_id that belongs to an interface name; ``explicit`` is the user's own choice.
+
+    Raises ValueError if the number does not fit 32 bits or is 0.
+    """
+    if explicit is not None:
+        if explicit == 0:
+            raise ValueError("if_id 0 means none; choose 1 or more")
+        return IfId(explicit)
+    if (match := _IPSEC_NAME.fullmatch(name)) is not None:
+        return IfId(int(match[1])) if int(match[1]) else IF_ID_OF_IPSEC0
+    digest = hashlib.sha256(name.encode()).digest()
+    return IfId(NAMED_RANGE_START + int.from_bytes(digest[:4], "big") % NAMED_RANGE_SIZE)
+
+
+def output_mark(if_id: IfId, mask: int = U32_MAX) -> Mark:
+    """The mark of a transformed packet (XFRMA_SET_MARK): the if_id, in the bits of ``mask``.
+
+    Under the full mask mark and if_id are the same number; a narrower mask holds the if_id shifted
+    to its lowest bit. Raises ValueError if the mask is not one run of bits or is too narrow.
+    """
+    if not 0 < mask <= U32_MAX:
+        raise ValueError(f"mark mask {mask:#x} must have between 1 and 32 bits")
+    shift = (mask & -mask).bit_length() - 1
+    width = mask >> shift
+    if width & (width + 1):
+        raise ValueError(f"mark mask {mask:#x} must be one run of bits")
+    if if_id > width:
+        raise ValueError(f"if_id {if_id} does not fit the mark mask {mask:#x}")
+    return Mark(if_id << shift, mask)

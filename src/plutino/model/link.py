@@ -1,0 +1,61 @@
+"""What rtnetlink knows: links, addresses and routes, in values."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Network, IPv6Network
+
+from plutino.model.interface import InterfaceAddress
+from plutino.model.numbers import IfId
+
+RTPROT_PLUTINO = 134
+"""Route protocol number of every route of ours (``rtm_protocol``; 134340 is Pluto's number)."""
+
+MAIN_TABLE = 254
+
+
+class RouteType(IntEnum):
+    """RTN_UNICAST and RTN_UNREACHABLE; other numbers are kept as observed."""
+
+    UNICAST = 1
+    UNREACHABLE = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link as observed. ``kind`` is rtnetlink's (``tun``, ``xfrm``, ``veth``, ...), or None.
+
+    ``if_id`` is what the data plane has bound to it, None if nothing is bound. ``attached`` tells
+    that the data plane serves the link: always for the kernel, an open TUN for the engine.
+    """
+
+    index: int
+    name: str
+    kind: str | None
+    mtu: int
+    up: bool
+    alias: str | None = None
+    if_id: IfId | None = None
+    attached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address on an interface, by name."""
+
+    interface: str
+    address: InterfaceAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of ours or of others; ``interface`` is None for an unreachable route.
+
+    ``metric`` is ``RTA_PRIORITY`` (lower wins), ``protocol`` is ``rtm_protocol``.
+    """
+
+    destination: IPv4Network | IPv6Network
+    interface: str | None
+    route_type: RouteType = RouteType.UNICAST
+    table: int = MAIN_TABLE
+    metric: int = 0
+    protocol: int = RTPROT_PLUTINO

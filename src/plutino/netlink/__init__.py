@@ -1,0 +1,1 @@
+"""Netlink: the XFRM and rtnetlink codecs (pure) and the sockets to kernel and engine."""

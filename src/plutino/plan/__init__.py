@@ -1,0 +1,1 @@
+"""Desired and observed state in, ordered and reversible steps out. Pure."""
