@@ -1,0 +1,191 @@
+#!/usr/bin/env bash
+# Sets up plutino in this folder: system packages, Python environment, engine.
+#
+#   setup/setup.sh run     what `plutino` itself needs
+#   setup/setup.sh test    and what the tests need
+#   setup/setup.sh bench   and what the benchmarks need
+#
+# Each stage is done once and done again only when its inputs change; a run with nothing to do needs
+# no network. Downloads stay in the caches of pip and cargo, builds in ~/.cache/plutino.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+goal=${1:-run}
+case $goal in run | test | bench) ;; *)
+  echo "usage: setup/setup.sh run|test|bench" >&2
+  exit 2
+  ;;
+esac
+
+venv=.venv
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/plutino
+rust_needed=1.85
+python_needed=3.11
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() {
+  printf 'setup: failed: %s\n' "$1" >&2
+  [ $# -lt 2 ] || printf '  hint: %s\n' "$2" >&2
+  exit 1
+}
+
+# --- stage 1: packages of the system -------------------------------------------------------------
+# Asked for by what they bring, so that a machine with its own compiler or Python keeps it.
+
+missing=()
+need() { # need PACKAGE COMMAND...: the package is missing if the command fails
+  local package=$1
+  shift
+  "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+has() { command -v "$1"; }
+has_library() { ldconfig -p | grep -q "$1"; }
+
+python_command() { # the first Python that is new enough and can make environments
+  local candidate
+  for candidate in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do
+    if "$candidate" -c "import sys, venv, ensurepip; sys.exit(sys.version_info < (${python_needed/./, }))" 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+new_enough_rust() {
+  local version
+  version=$(rustc --version 2>/dev/null | cut -d' ' -f2) && [ -n "$version" ] &&
+    [ "$(printf '%s\n' "$rust_needed" "$version" | sort -V | head -n1)" = "$rust_needed" ] && has cargo
+}
+compiles_c() {
+  local folder status=0
+  folder=$(mktemp -d)
+  printf '#include <stdlib.h>\nint main(void) { return 0; }\n' >"$folder/try.c"
+  cc -o "$folder/try" "$folder/try.c" || status=1
+  rm -rf "$folder"
+  return $status
+}
+
+look_for_packages() {
+  missing=()
+  need python3-venv python_command
+  need gcc has gcc
+  need libc6-dev compiles_c
+  need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
+  if ! new_enough_rust; then missing+=(cargo-web rustc-web); fi
+  if [ "$(uname -m)" = x86_64 ]; then need libipsec-mb1 has_library 'libIPSec_MB\.so'; fi
+  if [ "$goal" != run ]; then
+    need iproute2 has ip
+    need iputils-ping has ping
+    need tshark has tshark
+    need nftables has nft
+    need procps has ps
+    need git has git
+    cargo clippy --version >/dev/null 2>&1 || missing+=(rust-web-clippy)
+  fi
+  if [ "$goal" = bench ]; then
+    need iperf3 has iperf3
+    need wireguard-go has wireguard-go
+    need wireguard-tools has wg
+  fi
+}
+
+install_packages() {
+  look_for_packages
+  [ ${#missing[@]} -gt 0 ] || return 0
+  local hint="as root: apt-get install --no-install-recommends ${missing[*]}"
+  if [ "$(id -u)" -ne 0 ]; then
+    fail "these packages are missing and only root can install them: ${missing[*]}" "$hint"
+  fi
+  has apt-get >/dev/null || fail "no apt-get here to install: ${missing[*]}" \
+    "install what they bring by your distribution's means: Python $python_needed with venv, a C compiler, Rust $rust_needed"
+  say "installing packages: ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  local log=$cache/apt.log
+  if ! apt_install >"$log" 2>&1; then
+    say "the package lists may be old: updating them"
+    if ! apt-get update >>"$log" 2>&1 || ! apt_install >>"$log" 2>&1; then
+      tail -n 5 "$log" >&2
+      fail "apt-get could not install: ${missing[*]}" "is the network up, and has /etc/apt a source for this release? Full log: $log"
+    fi
+  fi
+  look_for_packages
+  [ ${#missing[@]} -eq 0 ] || fail "still missing after installation: ${missing[*]}" "see $log"
+}
+apt_install() {
+  echo 'wireshark-common wireshark-common/install-setuid boolean false' | debconf-set-selections 2>/dev/null || true
+  apt-get install -y --no-install-recommends "${missing[@]}"
+}
+
+# --- stages with a stamp --------------------------------------------------------------------------
+
+fingerprint() { # of files and words
+  local word
+  for word in "$@"; do
+    if [ -f "$word" ]; then cat "$word"; else printf '%s\n' "$word"; fi
+  done | sha256sum | cut -d' ' -f1
+}
+done_before() { [ "$(cat "$venv/.setup-$1" 2>/dev/null)" = "$2" ]; }
+mark_done() { printf '%s\n' "$2" >"$venv/.setup-$1"; }
+logged() { # logged NAME HINT COMMAND...: quiet while it works, the end of its output if it fails
+  local name=$1 hint=$2 log=$cache/$1.log
+  shift 2
+  if ! "$@" >"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    fail "$name" "$hint (full log: $log)"
+  fi
+}
+network_hint="is the network up, and does it reach the package index of Python?"
+
+make_environment() {
+  local python print
+  python=$(python_command) || fail "no Python $python_needed or newer with venv" "apt-get install python3-venv"
+  print=$(fingerprint "$PWD" "$python" "$("$python" --version)")
+  if ! done_before environment "$print"; then
+    say "making the Python environment in $venv"
+    rm -rf "$venv"
+    logged environment "remove $venv and try again" "$python" -m venv "$venv"
+    mark_done environment "$print"
+  fi
+}
+install_requirements() { # install_requirements STAGE FILE...
+  local stage=$1 print file arguments=()
+  shift
+  print=$(fingerprint "$@")
+  done_before "$stage" "$print" && return
+  for file in "$@"; do arguments+=(-r "$file"); done
+  say "installing Python packages (${stage#python-}, pinned by hash)"
+  logged "$stage" "$network_hint" "$venv/bin/python" -m pip install --disable-pip-version-check \
+    --quiet --require-hashes "${arguments[@]}"
+  mark_done "$stage" "$print"
+}
+install_plutino() {
+  local print
+  print=$(fingerprint pyproject.toml requirements/run.in src/plutino/__init__.py)
+  done_before plutino "$print" && return
+  say "installing plutino into $venv"
+  # The engine is a part of the package, and was built by the stage before, which shows progress.
+  logged plutino "see the log" "$venv/bin/python" -m pip install \
+    --disable-pip-version-check --quiet --no-deps --no-build-isolation --no-index -e .
+  mark_done plutino "$print"
+}
+build_engine() {
+  local print
+  print=$(find engine -path engine/target -prune -o -type f \( -name '*.rs' -o -name 'Cargo.*' \) -print0 |
+    sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
+  done_before engine "$print" && [ -x "$venv/bin/plutino-engine" ] && return
+  say "building the engine (the first time takes some minutes)"
+  cargo build --manifest-path engine/Cargo.toml --release --locked --package plutino-engine >&2 ||
+    fail "the engine could not be built" "the lines above say why; without network the Rust crates cannot be fetched the first time"
+  install -m 755 "$CARGO_TARGET_DIR/release/plutino-engine" "$venv/bin/plutino-engine.new"
+  mv "$venv/bin/plutino-engine.new" "$venv/bin/plutino-engine" # atomic: a running engine keeps its file
+  mark_done engine "$print"
+}
+
+mkdir -p "$cache"
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/engine-target}
+install_packages
+make_environment
+install_requirements python-run requirements/build.txt requirements/run.txt
+[ "$goal" = run ] || install_requirements python-test requirements/test.txt
+build_engine
+install_plutino
