@@ -55,6 +55,9 @@ class Selector:
         return f"{self.source} -> {self.destination}"
 
 
+ANY_SPI = Spi(0)
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """The SA that a policy asks for (``struct xfrm_user_tmpl``)."""
@@ -64,7 +67,7 @@ class Template:
     reqid: ReqId
     mode: Mode = Mode.TUNNEL
     protocol: int = 50
-    spi: Spi = Spi(0)
+    spi: Spi = ANY_SPI
     optional: bool = False
 
 

@@ -37,8 +37,8 @@ class UdpEncapsulation:
 class ReplayState:
     """Sequence numbers of an SA (``struct xfrm_replay_state_esn``).
 
-    ``oseq`` is the last number sent, ``seq`` the highest received, both 64 bits with ESN. ``window``
-    is in packets; bit n of ``bitmap`` stands for number ``seq - n``.
+    ``oseq`` is the last number sent, ``seq`` the highest received, both 64 bits with ESN.
+    ``window`` is in packets; bit n of ``bitmap`` stands for number ``seq - n``.
     """
 
     oseq: int = 0

@@ -1,0 +1,305 @@
+"""Model values to XFRM messages and back.
+
+An SA or policy of others may hold what the model has no word for (AH, CBC with HMAC, socket
+policies, IP-TFS). Such a one cannot be ours; it gives None and is left alone.
+"""
+
+import socket
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any, Final
+
+from plutino.model.algorithms import AeadKey
+from plutino.model.numbers import IfId, Mark, ReqId, Spi
+from plutino.model.policy import (
+    Action,
+    Direction,
+    IpAddress,
+    IpNetwork,
+    Mode,
+    Policy,
+    Selector,
+    Template,
+)
+from plutino.model.sa import (
+    SaDirection,
+    SaUse,
+    SecurityAssociation,
+    UdpEncapsulation,
+)
+from plutino.netlink.xfrm.attributes import AeadAlgorithm
+from plutino.netlink.xfrm.constants import (
+    POLICY_TYPE_MAIN,
+    UDP_ENCAP_ESPINUDP,
+    MessageType,
+    SaFlag,
+    Xfrma,
+)
+from plutino.netlink.xfrm.layout import ADDRESS_SIZE
+from plutino.netlink.xfrm.messages import XfrmMessage
+from plutino.netlink.xfrm.replay import parse_replay, replay_attribute
+from plutino.netlink.xfrm.structures import (
+    UNLIMITED,
+    EncapTemplate,
+    UserSaId,
+    UserSaInfo,
+    XfrmId,
+    XfrmMark,
+    XfrmSelector,
+)
+from plutino.netlink.xfrm.structures_policy import (
+    UserPolicyId,
+    UserPolicyInfo,
+    UserPolicyType,
+    UserTemplate,
+)
+
+_ALL_ALGORITHMS: Final = 0xFFFFFFFF
+"""A template that admits every algorithm of each kind."""
+
+
+def encode_address(value: IpAddress) -> bytes:
+    """``xfrm_address_t``; an IPv4 address stands in the first 4 bytes."""
+    return value.packed.ljust(ADDRESS_SIZE, b"\0")
+
+
+def parse_address(octets: bytes, family: int) -> IpAddress:
+    """From ``xfrm_address_t``; ValueError for a family that is neither IPv4 nor IPv6."""
+    if family == socket.AF_INET:
+        return IPv4Address(octets[:4])
+    if family == socket.AF_INET6:
+        return IPv6Address(octets)
+    raise ValueError(f"address family {family} is neither IPv4 nor IPv6")
+
+
+def family_of(value: IpAddress | IpNetwork) -> int:
+    """AF_INET or AF_INET6."""
+    return int(socket.AF_INET if value.version == 4 else socket.AF_INET6)
+
+
+def sa_message(sa: SecurityAssociation, kind: MessageType = MessageType.NEWSA) -> XfrmMessage:
+    """NEWSA or UPDSA of an SA."""
+    flags = SaFlag.ESN if sa.esn else SaFlag(0)
+    selector = XfrmSelector()
+    if sa.mode is Mode.TUNNEL:
+        # One SA carries both inner families; the kernel would assume the outer one otherwise.
+        flags |= SaFlag.AF_UNSPEC
+    else:
+        selector = XfrmSelector(family=family_of(sa.destination))
+    info = UserSaInfo(
+        sel=selector,
+        id=XfrmId(encode_address(sa.destination), sa.spi, sa.protocol),
+        saddr=encode_address(sa.source),
+        lft=UNLIMITED,
+        reqid=sa.reqid,
+        family=family_of(sa.destination),
+        mode=sa.mode,
+        flags=flags,
+    )
+    attributes: list[tuple[int, Any]] = [
+        (
+            Xfrma.ALG_AEAD,
+            AeadAlgorithm.of(sa.aead.kernel_name, sa.aead.keymat, sa.aead.icv_bits),
+        ),
+        (Xfrma.REPLAY_ESN_VAL, replay_attribute(sa.replay)),
+        (Xfrma.SA_DIR, int(sa.direction)),
+    ]
+    if sa.encapsulation is not None:
+        template = EncapTemplate(
+            encap_type=UDP_ENCAP_ESPINUDP,
+            encap_sport=sa.encapsulation.source_port,
+            encap_dport=sa.encapsulation.destination_port,
+        )
+        attributes.append((Xfrma.ENCAP, template))
+    if sa.output_mark is not None:
+        attributes.append((Xfrma.SET_MARK, sa.output_mark.value))
+        attributes.append((Xfrma.SET_MARK_MASK, sa.output_mark.mask))
+    attributes += _if_id_attribute(sa.if_id)
+    return XfrmMessage.build(kind, info, attributes)
+
+
+def sa_id_message(sa: SecurityAssociation, kind: MessageType = MessageType.DELSA) -> XfrmMessage:
+    """DELSA or GETSA: the SA's identity alone."""
+    return XfrmMessage.build(
+        kind,
+        UserSaId(encode_address(sa.destination), sa.spi, family_of(sa.destination), sa.protocol),
+    )
+
+
+def parse_sa(message: XfrmMessage) -> tuple[SecurityAssociation, SaUse] | None:
+    """The SA of a NEWSA, and its use; None if the model has no word for it.
+
+    Kernels before 6.10 know no direction: there an SA with a replay window counts as inbound.
+    """
+    info = message.fixed
+    algorithm = message.find(Xfrma.ALG_AEAD, AeadAlgorithm)
+    mark = message.find(Xfrma.MARK, XfrmMark)
+    if not isinstance(info, UserSaInfo) or algorithm is None or mark is not None:
+        return None
+    encap = message.find(Xfrma.ENCAP, EncapTemplate)
+    if encap is not None and encap.encap_type != UDP_ENCAP_ESPINUDP:
+        return None
+    replay = parse_replay(message, info)
+    direction = message.find(Xfrma.SA_DIR, int)
+    if direction is None:
+        direction = SaDirection.IN if replay.window else SaDirection.OUT
+    header = algorithm.header
+    try:
+        sa = SecurityAssociation(
+            spi=Spi(info.id.spi),
+            source=parse_address(info.saddr, info.family),
+            destination=parse_address(info.id.daddr, info.family),
+            reqid=ReqId(info.reqid),
+            if_id=IfId(message.find(Xfrma.IF_ID, int) or 0),
+            aead=AeadKey(header.alg_name, algorithm.key, getattr(header, "alg_icv_len", 0)),
+            direction=SaDirection(direction),
+            mode=Mode(info.mode),
+            protocol=info.id.proto,
+            output_mark=_parse_output_mark(message),
+            encapsulation=None
+            if encap is None
+            else UdpEncapsulation(encap.encap_sport, encap.encap_dport),
+            esn=bool(info.flags & SaFlag.ESN),
+            replay=replay,
+        )
+    except ValueError:
+        return None
+    use = SaUse(
+        octets=info.curlft.bytes,
+        packets=info.curlft.packets,
+        added=info.curlft.add_time,
+        first_used=info.curlft.use_time,
+        replay_window_drops=info.stats.replay_window,
+        replay_drops=info.stats.replay,
+        integrity_failures=info.stats.integrity_failed,
+    )
+    return sa, use
+
+
+def policy_message(policy: Policy, kind: MessageType = MessageType.NEWPOLICY) -> XfrmMessage:
+    """NEWPOLICY or UPDPOLICY of a policy."""
+    info = UserPolicyInfo(
+        sel=encode_selector(policy.selector),
+        lft=UNLIMITED,
+        priority=policy.priority,
+        dir=policy.direction,
+        action=policy.action,
+    )
+    attributes: list[tuple[int, Any]] = []
+    if policy.templates:
+        attributes.append((Xfrma.TMPL, tuple(map(_encode_template, policy.templates))))
+    attributes += _mark_attribute(policy.mark)
+    attributes += _if_id_attribute(policy.if_id)
+    return XfrmMessage.build(kind, info, attributes)
+
+
+def policy_id_message(policy: Policy, kind: MessageType = MessageType.DELPOLICY) -> XfrmMessage:
+    """DELPOLICY or GETPOLICY: direction, selector, mark and if_id."""
+    return XfrmMessage.build(
+        kind,
+        UserPolicyId(sel=encode_selector(policy.selector), dir=policy.direction),
+        [*_mark_attribute(policy.mark), *_if_id_attribute(policy.if_id)],
+    )
+
+
+def parse_policy(message: XfrmMessage) -> Policy | None:
+    """The policy of a NEWPOLICY; None if the model has no word for it."""
+    info = message.fixed
+    kind = message.find(Xfrma.POLICY_TYPE, UserPolicyType)
+    if not isinstance(info, UserPolicyInfo) or (kind and kind.type != POLICY_TYPE_MAIN):
+        return None
+    templates: tuple[UserTemplate, ...] = message.find(Xfrma.TMPL, tuple) or ()
+    mark = message.find(Xfrma.MARK, XfrmMark)
+    try:
+        return Policy(
+            direction=Direction(info.dir),
+            selector=parse_selector(info.sel),
+            if_id=IfId(message.find(Xfrma.IF_ID, int) or 0),
+            templates=tuple(map(_parse_template, templates)),
+            priority=info.priority,
+            action=Action(info.action),
+            mark=None if mark is None else Mark(mark.v, mark.m),
+        )
+    except ValueError:
+        return None
+
+
+def encode_selector(selector: Selector) -> XfrmSelector:
+    """``struct xfrm_selector`` of a selector."""
+    return XfrmSelector(
+        daddr=encode_address(selector.destination.network_address),
+        saddr=encode_address(selector.source.network_address),
+        dport=selector.destination_port,
+        dport_mask=selector.destination_port_mask,
+        sport=selector.source_port,
+        sport_mask=selector.source_port_mask,
+        family=family_of(selector.source),
+        prefixlen_d=selector.destination.prefixlen,
+        prefixlen_s=selector.source.prefixlen,
+        proto=selector.protocol,
+        ifindex=selector.ifindex,
+        user=selector.user,
+    )
+
+
+def parse_selector(wire: XfrmSelector) -> Selector:
+    """A selector of one family; ValueError if there is none or a prefix has host bits."""
+    return Selector(
+        source=_parse_network(wire.saddr, wire.prefixlen_s, wire.family),
+        destination=_parse_network(wire.daddr, wire.prefixlen_d, wire.family),
+        protocol=wire.proto,
+        source_port=wire.sport,
+        source_port_mask=wire.sport_mask,
+        destination_port=wire.dport,
+        destination_port_mask=wire.dport_mask,
+        ifindex=wire.ifindex,
+        user=wire.user,
+    )
+
+
+def _parse_network(octets: bytes, length: int, family: int) -> IpNetwork:
+    value = parse_address(octets, family)
+    if isinstance(value, IPv4Address):
+        return IPv4Network((value, length))
+    return IPv6Network((value, length))
+
+
+def _encode_template(template: Template) -> UserTemplate:
+    return UserTemplate(
+        id=XfrmId(encode_address(template.destination), template.spi, template.protocol),
+        family=family_of(template.destination),
+        saddr=encode_address(template.source),
+        reqid=template.reqid,
+        mode=template.mode,
+        optional=int(template.optional),
+        aalgos=_ALL_ALGORITHMS,
+        ealgos=_ALL_ALGORITHMS,
+        calgos=_ALL_ALGORITHMS,
+    )
+
+
+def _parse_template(wire: UserTemplate) -> Template:
+    return Template(
+        source=parse_address(wire.saddr, wire.family),
+        destination=parse_address(wire.id.daddr, wire.family),
+        reqid=ReqId(wire.reqid),
+        mode=Mode(wire.mode),
+        protocol=wire.id.proto,
+        spi=Spi(wire.id.spi),
+        optional=bool(wire.optional),
+    )
+
+
+def _mark_attribute(mark: Mark | None) -> list[tuple[int, Any]]:
+    return [] if mark is None else [(Xfrma.MARK, XfrmMark(mark.value, mark.mask))]
+
+
+def _if_id_attribute(if_id: IfId) -> list[tuple[int, Any]]:
+    return [(Xfrma.IF_ID, int(if_id))] if if_id else []
+
+
+def _parse_output_mark(message: XfrmMessage) -> Mark | None:
+    value = message.find(Xfrma.SET_MARK, int)
+    if value is None:
+        return None
+    mask = message.find(Xfrma.SET_MARK_MASK, int)
+    return Mark(value) if mask is None else Mark(value, mask)

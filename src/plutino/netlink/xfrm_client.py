@@ -1,0 +1,185 @@
+"""XFRM requests over any netlink socket: the kernel's, or the engine's that speaks the same."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from plutino.model.errors import PlaneError, WireError
+from plutino.model.policy import Policy
+from plutino.model.sa import SaUse, SecurityAssociation
+from plutino.netlink.socket import NetlinkSocket, Request
+from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Message
+from plutino.netlink.xfrm.constants import Default, MessageType, SadAttribute, SpdAttribute
+from plutino.netlink.xfrm.convert import (
+    parse_policy,
+    parse_sa,
+    policy_id_message,
+    policy_message,
+    sa_id_message,
+    sa_message,
+)
+from plutino.netlink.xfrm.messages import XfrmMessage
+from plutino.netlink.xfrm.structures import SadHashInfo
+from plutino.netlink.xfrm.structures_policy import InfoFlags, SpdInfo, UserPolicyDefault
+
+_Value = TypeVar("_Value")
+_CREATE = NLM_F_CREATE | NLM_F_EXCL
+
+
+@dataclass(frozen=True, slots=True)
+class SadInfo:
+    """Number of SAs, and the buckets of their hash table, now and at most."""
+
+    count: int
+    buckets: int
+    most_buckets: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDefaults:
+    """What happens to packets that fit no policy, by direction."""
+
+    inbound: Default
+    forward: Default
+    outbound: Default
+
+
+class XfrmClient:
+    """SAs and policies of one data plane.
+
+    Every method raises KernelError with errno and extack on refusal, PlaneError if the plane does
+    not answer or cannot be understood.
+    """
+
+    def __init__(self, socket: NetlinkSocket) -> None:
+        self._socket = socket
+
+    def add_sa(self, sa: SecurityAssociation) -> None:
+        """XFRM_MSG_NEWSA; EEXIST if its identity is taken."""
+        self._send(f"add {_name_sa(sa)}", sa_message(sa), _CREATE)
+
+    def update_sa(self, sa: SecurityAssociation) -> None:
+        """XFRM_MSG_UPDSA; ESRCH if there is no such SA."""
+        self._send(f"update {_name_sa(sa)}", sa_message(sa, MessageType.UPDSA))
+
+    def delete_sa(self, sa: SecurityAssociation) -> None:
+        """XFRM_MSG_DELSA; ESRCH if there is no such SA."""
+        self._send(f"delete {_name_sa(sa)}", sa_id_message(sa))
+
+    def add_sas(self, sas: Iterable[SecurityAssociation]) -> None:
+        """Many at once; the first refusal is raised, the others of its batch are carried out."""
+        self._socket.request_many(
+            [_request(f"add {_name_sa(sa)}", sa_message(sa), _CREATE) for sa in sas]
+        )
+
+    def list_sas(self) -> tuple[tuple[SecurityAssociation, SaUse], ...]:
+        """Dump of the SAs that the model can express, with their use; all of ours are."""
+        replies = self._dump("list SAs", MessageType.GETSA)
+        parsed = (parse_sa(message) for message in replies)
+        return tuple(pair for pair in parsed if pair is not None)
+
+    def add_policy(self, policy: Policy) -> None:
+        """XFRM_MSG_NEWPOLICY; EEXIST if its identity is taken."""
+        self._send(f"add {_name_policy(policy)}", policy_message(policy), _CREATE)
+
+    def update_policy(self, policy: Policy) -> None:
+        """XFRM_MSG_UPDPOLICY, which also creates (as the kernel has it)."""
+        message = policy_message(policy, MessageType.UPDPOLICY)
+        self._send(f"update {_name_policy(policy)}", message)
+
+    def delete_policy(self, policy: Policy) -> None:
+        """XFRM_MSG_DELPOLICY; ENOENT if there is no such policy."""
+        self._send(f"delete {_name_policy(policy)}", policy_id_message(policy))
+
+    def add_policies(self, policies: Iterable[Policy]) -> None:
+        """Many at once; the first refusal is raised, the others of its batch are carried out."""
+        self._socket.request_many(
+            [
+                _request(f"add {_name_policy(policy)}", policy_message(policy), _CREATE)
+                for policy in policies
+            ]
+        )
+
+    def list_policies(self) -> tuple[Policy, ...]:
+        """Dump of the policies that the model can express; all of ours are."""
+        replies = self._dump("list policies", MessageType.GETPOLICY)
+        parsed = (parse_policy(message) for message in replies)
+        return tuple(policy for policy in parsed if policy is not None)
+
+    def sad_info(self) -> SadInfo:
+        """XFRM_MSG_GETSADINFO."""
+        step = "count SAs"
+        request = XfrmMessage.build(MessageType.GETSADINFO, InfoFlags(0xFFFFFFFF))
+        reply = self._ask(step, request, MessageType.NEWSADINFO)
+        hashes = _find(reply, SadAttribute.HINFO, SadHashInfo, step)
+        return SadInfo(_find(reply, SadAttribute.CNT, int, step), hashes.sadhcnt, hashes.sadhmcnt)
+
+    def spd_info(self) -> SpdInfo:
+        """XFRM_MSG_GETSPDINFO: numbers of policies by direction."""
+        step = "count policies"
+        request = XfrmMessage.build(MessageType.GETSPDINFO, InfoFlags(0xFFFFFFFF))
+        reply = self._ask(step, request, MessageType.NEWSPDINFO)
+        return _find(reply, SpdAttribute.INFO, SpdInfo, step)
+
+    def get_default(self) -> PolicyDefaults:
+        """XFRM_MSG_GETDEFAULT (since Linux 5.15)."""
+        step = "read the policy defaults"
+        request = XfrmMessage.build(MessageType.GETDEFAULT, UserPolicyDefault())
+        fixed = self._ask(step, request, MessageType.GETDEFAULT).fixed
+        try:
+            if isinstance(fixed, UserPolicyDefault):
+                return PolicyDefaults(Default(fixed.in_), Default(fixed.fwd), Default(fixed.out))
+        except ValueError as error:
+            raise PlaneError(f"{step}: {error}") from error
+        raise PlaneError(f"{step}: the answer holds none")
+
+    def set_default(
+        self,
+        *,
+        inbound: Default = Default.UNSPEC,
+        forward: Default = Default.UNSPEC,
+        outbound: Default = Default.UNSPEC,
+    ) -> None:
+        """XFRM_MSG_SETDEFAULT; UNSPEC leaves a direction as it is."""
+        fixed = UserPolicyDefault(inbound, forward, outbound)
+        self._send("set the policy defaults", XfrmMessage.build(MessageType.SETDEFAULT, fixed))
+
+    def _send(self, step: str, message: XfrmMessage, flags: int = 0) -> tuple[Message, ...]:
+        return self._socket.request(step, message.kind, message.encode(), flags=flags)
+
+    def _dump(self, step: str, kind: MessageType) -> tuple[XfrmMessage, ...]:
+        request = XfrmMessage(kind, None, is_dump=True)
+        return _parse_all(step, self._send(step, request, NLM_F_DUMP))
+
+    def _ask(self, step: str, request: XfrmMessage, answer: MessageType) -> XfrmMessage:
+        for message in _parse_all(step, self._send(step, request)):
+            if message.kind is answer:
+                return message
+        raise PlaneError(f"{step}: no {answer.name} came back")
+
+
+def _request(step: str, message: XfrmMessage, flags: int) -> Request:
+    return (step, message.kind, message.encode(), flags)
+
+
+def _parse_all(step: str, messages: Iterable[Message]) -> tuple[XfrmMessage, ...]:
+    try:
+        return tuple(map(XfrmMessage.parse, messages))
+    except WireError as error:
+        raise PlaneError(f"{step}: the answer cannot be read: {error}") from error
+
+
+def _find(message: XfrmMessage, number: int, expected: type[_Value], step: str) -> _Value:
+    value = message.find(number, expected)
+    if value is None:
+        raise PlaneError(f"{step}: the answer lacks attribute {number}")
+    return value
+
+
+def _name_sa(sa: SecurityAssociation) -> str:
+    return f"SA {sa.spi} to {sa.destination}"
+
+
+def _name_policy(policy: Policy) -> str:
+    direction = policy.direction.name.lower()
+    return f"{direction} policy {policy.selector} of if_id {int(policy.if_id)}"
