@@ -97,7 +97,10 @@ class AeadAlgorithm(KeyedAlgorithm):
 
 @dataclass(frozen=True, slots=True)
 class ReplayEsn:
-    """``struct xfrm_replay_state_esn``: header and bitmap, a ring in words of 32 bits."""
+    """``struct xfrm_replay_state_esn``: header and bitmap, a ring in words of 32 bits.
+
+    The header alone stands for an empty bitmap of its length, as iproute2 sends it.
+    """
 
     header: ReplayEsnHeader
     bmp: tuple[int, ...]
@@ -107,15 +110,16 @@ class ReplayEsn:
         """The bitmap must have the length that the header tells, 4096 bits at most."""
         size = ReplayEsnHeader.size()
         header = ReplayEsnHeader.parse(data[:size])
-        if header.bmp_len > REPLAY_ESN_MAX // 32 or len(data) != size + 4 * header.bmp_len:
+        words = 0 if len(data) == size else header.bmp_len
+        if header.bmp_len > REPLAY_ESN_MAX // 32 or len(data) != size + 4 * words:
             raise WireError(
                 "ReplayEsn", offset=0, why=f"a bitmap of {header.bmp_len} words does not fit"
             )
-        return cls(header, struct.unpack_from(f"={header.bmp_len}I", data, size))
+        return cls(header, struct.unpack_from(f"={words}I", data, size))
 
     def encode(self) -> bytes:
         """Header and bitmap; ValueError if they disagree."""
-        if len(self.bmp) != self.header.bmp_len:
+        if len(self.bmp) not in (0, self.header.bmp_len):
             raise ValueError(f"{len(self.bmp)} words for a bitmap of {self.header.bmp_len}")
         return self.header.encode() + struct.pack(f"={len(self.bmp)}I", *self.bmp)
 
