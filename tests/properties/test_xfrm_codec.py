@@ -68,6 +68,11 @@ POLICIES = st.builds(
 )
 
 
+def addresses(version: int) -> st.SearchStrategy[IPv4Address | IPv6Address]:
+    """Addresses of one family."""
+    return ADDRESS6 if version == 6 else ADDRESS4
+
+
 @st.composite
 def replays(draw: st.DrawFn) -> ReplayState:
     """A window with the numbers that it has seen."""
@@ -80,8 +85,7 @@ def replays(draw: st.DrawFn) -> ReplayState:
 @st.composite
 def sas(draw: st.DrawFn) -> SecurityAssociation:
     """Any SA that the model can express."""
-    address: st.SearchStrategy[IPv4Address | IPv6Address]
-    address = ADDRESS6 if draw(st.booleans()) else ADDRESS4
+    address = addresses(6 if draw(st.booleans()) else 4)
     return SecurityAssociation(
         spi=Spi(draw(U32)),
         source=draw(address),
