@@ -9,7 +9,14 @@
 //! The control thread is the only writer of the SAD and the SPD. Workers hold a snapshot and ask
 //! once per batch whether a newer one is there, so no packet takes a lock.
 
+pub mod checksum;
+pub mod crypto;
+pub mod device;
+pub mod esp;
+pub mod ip;
+pub mod offload;
 pub mod policy;
+pub mod replay;
 pub mod sa;
 pub mod stats;
 pub mod tables;
