@@ -67,15 +67,24 @@ mod tests {
 
     #[test]
     fn every_length_agrees_with_the_plain_sum() {
-        let octets: Vec<u8> = (0..1500u32).map(|n| (n * 7919 >> 3) as u8 | 0x80).collect();
+        let octets: Vec<u8> = (0..1500u32)
+            .map(|n| ((n * 7919) >> 3) as u8 | 0x80)
+            .collect();
         for length in 0..octets.len() {
             let expected = plain(&octets[..length]).to_be_bytes();
-            assert_eq!(finish(sum(&octets[..length], 0)), expected, "{length} octets");
+            assert_eq!(
+                finish(sum(&octets[..length], 0)),
+                expected,
+                "{length} octets"
+            );
         }
     }
 
     #[test]
     fn all_ones_do_not_overflow() {
-        assert_eq!(finish(sum(&[0xff; 65535], u64::MAX)), plain(&[0xff; 65535]).to_be_bytes());
+        assert_eq!(
+            finish(sum(&[0xff; 65535], u64::MAX)),
+            plain(&[0xff; 65535]).to_be_bytes()
+        );
     }
 }

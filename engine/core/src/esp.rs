@@ -68,7 +68,9 @@ pub fn seal(
     plaintext[inner + padding] = padding as u8;
     plaintext[inner + padding + 1] = next_header;
     let (aad, length) = additional_data(spi, sequence, esn);
-    let tag = key.seal(&iv, &aad[..length], plaintext).ok_or(DropReason::OutStateProtoError)?;
+    let tag = key
+        .seal(&iv, &aad[..length], plaintext)
+        .ok_or(DropReason::OutStateProtoError)?;
     icv.copy_from_slice(&tag);
     Ok(())
 }
@@ -101,7 +103,10 @@ pub fn open(
         .len()
         .checked_sub(usize::from(*padding))
         .ok_or(DropReason::InStateProtoError)?;
-    Ok(Opened { payload, next_header: *next_header })
+    Ok(Opened {
+        payload,
+        next_header: *next_header,
+    })
 }
 
 #[cfg(test)]
@@ -128,7 +133,13 @@ mod tests {
             assert_eq!(header(&packet), Some((0x1234, 5)));
             assert_eq!((packet.len() - HEADER - ICV) % 4, 0);
             let opened = open(&key(), 0x1234, 5, true, &mut packet).unwrap();
-            assert_eq!(opened, Opened { payload: length, next_header: IPIP });
+            assert_eq!(
+                opened,
+                Opened {
+                    payload: length,
+                    next_header: IPIP
+                }
+            );
             assert_eq!(packet[HEADER..HEADER + length], inner);
         }
     }
@@ -152,9 +163,12 @@ mod tests {
     #[test]
     fn spi_number_and_esn_are_authenticated() {
         let good = sealed(&[0x60; 40], 9, true);
-        for (spi, sequence, esn) in
-            [(0x1235, 9, true), (0x1234, 10, true), (0x1234, 9 | 1 << 32, true), (0x1234, 9, false)]
-        {
+        for (spi, sequence, esn) in [
+            (0x1235, 9, true),
+            (0x1234, 10, true),
+            (0x1234, 9 | 1 << 32, true),
+            (0x1234, 9, false),
+        ] {
             assert!(open(&key(), spi, sequence, esn, &mut good.clone()).is_err());
         }
         assert!(open(&key(), 0x1234, 9, true, &mut good.clone()).is_ok());
@@ -166,9 +180,14 @@ mod tests {
         packet[HEADER..HEADER + 4].copy_from_slice(&[0, 0, 200, IPIP]);
         let (aad, length) = additional_data(1, 1, false);
         let iv = [0; IV];
-        let tag = key().seal(&iv, &aad[..length], &mut packet[HEADER..HEADER + 4]).unwrap();
+        let tag = key()
+            .seal(&iv, &aad[..length], &mut packet[HEADER..HEADER + 4])
+            .unwrap();
         packet[HEADER + 4..].copy_from_slice(&tag);
-        assert_eq!(open(&key(), 1, 1, false, &mut packet), Err(DropReason::InStateProtoError));
+        assert_eq!(
+            open(&key(), 1, 1, false, &mut packet),
+            Err(DropReason::InStateProtoError)
+        );
     }
 
     fn unhex(text: &str) -> Vec<u8> {
@@ -213,7 +232,13 @@ mod tests {
             packet.extend(unhex(iv_and_sealed));
             let opened = open(&key, spi, sequence, esn, &mut packet).unwrap();
             let plaintext = unhex(plaintext);
-            assert_eq!(opened, Opened { payload: plaintext.len() - 4, next_header: 1 });
+            assert_eq!(
+                opened,
+                Opened {
+                    payload: plaintext.len() - 4,
+                    next_header: 1
+                }
+            );
             assert_eq!(packet[HEADER..HEADER + plaintext.len()], plaintext);
         }
     }

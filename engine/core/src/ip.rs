@@ -63,12 +63,19 @@ fn parse_v4(octets: &[u8]) -> Option<Packet> {
     let fragment = u16::from_be_bytes([header[6], header[7]]);
     let later_fragment = fragment & 0x1fff != 0;
     let protocol = header[9];
-    let (source_port, destination_port) =
-        if fragment & 0x3fff != 0 { (0, 0) } else { ports(protocol, &octets[transport..length]) };
+    let (source_port, destination_port) = if fragment & 0x3fff != 0 {
+        (0, 0)
+    } else {
+        ports(protocol, &octets[transport..length])
+    };
     Some(Packet {
         flow: Flow {
-            source: IpAddr::V4(Ipv4Addr::new(header[12], header[13], header[14], header[15])),
-            destination: IpAddr::V4(Ipv4Addr::new(header[16], header[17], header[18], header[19])),
+            source: IpAddr::V4(Ipv4Addr::new(
+                header[12], header[13], header[14], header[15],
+            )),
+            destination: IpAddr::V4(Ipv4Addr::new(
+                header[16], header[17], header[18], header[19],
+            )),
             protocol,
             source_port,
             destination_port,
@@ -113,10 +120,15 @@ fn parse_v6(octets: &[u8]) -> Option<Packet> {
     if transport > length {
         return None;
     }
-    let (source_port, destination_port) =
-        if fragment { (0, 0) } else { ports(protocol, &octets[transport..]) };
+    let (source_port, destination_port) = if fragment {
+        (0, 0)
+    } else {
+        ports(protocol, &octets[transport..])
+    };
     let address = |at: usize| {
-        let sixteen: [u8; 16] = header[at..at + 16].try_into().expect("the header has 40 octets");
+        let sixteen: [u8; 16] = header[at..at + 16]
+            .try_into()
+            .expect("the header has 40 octets");
         IpAddr::V6(Ipv6Addr::from(sixteen))
     };
     Some(Packet {
@@ -174,8 +186,14 @@ mod tests {
     #[test]
     fn ports_of_udp_over_ipv4() {
         let packet = parse(&v4(UDP, 0x4000, &[1, 2, 3, 4, 0, 8, 0, 0])).unwrap();
-        assert_eq!((packet.flow.source_port, packet.flow.destination_port), (0x102, 0x304));
-        assert_eq!((packet.length, packet.transport, packet.tos), (28, 20, 0x2e));
+        assert_eq!(
+            (packet.flow.source_port, packet.flow.destination_port),
+            (0x102, 0x304)
+        );
+        assert_eq!(
+            (packet.length, packet.transport, packet.tos),
+            (28, 20, 0x2e)
+        );
         assert!(!packet.fragment);
     }
 

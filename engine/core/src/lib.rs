@@ -10,13 +10,25 @@
 //! once per batch whether a newer one is there, so no packet takes a lock.
 
 pub mod checksum;
+pub mod control;
 pub mod crypto;
+pub mod datapath;
 pub mod device;
 pub mod esp;
+pub mod flow_cache;
+pub mod icmp;
+pub mod inbound;
 pub mod ip;
+pub mod netlink;
 pub mod offload;
+pub mod outbound;
 pub mod policy;
 pub mod replay;
 pub mod sa;
+pub mod sad;
+pub mod spd;
 pub mod stats;
+pub mod sys;
 pub mod tables;
+pub mod underlay;
+pub mod worker;

@@ -22,7 +22,12 @@ impl ReplayWindow {
     /// Of `window` packets; 0 turns the check off.
     pub fn new(window: u32, esn: bool) -> Self {
         let blocks = (u64::from(window).div_ceil(BLOCK) + 1).next_power_of_two() as usize;
-        ReplayWindow { window, esn, last: 0, blocks: vec![0; blocks].into_boxed_slice() }
+        ReplayWindow {
+            window,
+            esn,
+            last: 0,
+            blocks: vec![0; blocks].into_boxed_slice(),
+        }
     }
 
     /// Takes over the state of `xfrm_replay_state_esn`: highest number and its ring of words, in
@@ -33,7 +38,10 @@ impl ReplayWindow {
         self.blocks.fill(0);
         for age in 0..u64::from(self.window).min(seq) {
             let position = self.kernel_position(seq - age);
-            if bitmap.get(position / 32).is_some_and(|word| word >> (position % 32) & 1 == 1) {
+            if bitmap
+                .get(position / 32)
+                .is_some_and(|word| word >> (position % 32) & 1 == 1)
+            {
                 self.set(seq - age);
             }
         }
@@ -65,7 +73,11 @@ impl ReplayWindow {
     /// Without ESN number 0 is refused, which no sender uses. A number found by guessing the high
     /// half (RFC 4303, A2.2) is right only if the packet is authentic.
     pub fn check(&self, low: u32) -> Result<u64, DropReason> {
-        let number = if self.esn { self.extend(low)? } else { u64::from(low) };
+        let number = if self.esn {
+            self.extend(low)?
+        } else {
+            u64::from(low)
+        };
         if number == 0 {
             return Err(DropReason::InStateSeqError);
         }
@@ -94,7 +106,11 @@ impl ReplayWindow {
 
     /// True for a number that is older than the window, against one that came before.
     pub fn too_old(&self, low: u32) -> bool {
-        let number = if self.esn { self.extend(low).unwrap_or(0) } else { u64::from(low) };
+        let number = if self.esn {
+            self.extend(low).unwrap_or(0)
+        } else {
+            u64::from(low)
+        };
         number <= self.last && self.last - number >= u64::from(self.window)
     }
 
@@ -107,7 +123,9 @@ impl ReplayWindow {
             high_half + u64::from(low < low_half - (window - 1))
         } else if low >= low_half.wrapping_sub(window - 1) {
             // It reaches back into the subspace before, and so does the number.
-            high_half.checked_sub(1).ok_or(DropReason::InStateSeqError)?
+            high_half
+                .checked_sub(1)
+                .ok_or(DropReason::InStateSeqError)?
         } else {
             high_half
         };
@@ -118,7 +136,7 @@ impl ReplayWindow {
     }
 
     fn kernel_position(&self, number: u64) -> usize {
-        ((number - 1 & u64::from(u32::MAX)) % u64::from(self.window.max(1))) as usize
+        (((number - 1) & u64::from(u32::MAX)) % u64::from(self.window.max(1))) as usize
     }
 
     fn index(&self, block: u64) -> usize {
@@ -155,9 +173,26 @@ mod tests {
     fn the_cases_of_rfc_6479() {
         let mut window = ReplayWindow::new(64, false);
         for (number, fits) in [
-            (0, false), (1, true), (1, false), (9, true), (8, true), (7, true), (7, false),
-            (64, true), (65, true), (2, true), (1, false), (200, true), (136, false), (137, true),
-            (137, false), (200, false), (5000, true), (4936, false), (4937, true), (4999, true),
+            (0, false),
+            (1, true),
+            (1, false),
+            (9, true),
+            (8, true),
+            (7, true),
+            (7, false),
+            (64, true),
+            (65, true),
+            (2, true),
+            (1, false),
+            (200, true),
+            (136, false),
+            (137, true),
+            (137, false),
+            (200, false),
+            (5000, true),
+            (4936, false),
+            (4937, true),
+            (4999, true),
         ] {
             assert_eq!(receive(&mut window, number), fits, "number {number}");
         }
@@ -167,24 +202,38 @@ mod tests {
     fn random_order_agrees_with_a_set() {
         let mut state = 0x9e37_79b9_7f4a_7c15u64;
         for (size, esn, start) in [
-            (32, false, 1), (64, true, 1), (1000, true, (1 << 32) - 2000), (4096, true, 5 << 32),
+            (32, false, 1),
+            (64, true, 1),
+            (1000, true, (1 << 32) - 2000),
+            (4096, true, 5 << 32),
             (1, false, 1),
         ] {
             let mut window = ReplayWindow::new(size, esn);
             window.restore(start, &[]);
             let (mut seen, mut last) = (BTreeSet::new(), start);
             for _ in 0..20_000 {
-                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                let number = (last + (state >> 33) % 90).saturating_sub((state >> 45) % 80).max(1);
-                let fits = number > last
-                    || last - number < u64::from(size) && !seen.contains(&number);
-                assert_eq!(receive(&mut window, number), fits, "{number} after {last} of {size}");
+                state = state
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
+                let number = (last + (state >> 33) % 90)
+                    .saturating_sub((state >> 45) % 80)
+                    .max(1);
+                let fits =
+                    number > last || last - number < u64::from(size) && !seen.contains(&number);
+                assert_eq!(
+                    receive(&mut window, number),
+                    fits,
+                    "{number} after {last} of {size}"
+                );
                 if fits {
                     seen.insert(number);
                     last = last.max(number);
                 }
             }
-            assert!(start >= 1 << 32 || !esn || size != 1000 || last > 1 << 32, "no wrap was met");
+            assert!(
+                start >= 1 << 32 || !esn || size != 1000 || last > 1 << 32,
+                "no wrap was met"
+            );
         }
     }
 
@@ -208,7 +257,13 @@ mod tests {
     fn state_goes_out_and_comes_back() {
         for size in [32, 64, 1024] {
             let mut window = ReplayWindow::new(size, true);
-            for number in [(1 << 32) - 3, (1 << 32) - 1, 1 << 32, (1 << 32) + 5, (1 << 32) + 31] {
+            for number in [
+                (1 << 32) - 3,
+                (1 << 32) - 1,
+                1 << 32,
+                (1 << 32) + 5,
+                (1 << 32) + 31,
+            ] {
                 window.commit(number);
             }
             let mut copy = ReplayWindow::new(size, true);

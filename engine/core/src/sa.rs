@@ -7,8 +7,9 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::crypto::AeadKey;
+use crate::crypto::{random, AeadKey};
 use crate::policy::{Mark, Selector};
 use crate::replay::ReplayWindow;
 
@@ -21,7 +22,10 @@ pub enum Encapsulation {
     /// IP protocol 50.
     Esp,
     /// UDP_ENCAP_ESPINUDP (RFC 3948); ports in host order.
-    Udp { source_port: u16, destination_port: u16 },
+    Udp {
+        source_port: u16,
+        destination_port: u16,
+    },
 }
 
 /// XFRMA_SA_DIR.
@@ -65,10 +69,50 @@ pub struct SaState {
     pub packets: AtomicU64,
     /// Seconds since the epoch, 0 while unused.
     pub first_used: AtomicU64,
+    pub last_used: AtomicU64,
     /// `struct xfrm_stats`.
     pub replay_window_drops: AtomicU64,
     pub replay_drops: AtomicU64,
     pub integrity_failures: AtomicU64,
+}
+
+impl SaState {
+    /// At rest, with what a dump of the SA told before.
+    pub fn new(oseq: u64, replay: ReplayWindow) -> Self {
+        SaState {
+            oseq: AtomicU64::new(oseq),
+            iv_mask: u64::from_ne_bytes(random()),
+            replay: Mutex::new(replay),
+            octets: AtomicU64::new(0),
+            packets: AtomicU64::new(0),
+            first_used: AtomicU64::new(0),
+            last_used: AtomicU64::new(0),
+            replay_window_drops: AtomicU64::new(0),
+            replay_drops: AtomicU64::new(0),
+            integrity_failures: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts inner packets of a batch, and when they came.
+    pub fn count(&self, packets: u64, octets: u64) {
+        if packets == 0 {
+            return;
+        }
+        self.packets.fetch_add(packets, Ordering::Relaxed);
+        self.octets.fetch_add(octets, Ordering::Relaxed);
+        let now = now();
+        self.last_used.store(now, Ordering::Relaxed);
+        if self.first_used.load(Ordering::Relaxed) == 0 {
+            self.first_used.store(now, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Seconds since the epoch.
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// One SA: what it is, its key, and its running state.
@@ -86,7 +130,11 @@ impl Sa {
     /// Takes `count` consecutive sequence numbers and returns the first, or None when they are
     /// used up (RFC 4303, 3.3.3: a sequence number must never repeat).
     pub fn reserve_sequence(&self, count: u64) -> Option<u64> {
-        let limit = if self.esn() { u64::MAX } else { u64::from(u32::MAX) };
+        let limit = if self.esn() {
+            u64::MAX
+        } else {
+            u64::from(u32::MAX)
+        };
         self.state
             .oseq
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {

@@ -24,12 +24,38 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons!(
-    InError, InBufferError, InHdrError, InNoStates, InStateProtoError, InStateModeError,
-    InStateSeqError, InStateExpired, InStateMismatch, InStateInvalid, InTmplMismatch, InNoPols,
-    InPolBlock, InPolError, OutError, OutBundleGenError, OutBundleCheckError, OutNoStates,
-    OutStateProtoError, OutStateModeError, OutStateSeqError, OutStateExpired, OutPolBlock,
-    OutPolDead, OutPolError, FwdHdrError, OutStateInvalid, AcquireError, OutStateDirError,
-    InStateDirError, InIptfsError, OutNoQueueSpace,
+    InError,
+    InBufferError,
+    InHdrError,
+    InNoStates,
+    InStateProtoError,
+    InStateModeError,
+    InStateSeqError,
+    InStateExpired,
+    InStateMismatch,
+    InStateInvalid,
+    InTmplMismatch,
+    InNoPols,
+    InPolBlock,
+    InPolError,
+    OutError,
+    OutBundleGenError,
+    OutBundleCheckError,
+    OutNoStates,
+    OutStateProtoError,
+    OutStateModeError,
+    OutStateSeqError,
+    OutStateExpired,
+    OutPolBlock,
+    OutPolDead,
+    OutPolError,
+    FwdHdrError,
+    OutStateInvalid,
+    AcquireError,
+    OutStateDirError,
+    InStateDirError,
+    InIptfsError,
+    OutNoQueueSpace,
 );
 
 /// All drop counters of one engine.
@@ -39,7 +65,9 @@ pub struct XfrmStat {
 
 impl XfrmStat {
     pub fn new() -> Self {
-        XfrmStat { counters: std::array::from_fn(|_| AtomicU64::new(0)) }
+        XfrmStat {
+            counters: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
     }
 
     /// Counts `packets` dropped for `reason`.

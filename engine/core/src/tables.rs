@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use crate::device::Device;
 use crate::policy::{Direction, Flow, Policy, Template};
 use crate::sa::Sa;
+use crate::sys::Waker;
 
 /// XFRM_MODE_TUNNEL.
 pub const MODE_TUNNEL: u8 = 1;
@@ -66,20 +67,46 @@ impl Tables {
 pub struct Published {
     generation: AtomicU64,
     current: Mutex<Arc<Tables>>,
+    wakers: Mutex<Vec<Arc<Waker>>>,
 }
 
 impl Published {
     /// Puts a new snapshot in force.
     pub fn publish(&self, tables: Tables) {
-        let mut current = self.current.lock().expect("no worker panics while it holds the lock");
+        let mut current = self
+            .current
+            .lock()
+            .expect("no worker panics while it holds the lock");
         *current = Arc::new(tables);
         self.generation.fetch_add(1, Ordering::Release);
+        for waker in self
+            .wakers
+            .lock()
+            .expect("no holder of the lock panics")
+            .iter()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Wakes a worker at each publication, so that it lets go of what is no longer in force.
+    pub fn subscribe(&self, waker: Arc<Waker>) {
+        self.wakers
+            .lock()
+            .expect("no holder of the lock panics")
+            .push(waker);
     }
 
     /// The current snapshot, for a worker that compares `generation()` once per batch.
     pub fn load(&self) -> (u64, Arc<Tables>) {
-        let current = self.current.lock().expect("no worker panics while it holds the lock");
-        (self.generation.load(Ordering::Acquire), Arc::clone(&current))
+        let current = self
+            .current
+            .lock()
+            .expect("no worker panics while it holds the lock");
+        (
+            self.generation.load(Ordering::Acquire),
+            Arc::clone(&current),
+        )
     }
 
     pub fn generation(&self) -> u64 {

@@ -59,7 +59,9 @@ impl AeadKey {
         aad: &[u8],
         sealed: &'a mut [u8],
     ) -> Result<&'a mut [u8], Forged> {
-        self.key.open_in_place(self.nonce(iv), Aad::from(aad), sealed).map_err(|_| Forged)
+        self.key
+            .open_in_place(self.nonce(iv), Aad::from(aad), sealed)
+            .map_err(|_| Forged)
     }
 
     fn nonce(&self, iv: &[u8; IV]) -> Nonce {

@@ -68,7 +68,8 @@ impl Writes {
             let candidate = ip::parse(octets).and_then(|parsed| candidate(octets, &parsed, *inner));
             match (&mut head, candidate) {
                 (Some(open), Some(next)) if joins(buffer, open, &next) => {
-                    self.parts.push((inner.start + next.header, inner.length - next.header));
+                    self.parts
+                        .push((inner.start + next.header, inner.length - next.header));
                     open.open = next.length - next.header == open.size && !next.psh;
                     open.psh |= next.psh;
                     open.segments += 1;
@@ -103,7 +104,10 @@ impl Writes {
     fn finish(&mut self, buffer: &mut [u8], head: Option<Head>) {
         let Some(head) = head else { return };
         if head.segments == 1 {
-            let header = VnetHeader { flags: DATA_VALID, ..Default::default() };
+            let header = VnetHeader {
+                flags: DATA_VALID,
+                ..Default::default()
+            };
             return self.push(head.inner, header, 1, head.length);
         }
         let octets = &mut buffer[head.inner.start..head.inner.start + head.inner.length];
@@ -123,7 +127,11 @@ impl Writes {
         tcp[16..18].copy_from_slice(&checksum::fold(pseudo).to_ne_bytes());
         let header = VnetHeader {
             flags: NEEDS_CSUM,
-            gso_type: if head.version == 4 { GSO_TCPV4 } else { GSO_TCPV6 },
+            gso_type: if head.version == 4 {
+                GSO_TCPV4
+            } else {
+                GSO_TCPV6
+            },
             header_length: head.header as u16,
             gso_size: head.size as u16,
             csum_start: head.transport as u16,
@@ -188,7 +196,9 @@ fn joins(buffer: &[u8], head: &Head, next: &Head) -> bool {
         return false;
     }
     let sequence = u32::from_be_bytes(
-        second[next.transport + 4..next.transport + 8].try_into().expect("four octets"),
+        second[next.transport + 4..next.transport + 8]
+            .try_into()
+            .expect("four octets"),
     );
     if sequence != head.next_sequence {
         return false;
@@ -221,7 +231,11 @@ mod tests {
         let mut buffer = Vec::new();
         let mut inners = Vec::new();
         for packet in packets {
-            inners.push(Inner { start: buffer.len(), length: packet.len(), device: 0 });
+            inners.push(Inner {
+                start: buffer.len(),
+                length: packet.len(),
+                device: 0,
+            });
             buffer.extend(packet);
         }
         (buffer, inners)
@@ -247,7 +261,14 @@ mod tests {
                 out.push(target);
             }
         }
-        (writes.writes.iter().map(|write| write.packets as usize).collect(), out)
+        (
+            writes
+                .writes
+                .iter()
+                .map(|write| write.packets as usize)
+                .collect(),
+            out,
+        )
     }
 
     fn flow(version: u8, sizes: &[usize]) -> Vec<Vec<u8>> {
@@ -312,16 +333,16 @@ mod tests {
             packet
         };
         let changes: [fn(&mut Vec<u8>); 10] = [
-            |p| p[1] ^= 1,              // ECN
-            |p| p[8] -= 1,              // TTL
-            |p| p[6] = 0,               // may be fragmented
-            |p| p[15] ^= 1,             // source
-            |p| p[21] ^= 1,             // port
-            |p| p[27] ^= 1,             // sequence number
-            |p| p[31] ^= 1,             // acknowledgement
-            |p| p[35] ^= 1,             // window
-            |p| p[33] |= 1,             // FIN
-            |p| p[47] ^= 1,             // timestamp
+            |p| p[1] ^= 1,  // ECN
+            |p| p[8] -= 1,  // TTL
+            |p| p[6] = 0,   // may be fragmented
+            |p| p[15] ^= 1, // source
+            |p| p[21] ^= 1, // port
+            |p| p[27] ^= 1, // sequence number
+            |p| p[31] ^= 1, // acknowledgement
+            |p| p[35] ^= 1, // window
+            |p| p[33] |= 1, // FIN
+            |p| p[47] ^= 1, // timestamp
         ];
         for (n, change) in changes.into_iter().enumerate() {
             let packets = vec![first.clone(), next(change)];

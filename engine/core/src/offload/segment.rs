@@ -28,7 +28,14 @@ impl<'a> Segments<'a> {
     pub fn new(header: &VnetHeader, octets: &'a [u8], parsed: &Packet) -> Option<Segments<'a>> {
         let packet = &octets[..parsed.length];
         let transport = parsed.transport;
-        let whole = Segments { packet, transport, header: 0, size: 0, count: 1, csum: None };
+        let whole = Segments {
+            packet,
+            transport,
+            header: 0,
+            size: 0,
+            count: 1,
+            csum: None,
+        };
         match header.gso_type & !GSO_ECN {
             GSO_NONE => {
                 if header.flags & NEEDS_CSUM == 0 {
@@ -52,7 +59,14 @@ impl<'a> Segments<'a> {
                     return None;
                 }
                 let count = (packet.len() - headers).div_ceil(size).max(1);
-                Some(Segments { packet, transport, header: headers, size, count, csum: None })
+                Some(Segments {
+                    packet,
+                    transport,
+                    header: headers,
+                    size,
+                    count,
+                    csum: None,
+                })
             }
             _ => None,
         }
@@ -91,7 +105,11 @@ impl<'a> Segments<'a> {
     }
 
     fn packet_is_udp(&self) -> bool {
-        let protocol = if self.packet[0] >> 4 == 4 { self.packet[9] } else { self.packet[6] };
+        let protocol = if self.packet[0] >> 4 == 4 {
+            self.packet[9]
+        } else {
+            self.packet[6]
+        };
         protocol == UDP
     }
 
@@ -196,8 +214,12 @@ pub mod tests {
         for (version, gso_type) in [(4, GSO_TCPV4), (6, GSO_TCPV6 | GSO_ECN)] {
             let payload: Vec<u8> = (0..3500u32).map(|n| n as u8).collect();
             let large = tcp(version, 0xffff_fff0, 0x19 | CWR, &payload);
-            let header =
-                VnetHeader { flags: NEEDS_CSUM, gso_type, gso_size: 1000, ..Default::default() };
+            let header = VnetHeader {
+                flags: NEEDS_CSUM,
+                gso_type,
+                gso_size: 1000,
+                ..Default::default()
+            };
             let packets = cut(header, &large);
             assert_eq!(packets.len(), 4);
             for (n, packet) in packets.iter().enumerate() {
@@ -241,13 +263,38 @@ pub mod tests {
         let parsed = ip::parse(&packet).unwrap();
         let default = VnetHeader::default();
         for header in [
-            VnetHeader { flags: NEEDS_CSUM, csum_start: 50, csum_offset: 16, ..default },
-            VnetHeader { flags: NEEDS_CSUM, csum_start: 0xffff, csum_offset: 0xffff, ..default },
-            VnetHeader { gso_type: GSO_TCPV4, gso_size: 0, ..default },
-            VnetHeader { gso_type: 3, gso_size: 100, ..default },
-            VnetHeader { gso_type: 5, gso_size: 100, ..default },
+            VnetHeader {
+                flags: NEEDS_CSUM,
+                csum_start: 50,
+                csum_offset: 16,
+                ..default
+            },
+            VnetHeader {
+                flags: NEEDS_CSUM,
+                csum_start: 0xffff,
+                csum_offset: 0xffff,
+                ..default
+            },
+            VnetHeader {
+                gso_type: GSO_TCPV4,
+                gso_size: 0,
+                ..default
+            },
+            VnetHeader {
+                gso_type: 3,
+                gso_size: 100,
+                ..default
+            },
+            VnetHeader {
+                gso_type: 5,
+                gso_size: 100,
+                ..default
+            },
         ] {
-            assert!(Segments::new(&header, &packet, &parsed).is_none(), "{header:?}");
+            assert!(
+                Segments::new(&header, &packet, &parsed).is_none(),
+                "{header:?}"
+            );
         }
     }
 }

@@ -1,0 +1,239 @@
+//! The engine's own requests: devices, sockets, counters (docs/engine-protocol.md).
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::Arc;
+
+use super::sa_requests::find;
+use super::state::{Answer, Effect, State};
+use crate::device::Device;
+use crate::netlink::engine as e;
+use crate::netlink::wire::{attributes, put_attribute, Refusal};
+use crate::netlink::xfrm::Fields;
+use crate::stats::{DropReason, LinkStats};
+use crate::sys;
+use crate::underlay::SocketKind;
+
+const IFNAMSIZ: usize = 16;
+
+fn invalid(words: &str) -> Refusal {
+    Refusal::new(libc::EINVAL, words)
+}
+
+fn parse(payload: &[u8]) -> Result<Vec<(u16, &[u8])>, Refusal> {
+    attributes(payload).ok_or(invalid("Attribute length does not fit"))
+}
+
+fn name(attributes: &[(u16, &[u8])]) -> Result<String, Refusal> {
+    let octets = find(attributes, e::IFNAME).ok_or(invalid("IFNAME is missing"))?;
+    let octets = octets.strip_suffix(&[0]).unwrap_or(octets);
+    let name = std::str::from_utf8(octets).map_err(|_| invalid("IFNAME is no text"))?;
+    if name.is_empty() || name.len() >= IFNAMSIZ || name.contains('\0') {
+        return Err(invalid("IFNAME must have 1 to 15 octets"));
+    }
+    Ok(name.to_owned())
+}
+
+fn number(attributes: &[(u16, &[u8])], which: u16, words: &str) -> Result<u32, Refusal> {
+    find(attributes, which)
+        .and_then(|payload| Fields(payload).u32(0))
+        .ok_or_else(|| invalid(words))
+}
+
+fn text(target: &mut Vec<u8>, number: u16, words: &str) {
+    put_attribute(target, number, &[words.as_bytes(), &[0]].concat());
+}
+
+/// NEWDEV: a device with its descriptors, or another if_id or MTU for one that is there.
+pub fn add(
+    state: &mut State,
+    payload: &[u8],
+    descriptors: &mut VecDeque<OwnedFd>,
+) -> Result<Answer, Refusal> {
+    let attributes = parse(payload)?;
+    let name = name(&attributes)?;
+    let if_id = number(&attributes, e::IF_ID, "IF_ID is missing")?;
+    let ifindex = number(&attributes, e::IFINDEX, "IFINDEX is missing")?;
+    let mtu = number(&attributes, e::MTU, "MTU is missing")?;
+    if if_id == 0 {
+        return Err(invalid("if_id must be non zero"));
+    }
+    if state
+        .devices
+        .values()
+        .any(|other| other.if_id == if_id && other.name != name)
+    {
+        return Err(Refusal::new(libc::EEXIST, "Another device has this if_id"));
+    }
+    let old = state.devices.get(&name).cloned();
+    let queues: Vec<OwnedFd> = descriptors.drain(..).collect();
+    if queues.iter().any(|queue| !sys::is_tun(queue.as_fd())) {
+        return Err(invalid("A descriptor is no TUN device"));
+    }
+    let queues = match (&old, queues.is_empty()) {
+        (_, false) => queues,
+        (None, true) => {
+            return Err(Refusal::new(
+                libc::ENODEV,
+                "No such device, and no descriptor of one",
+            ))
+        }
+        (Some(old), true) => old
+            .queues
+            .iter()
+            .map(|queue| queue.try_clone())
+            .collect::<Result<_, _>>()
+            .map_err(|error| Refusal::new(libc::EMFILE, &error.to_string()))?,
+    };
+    let stats = old.map_or_else(
+        || Arc::new(LinkStats::default()),
+        |old| Arc::clone(&old.stats),
+    );
+    let device = Arc::new(Device {
+        name: name.clone(),
+        if_id,
+        ifindex,
+        mtu: AtomicU32::new(mtu),
+        attached: AtomicBool::new(false),
+        queues,
+        stats,
+    });
+    state
+        .path
+        .serve_device(Arc::clone(&device))
+        .map_err(|error| {
+            Refusal::new(
+                error.raw_os_error().unwrap_or(libc::EIO),
+                "The device cannot be served",
+            )
+        })?;
+    state.devices.insert(name, device);
+    state.change_devices();
+    Answer::done()
+}
+
+pub fn delete(state: &mut State, payload: &[u8]) -> Result<Answer, Refusal> {
+    let name = name(&parse(payload)?)?;
+    state
+        .devices
+        .remove(&name)
+        .ok_or(Refusal::new(libc::ENODEV, "No such device"))?;
+    state.path.release_device(&name);
+    state.change_devices();
+    Answer::done()
+}
+
+pub fn get(state: &State, payload: &[u8], dump: bool) -> Result<Answer, Refusal> {
+    if dump {
+        return Answer::of(
+            state
+                .devices
+                .values()
+                .map(|one| (e::NEWDEV, encode(one)))
+                .collect(),
+        );
+    }
+    let name = name(&parse(payload)?)?;
+    let device = state
+        .devices
+        .get(&name)
+        .ok_or(Refusal::new(libc::ENODEV, "No such device"))?;
+    Answer::of(vec![(e::NEWDEV, encode(device))])
+}
+
+fn encode(device: &Device) -> Vec<u8> {
+    let mut payload = Vec::new();
+    text(&mut payload, e::IFNAME, &device.name);
+    put_attribute(&mut payload, e::IF_ID, &device.if_id.to_ne_bytes());
+    put_attribute(&mut payload, e::IFINDEX, &device.ifindex.to_ne_bytes());
+    put_attribute(
+        &mut payload,
+        e::MTU,
+        &device.mtu.load(Relaxed).to_ne_bytes(),
+    );
+    put_attribute(
+        &mut payload,
+        e::ATTACHED,
+        &[device.attached.load(Relaxed).into()],
+    );
+    let stats: Vec<u8> = device
+        .stats
+        .rtnl_link_stats64()
+        .iter()
+        .flat_map(|number| number.to_ne_bytes())
+        .collect();
+    put_attribute(&mut payload, e::STATS64, &stats);
+    payload
+}
+
+fn kind(payload: &[u8]) -> Result<SocketKind, Refusal> {
+    let number = number(&parse(payload)?, e::SOCK_KIND, "SOCK_KIND is missing")?;
+    SocketKind::try_from(number).map_err(|()| invalid("SOCK_KIND must be 1 to 4"))
+}
+
+pub fn add_socket(
+    state: &State,
+    payload: &[u8],
+    descriptors: &mut VecDeque<OwnedFd>,
+) -> Result<Answer, Refusal> {
+    let kind = kind(payload)?;
+    let socket = descriptors
+        .pop_front()
+        .ok_or(invalid("A descriptor is missing"))?;
+    state.path.serve_socket(kind, socket).map_err(|error| {
+        Refusal::new(
+            error.raw_os_error().unwrap_or(libc::EIO),
+            &format!("The socket cannot be served: {error}"),
+        )
+    })?;
+    Answer::done()
+}
+
+pub fn delete_socket(state: &State, payload: &[u8]) -> Result<Answer, Refusal> {
+    if state.path.release_socket(kind(payload)?) {
+        return Answer::done();
+    }
+    Err(Refusal::new(libc::ENOENT, "No such socket"))
+}
+
+pub fn get_sockets(state: &State) -> Result<Answer, Refusal> {
+    let encode = |(kind, errors): (SocketKind, u64)| {
+        let mut payload = Vec::new();
+        put_attribute(&mut payload, e::SOCK_KIND, &(kind as u32).to_ne_bytes());
+        put_attribute(&mut payload, e::SOCK_ERRORS, &errors.to_ne_bytes());
+        (e::NEWSOCK, payload)
+    };
+    Answer::of(state.path.sockets().into_iter().map(encode).collect())
+}
+
+pub fn get_stat(state: &State) -> Result<Answer, Refusal> {
+    let mut payload = Vec::new();
+    for reason in DropReason::ALL {
+        let value = state.stat.get(*reason).to_ne_bytes();
+        put_attribute(
+            &mut payload,
+            e::STAT,
+            &[&value, reason.name().as_bytes(), &[0]].concat(),
+        );
+    }
+    Answer::of(vec![(e::NEWSTAT, payload)])
+}
+
+pub fn get_info(state: &State) -> Result<Answer, Refusal> {
+    let mut payload = Vec::new();
+    text(&mut payload, e::VERSION, env!("CARGO_PKG_VERSION"));
+    put_attribute(&mut payload, e::PID, &std::process::id().to_ne_bytes());
+    text(&mut payload, e::CRYPTO, &state.path.crypto());
+    put_attribute(&mut payload, e::BOOT_ID, &state.boot_id);
+    Answer::of(vec![(e::NEWINFO, payload)])
+}
+
+pub fn join(payload: &[u8]) -> Result<Answer, Refusal> {
+    let groups = number(&parse(payload)?, e::GROUPS, "GROUPS is missing")?;
+    Ok(Answer {
+        replies: Vec::new(),
+        effect: Effect::Join(groups),
+    })
+}

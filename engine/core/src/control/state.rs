@@ -1,0 +1,192 @@
+//! Everything the control thread owns, and which request goes where.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::{device_requests, policy_requests, sa_requests};
+use crate::crypto::random;
+use crate::datapath::DataPath;
+use crate::device::Device;
+use crate::netlink::engine as e;
+use crate::netlink::wire::{Message, Refusal, NLM_F_DUMP};
+use crate::netlink::xfrm as x;
+use crate::policy::Direction;
+use crate::sad::Sad;
+use crate::spd::Spd;
+use crate::stats::XfrmStat;
+use crate::tables::{Published, Tables};
+
+/// Multicast groups (`XFRMNLGRP_*`).
+pub const GROUP_SA: u32 = 3;
+pub const GROUP_POLICY: u32 = 4;
+
+/// A message that answers a request or tells of a change: type and payload.
+pub type Reply = (u16, Vec<u8>);
+
+/// A change that listeners of a group are told of.
+pub struct Notification {
+    pub group: u32,
+    pub reply: Reply,
+}
+
+/// What a request asks for besides its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    None,
+    /// The connection's memberships.
+    Join(u32),
+    Shutdown,
+}
+
+/// The answer to a request: messages before the acknowledgement, and its effect.
+pub struct Answer {
+    pub replies: Vec<Reply>,
+    pub effect: Effect,
+}
+
+impl Answer {
+    pub fn of(replies: Vec<Reply>) -> Result<Answer, Refusal> {
+        Ok(Answer {
+            replies,
+            effect: Effect::None,
+        })
+    }
+
+    pub fn done() -> Result<Answer, Refusal> {
+        Answer::of(Vec::new())
+    }
+}
+
+/// The databases, the devices, and the path that serves them.
+pub struct State {
+    pub sad: Sad,
+    pub spd: Spd,
+    pub devices: BTreeMap<String, Arc<Device>>,
+    pub path: DataPath,
+    pub stat: Arc<XfrmStat>,
+    pub boot_id: [u8; 16],
+    /// Told to listeners after the tables are published.
+    pub notifications: Vec<Notification>,
+    published: Arc<Published>,
+    changed: bool,
+}
+
+impl State {
+    /// Empty databases and running workers.
+    pub fn new() -> io::Result<State> {
+        let published = Arc::new(Published::default());
+        let stat = Arc::new(XfrmStat::new());
+        Ok(State {
+            sad: Sad::default(),
+            spd: Spd::default(),
+            devices: BTreeMap::new(),
+            path: DataPath::new(Arc::clone(&published), Arc::clone(&stat))?,
+            stat,
+            boot_id: random(),
+            notifications: Vec::new(),
+            published,
+            changed: false,
+        })
+    }
+
+    /// One request. Descriptors that it does not take stay in the queue.
+    pub fn handle(
+        &mut self,
+        request: &Message,
+        descriptors: &mut VecDeque<OwnedFd>,
+    ) -> Result<Answer, Refusal> {
+        let dump = request.flags & NLM_F_DUMP == NLM_F_DUMP;
+        let payload = request.payload;
+        match request.kind {
+            x::NEWSA => sa_requests::add(self, payload, false),
+            x::UPDSA => sa_requests::add(self, payload, true),
+            x::DELSA => sa_requests::delete(self, payload),
+            x::GETSA if dump => sa_requests::dump(self),
+            x::GETSA => sa_requests::get(self, payload),
+            x::FLUSHSA => sa_requests::flush(self, payload),
+            x::GETSADINFO => sa_requests::info(self, payload),
+            x::NEWPOLICY => policy_requests::add(self, payload, false),
+            x::UPDPOLICY => policy_requests::add(self, payload, true),
+            x::DELPOLICY => policy_requests::delete(self, payload),
+            x::GETPOLICY if dump => policy_requests::dump(self),
+            x::GETPOLICY => policy_requests::get(self, payload),
+            x::FLUSHPOLICY => policy_requests::flush(self),
+            x::GETSPDINFO => policy_requests::info(self, payload),
+            x::GETDEFAULT => policy_requests::get_default(),
+            x::SETDEFAULT => policy_requests::set_default(payload),
+            e::NEWDEV => device_requests::add(self, payload, descriptors),
+            e::DELDEV => device_requests::delete(self, payload),
+            e::GETDEV => device_requests::get(self, payload, dump),
+            e::NEWSOCK => device_requests::add_socket(self, payload, descriptors),
+            e::DELSOCK => device_requests::delete_socket(self, payload),
+            e::GETSOCK => device_requests::get_sockets(self),
+            e::GETSTAT => device_requests::get_stat(self),
+            e::GETINFO => device_requests::get_info(self),
+            e::JOIN => device_requests::join(payload),
+            e::SHUTDOWN => Ok(Answer {
+                replies: Vec::new(),
+                effect: Effect::Shutdown,
+            }),
+            kind if x::MESSAGES.contains(&kind) => Err(Refusal::new(
+                libc::EOPNOTSUPP,
+                "The engine does not serve this request yet",
+            )),
+            _ => Err(Refusal::new(libc::EINVAL, "Unknown message type")),
+        }
+    }
+
+    /// Notes a change, which `publish` puts in force.
+    pub fn change(&mut self, group: u32, reply: Reply) {
+        self.changed = true;
+        self.notifications.push(Notification { group, reply });
+    }
+
+    /// Notes a change that no group is told of.
+    pub fn change_devices(&mut self) {
+        self.changed = true;
+    }
+
+    /// Puts all changes of a datagram in force at once.
+    pub fn publish(&mut self) {
+        if std::mem::take(&mut self.changed) {
+            self.published.publish(self.tables());
+        }
+    }
+
+    fn tables(&self) -> Tables {
+        let mut tables = Tables::default();
+        for sa in self.sad.iter() {
+            tables
+                .inbound
+                .entry(sa.config.spi)
+                .or_default()
+                .push(Arc::clone(sa));
+            tables
+                .outbound
+                .entry(sa.config.reqid)
+                .or_default()
+                .push(Arc::clone(sa));
+        }
+        for sas in tables.outbound.values_mut() {
+            sas.sort_by_key(|sa| std::cmp::Reverse(sa.config.added));
+        }
+        let mut policies: HashMap<(Direction, u32), Vec<_>> = HashMap::new();
+        for policy in self.spd.iter() {
+            let list = policies
+                .entry((policy.direction, policy.if_id))
+                .or_default();
+            list.push(Arc::clone(policy));
+        }
+        for list in policies.values_mut() {
+            // Stable: those of equal priority stay in the order of their index, the older first.
+            list.sort_by_key(|policy| policy.priority);
+        }
+        tables.policies = policies;
+        for device in self.devices.values() {
+            tables.devices.insert(device.if_id, Arc::clone(device));
+        }
+        tables
+    }
+}

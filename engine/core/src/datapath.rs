@@ -1,0 +1,122 @@
+//! The packet path as the control thread sees it: devices and sockets come and go.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, RwLock};
+use std::thread;
+
+use crate::crypto;
+use crate::device::Device;
+use crate::stats::XfrmStat;
+use crate::sys;
+use crate::tables::Published;
+use crate::underlay::{Socket, SocketKind};
+use crate::worker::{run_inbound, run_outbound, Shared, Source, Worker};
+
+/// Threads for each direction at most; more gain nothing before the sockets are many as well.
+const MOST_WORKERS: usize = 4;
+
+/// The workers, which run until the process ends.
+pub struct DataPath {
+    shared: Arc<Shared>,
+    outbound: Vec<Arc<Worker>>,
+    inbound: Vec<Arc<Worker>>,
+}
+
+impl DataPath {
+    /// Starts the threads: for each direction half as many as there are processors.
+    pub fn new(published: Arc<Published>, stat: Arc<XfrmStat>) -> io::Result<DataPath> {
+        let processors = thread::available_parallelism().map_or(2, usize::from);
+        let count = (processors / 2).clamp(1, MOST_WORKERS);
+        let sockets = RwLock::new([None, None, None, None]);
+        let shared = Arc::new(Shared {
+            published,
+            stat,
+            sockets,
+        });
+        let start = |name: &str, run: fn(&Worker, &Shared) -> io::Result<()>| {
+            (0..count)
+                .map(|n| {
+                    let worker = Arc::new(Worker::new()?);
+                    shared.published.subscribe(worker.waker());
+                    let (own, shared) = (Arc::clone(&worker), Arc::clone(&shared));
+                    thread::Builder::new()
+                        .name(format!("{name}-{n}"))
+                        .spawn(move || {
+                            if let Err(error) = run(&own, &shared) {
+                                // Without its workers the engine forwards nothing: who watches it
+                                // shall see it end.
+                                eprintln!("plutino-engine: a worker failed: {error}");
+                                std::process::exit(1);
+                            }
+                        })?;
+                    Ok(worker)
+                })
+                .collect::<io::Result<Vec<_>>>()
+        };
+        let outbound = start("outbound", run_outbound)?;
+        let inbound = start("inbound", run_inbound)?;
+        Ok(DataPath {
+            shared,
+            outbound,
+            inbound,
+        })
+    }
+
+    /// Reads a device's queues from now on; one of the same name is let go.
+    pub fn serve_device(&self, device: Arc<Device>) -> io::Result<()> {
+        self.release_device(&device.name);
+        for (n, queue) in device.queues.iter().enumerate() {
+            sys::set_nonblocking(queue.as_fd(), true)?;
+            let worker = &self.outbound[n % self.outbound.len()];
+            if let Err(error) = worker.add(Source::Queue(Arc::clone(&device), n)) {
+                self.release_device(&device.name);
+                return Err(error);
+            }
+        }
+        device
+            .attached
+            .store(!device.queues.is_empty(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub fn release_device(&self, name: &str) {
+        for worker in &self.outbound {
+            worker
+                .remove(|source| matches!(source, Source::Queue(device, _) if device.name == name));
+        }
+    }
+
+    /// Sends and receives by a socket from now on, instead of the one of its kind before.
+    pub fn serve_socket(&self, kind: SocketKind, fd: OwnedFd) -> io::Result<()> {
+        let socket = Arc::new(Socket::new(kind, fd)?);
+        self.release_socket(kind);
+        self.inbound[kind as usize % self.inbound.len()]
+            .add(Source::Socket(Arc::clone(&socket)))?;
+        self.shared.sockets.write().expect("no reader panics")[kind as usize - 1] = Some(socket);
+        Ok(())
+    }
+
+    /// False if there is none.
+    pub fn release_socket(&self, kind: SocketKind) -> bool {
+        let old = self.shared.sockets.write().expect("no reader panics")[kind as usize - 1].take();
+        for worker in &self.inbound {
+            worker.remove(|source| matches!(source, Source::Socket(one) if one.kind == kind));
+        }
+        old.is_some()
+    }
+
+    /// Kind and errors of each socket.
+    pub fn sockets(&self) -> Vec<(SocketKind, u64)> {
+        let sockets = self.shared.sockets.read().expect("no writer panics");
+        let each = sockets.iter().flatten();
+        each.map(|socket| (socket.kind, socket.errors.load(Ordering::Relaxed)))
+            .collect()
+    }
+
+    /// Name and version of the library that seals and opens.
+    pub fn crypto(&self) -> String {
+        crypto::LIBRARY.to_owned()
+    }
+}

@@ -1,0 +1,5 @@
+//! Netlink messages as the kernel frames them, and those of XFRM and of the engine itself.
+
+pub mod engine;
+pub mod wire;
+pub mod xfrm;

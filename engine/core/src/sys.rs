@@ -1,0 +1,381 @@
+//! The system calls of the packet path that the standard library does not have: the only unsafe
+//! code of this crate, each block a call with buffers that live longer than it.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Room for the control messages of one packet: addresses, mark, class, segment size.
+pub const CONTROL: usize = 128;
+/// `struct sockaddr_in6` is the longest address.
+pub const NAME: usize = 28;
+
+/// Control messages (`CMSG_*` of cmsg(3)), aligned as `struct cmsghdr`.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub struct Control {
+    octets: [u8; CONTROL],
+    used: usize,
+}
+
+const CMSG_HEADER: usize = 16;
+
+impl Control {
+    pub const fn new() -> Self {
+        Control {
+            octets: [0; CONTROL],
+            used: 0,
+        }
+    }
+
+    /// Appends a message; more than `CONTROL` octets is a mistake of the caller.
+    pub fn push(&mut self, level: i32, kind: i32, payload: &[u8]) {
+        let length = CMSG_HEADER + payload.len();
+        let at = self.used;
+        self.octets[at..at + 8].copy_from_slice(&length.to_ne_bytes());
+        self.octets[at + 8..at + 12].copy_from_slice(&level.to_ne_bytes());
+        self.octets[at + 12..at + 16].copy_from_slice(&kind.to_ne_bytes());
+        self.octets[at + CMSG_HEADER..at + length].copy_from_slice(payload);
+        self.used = at + length.next_multiple_of(8);
+    }
+
+    /// Level, type and payload of each message that the kernel left here.
+    pub fn messages(&self) -> impl Iterator<Item = (i32, i32, &[u8])> {
+        let octets = &self.octets[..self.used.min(CONTROL)];
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let header = octets.get(at..at + CMSG_HEADER)?;
+            let length = usize::from_ne_bytes(header[..8].try_into().ok()?);
+            let level = i32::from_ne_bytes(header[8..12].try_into().ok()?);
+            let kind = i32::from_ne_bytes(header[12..].try_into().ok()?);
+            let payload = octets.get(at + CMSG_HEADER..at.checked_add(length)?)?;
+            at += length.next_multiple_of(8);
+            Some((level, kind, payload))
+        })
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What `receive` tells of a packet besides its octets.
+pub struct Meta {
+    pub length: usize,
+    pub truncated: bool,
+    pub name: [u8; NAME],
+    pub control: Control,
+}
+
+fn check(result: libc::ssize_t) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+fn zeroed_message() -> libc::msghdr {
+    // SAFETY: `msghdr` is a C structure of numbers and pointers, for which all zero is valid.
+    unsafe { std::mem::zeroed() }
+}
+
+/// One datagram into `buffer`, without waiting.
+pub fn receive(fd: BorrowedFd, buffer: &mut [u8]) -> io::Result<Meta> {
+    let mut meta = Meta {
+        length: 0,
+        truncated: false,
+        name: [0; NAME],
+        control: Control::new(),
+    };
+    let mut part = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    let mut message = zeroed_message();
+    message.msg_name = meta.name.as_mut_ptr().cast();
+    message.msg_namelen = NAME as u32;
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = meta.control.octets.as_mut_ptr().cast();
+    message.msg_controllen = CONTROL;
+    // SAFETY: every pointer in `message` is to a local buffer or the caller's, with its length.
+    let length = check(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, libc::MSG_DONTWAIT) })?;
+    meta.length = length;
+    meta.truncated = message.msg_flags & libc::MSG_TRUNC != 0;
+    meta.control.used = message.msg_controllen;
+    Ok(meta)
+}
+
+/// Up to `metas.len()` datagrams, each into its `slot` octets of `buffer`; gives how many came.
+pub fn receive_many(
+    fd: BorrowedFd,
+    buffer: &mut [u8],
+    slot: usize,
+    metas: &mut [Meta],
+) -> io::Result<usize> {
+    let mut parts: Vec<libc::iovec> = buffer
+        .chunks_exact_mut(slot)
+        .take(metas.len())
+        .map(|chunk| libc::iovec {
+            iov_base: chunk.as_mut_ptr().cast(),
+            iov_len: slot,
+        })
+        .collect();
+    let mut messages: Vec<libc::mmsghdr> = parts
+        .iter_mut()
+        .zip(metas.iter_mut())
+        .map(|(part, meta)| {
+            let mut message = zeroed_message();
+            message.msg_name = meta.name.as_mut_ptr().cast();
+            message.msg_namelen = NAME as u32;
+            message.msg_iov = part;
+            message.msg_iovlen = 1;
+            message.msg_control = meta.control.octets.as_mut_ptr().cast();
+            message.msg_controllen = CONTROL;
+            libc::mmsghdr {
+                msg_hdr: message,
+                msg_len: 0,
+            }
+        })
+        .collect();
+    // SAFETY: `messages` points into `parts`, `metas` and `buffer`, which all outlive the call.
+    let count = unsafe {
+        libc::recvmmsg(
+            fd.as_raw_fd(),
+            messages.as_mut_ptr(),
+            messages.len() as u32,
+            libc::MSG_DONTWAIT,
+            std::ptr::null_mut(),
+        )
+    };
+    let count = check(count as libc::ssize_t)?;
+    let filled: Vec<(usize, usize, bool)> = messages[..count]
+        .iter()
+        .map(|message| {
+            let truncated = message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+            (
+                message.msg_len as usize,
+                message.msg_hdr.msg_controllen,
+                truncated,
+            )
+        })
+        .collect();
+    for (meta, (length, control, truncated)) in metas.iter_mut().zip(filled) {
+        meta.length = length;
+        meta.truncated = truncated;
+        meta.control.used = control;
+    }
+    Ok(count)
+}
+
+/// Where a datagram goes: `sockaddr` octets and control messages.
+#[derive(Clone, Copy)]
+pub struct Target {
+    pub name: [u8; NAME],
+    pub name_length: usize,
+    pub control: Control,
+}
+
+fn outgoing(target: &Target, part: *mut libc::iovec) -> libc::msghdr {
+    let mut message = zeroed_message();
+    // The kernel only reads through these pointers.
+    message.msg_name = target.name.as_ptr().cast_mut().cast();
+    message.msg_namelen = target.name_length as u32;
+    message.msg_iov = part;
+    message.msg_iovlen = 1;
+    message.msg_control = target.control.octets.as_ptr().cast_mut().cast();
+    message.msg_controllen = target.control.used;
+    message
+}
+
+/// One datagram; waits while the socket's buffer is full.
+pub fn send(fd: BorrowedFd, target: &Target, octets: &[u8]) -> io::Result<()> {
+    let mut part = libc::iovec {
+        iov_base: octets.as_ptr().cast_mut().cast(),
+        iov_len: octets.len(),
+    };
+    let message = outgoing(target, &mut part);
+    // SAFETY: `message` points to `target`, `part` and `octets`, which outlive the call.
+    check(unsafe { libc::sendmsg(fd.as_raw_fd(), &message, libc::MSG_NOSIGNAL) }).map(|_| ())
+}
+
+/// Several datagrams to one target; gives how many went, at least one.
+pub fn send_many(fd: BorrowedFd, target: &Target, datagrams: &[&[u8]]) -> io::Result<usize> {
+    let mut parts: Vec<libc::iovec> = datagrams
+        .iter()
+        .map(|octets| libc::iovec {
+            iov_base: octets.as_ptr().cast_mut().cast(),
+            iov_len: octets.len(),
+        })
+        .collect();
+    let mut messages: Vec<libc::mmsghdr> = parts
+        .iter_mut()
+        .map(|part| libc::mmsghdr {
+            msg_hdr: outgoing(target, part),
+            msg_len: 0,
+        })
+        .collect();
+    // SAFETY: `messages` points to `target`, `parts` and `datagrams`, which outlive the call.
+    let count = unsafe {
+        libc::sendmmsg(
+            fd.as_raw_fd(),
+            messages.as_mut_ptr(),
+            messages.len() as u32,
+            libc::MSG_NOSIGNAL,
+        )
+    };
+    check(count as libc::ssize_t)
+}
+
+/// One read without waiting, if the descriptor is non-blocking.
+pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the buffer is the caller's, with its length.
+    check(unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) })
+}
+
+/// One write of several parts.
+pub fn write_parts(fd: BorrowedFd, parts: &[io::IoSlice]) -> io::Result<usize> {
+    // SAFETY: `IoSlice` is guaranteed to have the layout of `iovec`.
+    check(unsafe {
+        libc::writev(
+            fd.as_raw_fd(),
+            parts.as_ptr().cast(),
+            parts.len() as libc::c_int,
+        )
+    })
+}
+
+/// A socket option that is a number.
+pub fn set_option(fd: BorrowedFd, level: i32, option: i32, value: i32) -> io::Result<()> {
+    // SAFETY: the value is a local number, whose size is told.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            option,
+            std::ptr::from_ref(&value).cast(),
+            size_of::<i32>() as u32,
+        )
+    };
+    check(result as libc::ssize_t).map(|_| ())
+}
+
+/// How long a send may wait for room.
+pub fn set_send_timeout(fd: BorrowedFd, milliseconds: i64) -> io::Result<()> {
+    let time = libc::timeval {
+        tv_sec: 0,
+        tv_usec: milliseconds * 1000,
+    };
+    // SAFETY: the value is a local structure, whose size is told.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_SNDTIMEO,
+            std::ptr::from_ref(&time).cast(),
+            size_of::<libc::timeval>() as u32,
+        )
+    };
+    check(result as libc::ssize_t).map(|_| ())
+}
+
+/// Sets or clears O_NONBLOCK.
+pub fn set_nonblocking(fd: BorrowedFd, on: bool) -> io::Result<()> {
+    // SAFETY: fcntl with numbers only.
+    unsafe {
+        let flags = libc::fcntl(fd.as_raw_fd(), libc::F_GETFL);
+        check(flags as libc::ssize_t)?;
+        let flags = if on {
+            flags | libc::O_NONBLOCK
+        } else {
+            flags & !libc::O_NONBLOCK
+        };
+        check(libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) as libc::ssize_t).map(|_| ())
+    }
+}
+
+/// Whether a descriptor is a TUN device's (TUNGETIFF answers).
+pub fn is_tun(fd: BorrowedFd) -> bool {
+    const TUNGETIFF: libc::Ioctl = 0x8004_54d2u32 as libc::Ioctl;
+    let mut request = [0u8; 40];
+    // SAFETY: `struct ifreq` has 40 octets, which the kernel fills.
+    unsafe { libc::ioctl(fd.as_raw_fd(), TUNGETIFF, request.as_mut_ptr()) == 0 }
+}
+
+/// A set of descriptors to wait for.
+pub struct Epoll(OwnedFd);
+
+impl Epoll {
+    pub fn new() -> io::Result<Epoll> {
+        // SAFETY: a new descriptor, which nobody else owns.
+        unsafe {
+            let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);
+            check(fd as libc::ssize_t)?;
+            Ok(Epoll(OwnedFd::from_raw_fd(fd)))
+        }
+    }
+
+    /// Waits for input on `fd`, which `token` names.
+    pub fn add(&self, fd: BorrowedFd, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: libc::EPOLLIN as u32,
+            u64: token,
+        };
+        self.control(libc::EPOLL_CTL_ADD, fd, &mut event)
+    }
+
+    pub fn remove(&self, fd: BorrowedFd) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        self.control(libc::EPOLL_CTL_DEL, fd, &mut event)
+    }
+
+    fn control(&self, what: i32, fd: BorrowedFd, event: &mut libc::epoll_event) -> io::Result<()> {
+        // SAFETY: both descriptors are open, the event is the caller's.
+        let result = unsafe { libc::epoll_ctl(self.0.as_raw_fd(), what, fd.as_raw_fd(), event) };
+        check(result as libc::ssize_t).map(|_| ())
+    }
+
+    /// The tokens of descriptors that are ready; waits for ever if none is.
+    pub fn wait(&self, tokens: &mut Vec<u64>) -> io::Result<()> {
+        const MOST: usize = 64;
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; MOST];
+        tokens.clear();
+        // SAFETY: the array is local, with its length.
+        let count =
+            unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), MOST as i32, -1) };
+        match check(count as libc::ssize_t) {
+            Ok(count) => {
+                tokens.extend(events[..count].iter().map(|event| event.u64));
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A counter that wakes who waits for it (eventfd(2)).
+pub struct Waker(OwnedFd);
+
+impl Waker {
+    pub fn new() -> io::Result<Waker> {
+        // SAFETY: a new descriptor, which nobody else owns.
+        unsafe {
+            let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+            check(fd as libc::ssize_t)?;
+            Ok(Waker(OwnedFd::from_raw_fd(fd)))
+        }
+    }
+
+    pub fn wake(&self) {
+        // A counter that is full wakes as well.
+        let _ = write_parts(self.fd(), &[io::IoSlice::new(&1u64.to_ne_bytes())]);
+    }
+
+    /// Takes the wake-up.
+    pub fn clear(&self) {
+        let _ = read(self.fd(), &mut [0; 8]);
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.0)
+    }
+}

@@ -1,0 +1,355 @@
+//! The sockets that ESP travels through: raw ESP, and UDP port 4500 (RFC 3948).
+//!
+//! UDP takes and gives whole rows of equal packets (UDP_SEGMENT, UDP_GRO); raw sockets take and give
+//! one message per packet, several per call. Path MTU discovery is the kernel's default: DF is set,
+//! and what is larger than the path is fragmented outside; the daemon lowers the device's MTU.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::inbound::Received;
+use crate::outbound::Datagram;
+use crate::sa::{Encapsulation, Sa};
+use crate::sys::{self, Control, Meta, Target, NAME};
+
+/// Octets that a receive buffer should hold; the kernel doubles them.
+const SOCKET_BUFFER: i32 = 8 << 20;
+/// Milliseconds that a send waits for room before its packets are dropped.
+const SEND_TIMEOUT: i64 = 100;
+/// Packets per call on a raw socket, and octets of each at most.
+const RAW_BATCH: usize = 64;
+const SLOT: usize = 65_536;
+const UDP_SEGMENT: i32 = 103;
+const UDP_GRO: i32 = 104;
+
+/// Octets that `Socket::receive` needs in its buffer.
+pub const RECEIVE_BUFFER: usize = RAW_BATCH * SLOT;
+
+/// The numbers of `SOCK_KIND` (docs/engine-protocol.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum SocketKind {
+    RawV4 = 1,
+    RawV6 = 2,
+    UdpV4 = 3,
+    UdpV6 = 4,
+}
+
+impl SocketKind {
+    pub const ALL: [SocketKind; 4] = [
+        SocketKind::RawV4,
+        SocketKind::RawV6,
+        SocketKind::UdpV4,
+        SocketKind::UdpV6,
+    ];
+
+    /// The socket that an SA's packets leave by.
+    pub fn of(sa: &Sa) -> SocketKind {
+        match (&sa.config.encapsulation, sa.config.destination.is_ipv4()) {
+            (Encapsulation::Esp, true) => SocketKind::RawV4,
+            (Encapsulation::Esp, false) => SocketKind::RawV6,
+            (Encapsulation::Udp { .. }, true) => SocketKind::UdpV4,
+            (Encapsulation::Udp { .. }, false) => SocketKind::UdpV6,
+        }
+    }
+
+    fn is_udp(self) -> bool {
+        matches!(self, SocketKind::UdpV4 | SocketKind::UdpV6)
+    }
+
+    fn is_v4(self) -> bool {
+        matches!(self, SocketKind::RawV4 | SocketKind::UdpV4)
+    }
+}
+
+impl TryFrom<u32> for SocketKind {
+    type Error = ();
+
+    fn try_from(number: u32) -> Result<Self, ()> {
+        SocketKind::ALL
+            .into_iter()
+            .find(|kind| *kind as u32 == number)
+            .ok_or(())
+    }
+}
+
+/// A socket that was handed to the engine.
+pub struct Socket {
+    pub kind: SocketKind,
+    fd: OwnedFd,
+    pub errors: AtomicU64,
+}
+
+impl Socket {
+    /// Sets what the engine needs: ancillary data, receive offload, buffers.
+    pub fn new(kind: SocketKind, fd: OwnedFd) -> io::Result<Socket> {
+        let socket = fd.as_fd();
+        sys::set_nonblocking(socket, false)?;
+        sys::set_send_timeout(socket, SEND_TIMEOUT)?;
+        for option in [libc::SO_RCVBUFFORCE, libc::SO_SNDBUFFORCE] {
+            if sys::set_option(socket, libc::SOL_SOCKET, option, SOCKET_BUFFER).is_err() {
+                let soft = if option == libc::SO_RCVBUFFORCE {
+                    libc::SO_RCVBUF
+                } else {
+                    libc::SO_SNDBUF
+                };
+                sys::set_option(socket, libc::SOL_SOCKET, soft, SOCKET_BUFFER)?;
+            }
+        }
+        if kind.is_v4() {
+            sys::set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+            sys::set_option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
+        } else {
+            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+        }
+        if kind.is_udp() {
+            sys::set_option(socket, libc::IPPROTO_UDP, UDP_GRO, 1)?;
+        }
+        Ok(Socket {
+            kind,
+            fd,
+            errors: AtomicU64::new(0),
+        })
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Sends all packets of a row; gives the first error with the number of packets it cost.
+    pub fn send(&self, row: &Datagram, buffer: &[u8]) -> Result<(), (io::Error, u64)> {
+        let octets = &buffer[row.start..row.start + row.length];
+        let result = if self.kind.is_udp() && row.length > row.segment {
+            let target = target_of(&row.sa, row.tos, Some(row.segment as u16));
+            match sys::send(self.fd(), &target, octets) {
+                // Longer than the path: the kernel sends one by one, in fragments.
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE)) =>
+                {
+                    self.send_each(&row.sa, row.tos, octets, row.segment)
+                }
+                Err(error) => Err((error, octets.len().div_ceil(row.segment) as u64)),
+                Ok(()) => Ok(()),
+            }
+        } else {
+            self.send_each(&row.sa, row.tos, octets, row.segment)
+        };
+        if result.is_err() {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn send_each(
+        &self,
+        sa: &Sa,
+        tos: u8,
+        octets: &[u8],
+        segment: usize,
+    ) -> Result<(), (io::Error, u64)> {
+        let target = target_of(sa, tos, None);
+        let packets: Vec<&[u8]> = octets.chunks(segment).collect();
+        let mut rest = packets.as_slice();
+        while !rest.is_empty() {
+            match sys::send_many(self.fd(), &target, rest) {
+                Ok(count) => rest = &rest[count..],
+                Err(error) => return Err((error, rest.len() as u64)),
+            }
+        }
+        Ok(())
+    }
+
+    /// One call's packets into `buffer` of `RECEIVE_BUFFER` octets; false if none is waiting.
+    pub fn receive(&self, buffer: &mut [u8], received: &mut Vec<Received>) -> io::Result<bool> {
+        received.clear();
+        if self.kind.is_udp() {
+            self.receive_udp(buffer, received)
+        } else {
+            self.receive_raw(buffer, received)
+        }
+    }
+
+    fn receive_udp(&self, buffer: &mut [u8], received: &mut Vec<Received>) -> io::Result<bool> {
+        let meta = match sys::receive(self.fd(), &mut buffer[..SLOT]) {
+            Ok(meta) => meta,
+            Err(error) => return self.nothing(error),
+        };
+        let info = Info::of(&meta);
+        let (Some(destination), false) = (info.destination, meta.truncated) else {
+            return Ok(true);
+        };
+        let segment = info.segment.unwrap_or(meta.length).max(1);
+        let mut start = 0;
+        while start < meta.length {
+            let length = segment.min(meta.length - start);
+            let tos = info.tos;
+            received.push(Received {
+                start,
+                length,
+                destination,
+                tos,
+                encapsulated: true,
+            });
+            start += length;
+        }
+        Ok(true)
+    }
+
+    fn receive_raw(&self, buffer: &mut [u8], received: &mut Vec<Received>) -> io::Result<bool> {
+        let empty = || Meta {
+            length: 0,
+            truncated: false,
+            name: [0; NAME],
+            control: Control::new(),
+        };
+        let mut metas: [Meta; RAW_BATCH] = std::array::from_fn(|_| empty());
+        let count = match sys::receive_many(self.fd(), buffer, SLOT, &mut metas) {
+            Ok(count) => count,
+            Err(error) => return self.nothing(error),
+        };
+        for (n, meta) in metas[..count].iter().enumerate() {
+            let info = Info::of(meta);
+            let (Some(destination), false) = (info.destination, meta.truncated) else {
+                continue;
+            };
+            // IPv4 gives its header with the packet, IPv6 does not.
+            let header = match self.kind {
+                SocketKind::RawV4 => usize::from(buffer[n * SLOT] & 15) * 4,
+                _ => 0,
+            };
+            received.push(Received {
+                start: n * SLOT + header,
+                length: meta.length.saturating_sub(header),
+                destination,
+                tos: info.tos,
+                encapsulated: false,
+            });
+        }
+        Ok(true)
+    }
+
+    fn nothing(&self, error: io::Error) -> io::Result<bool> {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(false),
+            _ => {
+                self.errors.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The ancillary data of a received packet.
+struct Info {
+    destination: Option<IpAddr>,
+    tos: u8,
+    segment: Option<usize>,
+}
+
+impl Info {
+    fn of(meta: &Meta) -> Info {
+        let mut info = Info {
+            destination: None,
+            tos: 0,
+            segment: None,
+        };
+        for (level, kind, payload) in meta.control.messages() {
+            match (level, kind) {
+                // struct in_pktinfo: ifindex, address of the interface, destination of the header
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let octets = payload
+                        .get(8..12)
+                        .and_then(|four| <[u8; 4]>::try_from(four).ok());
+                    info.destination = octets.map(|four| IpAddr::V4(Ipv4Addr::from(four)));
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let octets = payload
+                        .get(..16)
+                        .and_then(|all| <[u8; 16]>::try_from(all).ok());
+                    info.destination = octets.map(|all| IpAddr::V6(Ipv6Addr::from(all)));
+                }
+                (libc::IPPROTO_IP, libc::IP_TOS) => {
+                    info.tos = payload.first().copied().unwrap_or(0)
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                    let number = payload
+                        .get(..4)
+                        .and_then(|four| <[u8; 4]>::try_from(four).ok());
+                    info.tos = number.map_or(0, |four| i32::from_ne_bytes(four) as u8);
+                }
+                (libc::IPPROTO_UDP, UDP_GRO) => {
+                    let number = payload
+                        .get(..4)
+                        .and_then(|four| <[u8; 4]>::try_from(four).ok());
+                    info.segment = number.map(|four| i32::from_ne_bytes(four) as usize);
+                }
+                _ => {}
+            }
+        }
+        info
+    }
+}
+
+/// Peer, our own address, output mark, DSCP with ECN, and segment size, for one send.
+fn target_of(sa: &Sa, tos: u8, segment: Option<u16>) -> Target {
+    let config = &sa.config;
+    let port = match config.encapsulation {
+        Encapsulation::Esp => 0,
+        Encapsulation::Udp {
+            destination_port, ..
+        } => destination_port,
+    };
+    let mut name = [0; NAME];
+    name[2..4].copy_from_slice(&port.to_be_bytes());
+    let mut control = Control::new();
+    let name_length = match config.destination {
+        IpAddr::V4(address) => {
+            name[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+            name[4..8].copy_from_slice(&address.octets());
+            16
+        }
+        IpAddr::V6(address) => {
+            name[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
+            name[8..24].copy_from_slice(&address.octets());
+            28
+        }
+    };
+    match config.source {
+        IpAddr::V4(address) => {
+            let mut info = [0; 12];
+            info[4..8].copy_from_slice(&address.octets());
+            control.push(libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+            control.push(
+                libc::IPPROTO_IP,
+                libc::IP_TOS,
+                &i32::from(tos).to_ne_bytes(),
+            );
+        }
+        IpAddr::V6(address) => {
+            let mut info = [0; 20];
+            info[..16].copy_from_slice(&address.octets());
+            control.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+            control.push(
+                libc::IPPROTO_IPV6,
+                libc::IPV6_TCLASS,
+                &i32::from(tos).to_ne_bytes(),
+            );
+        }
+    }
+    let mark = config.output_mark;
+    if mark.mask != 0 {
+        let value = (mark.value & mark.mask).to_ne_bytes();
+        control.push(libc::SOL_SOCKET, libc::SO_MARK, &value);
+    }
+    if let Some(segment) = segment {
+        control.push(libc::IPPROTO_UDP, UDP_SEGMENT, &segment.to_ne_bytes());
+    }
+    Target {
+        name,
+        name_length,
+        control,
+    }
+}

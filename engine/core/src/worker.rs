@@ -1,0 +1,296 @@
+//! The threads of the packet path: outbound workers read TUN devices, inbound workers sockets.
+//!
+//! A worker waits on one epoll set; the control thread adds to it and takes from it. On each wake
+//! it takes the current tables once, works through what is ready in bounded portions, and lets go.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Instant;
+
+use crate::device::Device;
+use crate::icmp::ErrorLimit;
+use crate::inbound::Inbound;
+use crate::offload::coalesce::Writes;
+use crate::offload::vnet::{self, VnetHeader};
+use crate::outbound::{Outbound, Staging};
+use crate::stats::{DropReason, XfrmStat};
+use crate::sys::{self, Epoll, Waker};
+use crate::tables::{Published, Tables};
+use crate::underlay::{Socket, SocketKind, RECEIVE_BUFFER};
+
+/// Reads or receives per descriptor and wake, so that one busy device starves no other.
+const PORTION: usize = 32;
+const READ_BUFFER: usize = vnet::LENGTH + 65_536;
+
+/// The sockets in force, by kind.
+pub type Sockets = RwLock<[Option<Arc<Socket>>; SocketKind::ALL.len()]>;
+
+/// What a worker waits for.
+#[derive(Clone)]
+pub enum Source {
+    Queue(Arc<Device>, usize),
+    Socket(Arc<Socket>),
+}
+
+/// A worker as the control thread sees it.
+pub struct Worker {
+    epoll: Epoll,
+    waker: Arc<Waker>,
+    sources: Mutex<HashMap<u64, Source>>,
+    next_token: AtomicU64,
+}
+
+const WAKER: u64 = 0;
+
+impl Worker {
+    pub fn new() -> io::Result<Worker> {
+        let worker = Worker {
+            epoll: Epoll::new()?,
+            waker: Arc::new(Waker::new()?),
+            sources: Mutex::new(HashMap::new()),
+            next_token: AtomicU64::new(WAKER + 1),
+        };
+        worker.epoll.add(worker.waker.fd(), WAKER)?;
+        Ok(worker)
+    }
+
+    /// Wakes the worker, so that it lets go of old tables.
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    pub fn add(&self, source: Source) -> io::Result<()> {
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(token, source.clone());
+        let added = match &source {
+            Source::Queue(device, queue) => self.epoll.add(device.queues[*queue].as_fd(), token),
+            Source::Socket(socket) => self.epoll.add(socket.fd(), token),
+        };
+        if added.is_err() {
+            self.lock().remove(&token);
+        }
+        added
+    }
+
+    /// Stops waiting for what `matches`.
+    pub fn remove(&self, matches: impl Fn(&Source) -> bool) {
+        self.lock().retain(|_, source| {
+            if !matches(source) {
+                return true;
+            }
+            // A device that was deleted by hand has left the set by itself.
+            let _ = match source {
+                Source::Queue(device, queue) => self.epoll.remove(device.queues[*queue].as_fd()),
+                Source::Socket(socket) => self.epoll.remove(socket.fd()),
+            };
+            false
+        });
+        self.waker.wake();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Source>> {
+        self.sources.lock().expect("no holder of the lock panics")
+    }
+
+    /// The sources that are ready, after waiting for one.
+    fn ready(&self, tokens: &mut Vec<u64>, ready: &mut Vec<Source>) -> io::Result<()> {
+        ready.clear();
+        self.epoll.wait(tokens)?;
+        if tokens.contains(&WAKER) {
+            self.waker.clear();
+        }
+        let sources = self.lock();
+        ready.extend(
+            tokens
+                .iter()
+                .filter_map(|token| sources.get(token).cloned()),
+        );
+        Ok(())
+    }
+}
+
+/// What both kinds of worker share.
+pub struct Shared {
+    pub published: Arc<Published>,
+    pub stat: Arc<XfrmStat>,
+    pub sockets: Sockets,
+}
+
+/// The loop of an outbound worker: TUN to underlay. Ends only with the process.
+pub fn run_outbound(worker: &Worker, shared: &Shared) -> io::Result<()> {
+    let mut outbound = Outbound::new(Arc::clone(&shared.stat));
+    let mut staging = Staging::new();
+    let mut limit = ErrorLimit::new(Instant::now());
+    let mut buffer = vec![0; READ_BUFFER];
+    let (mut tokens, mut ready) = (Vec::new(), Vec::new());
+    let mut generation = 0;
+    loop {
+        worker.ready(&mut tokens, &mut ready)?;
+        for source in ready.drain(..) {
+            let Source::Queue(device, queue) = source else {
+                continue;
+            };
+            let fd = device.queues[queue].as_fd();
+            let (current, tables) = shared.published.load();
+            if current != generation {
+                outbound.tables_changed();
+                generation = current;
+            }
+            for _ in 0..PORTION {
+                let length = match sys::read(fd, &mut buffer) {
+                    Ok(length) => length,
+                    Err(error) if error.raw_os_error() == Some(libc::EBADFD) => {
+                        device.attached.store(false, Ordering::Relaxed);
+                        worker.remove(|other| is_queue(other, &device, queue));
+                        break;
+                    }
+                    Err(_) => break,
+                };
+                let answer = outbound.seal(&tables, &device, &buffer[..length], &mut staging);
+                if let Some(answer) = answer.filter(|_| limit.admits(Instant::now())) {
+                    let header = VnetHeader::default().encode();
+                    // An error that cannot be delivered is lost, as on any link.
+                    let _ = sys::write_parts(fd, &[IoSlice::new(&header), IoSlice::new(&answer)]);
+                }
+                if staging.is_full() {
+                    flush(&mut staging, &device, shared);
+                }
+            }
+            flush(&mut staging, &device, shared);
+        }
+        if generation != shared.published.generation() {
+            // Old tables hold keys of SAs that were deleted.
+            outbound.tables_changed();
+            generation = 0;
+        }
+    }
+}
+
+fn is_queue(source: &Source, device: &Arc<Device>, queue: usize) -> bool {
+    matches!(source, Source::Queue(other, number) if Arc::ptr_eq(other, device) && *number == queue)
+}
+
+/// Sends what was sealed for one device's packets.
+fn flush(staging: &mut Staging, device: &Device, shared: &Shared) {
+    for row in &staging.datagrams {
+        let kind = SocketKind::of(&row.sa);
+        let socket = shared.sockets.read().expect("no writer panics")[kind as usize - 1].clone();
+        let packets = row.length.div_ceil(row.segment) as u64;
+        let (reason, lost) = match socket {
+            None => (DropReason::OutError, packets),
+            Some(socket) => match socket.send(row, &staging.buffer) {
+                Ok(()) => continue,
+                Err((error, lost)) => (reason_of(&error), lost),
+            },
+        };
+        shared.stat.add(reason, lost);
+        device
+            .stats
+            .tx_aborted_errors
+            .fetch_add(lost, Ordering::Relaxed);
+        device.stats.tx_errors.fetch_add(lost, Ordering::Relaxed);
+        device.stats.tx_dropped.fetch_add(lost, Ordering::Relaxed);
+    }
+    staging.clear();
+}
+
+/// The kernel's counter for an outer route that is missing, or for anything else.
+fn reason_of(error: &io::Error) -> DropReason {
+    match error.raw_os_error() {
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN | libc::EINVAL) => {
+            DropReason::OutBundleGenError
+        }
+        _ => DropReason::OutError,
+    }
+}
+
+/// The loop of an inbound worker: underlay to TUN. Ends only with the process.
+pub fn run_inbound(worker: &Worker, shared: &Shared) -> io::Result<()> {
+    let mut inbound = Inbound::new(Arc::clone(&shared.stat));
+    let mut writes = Writes::default();
+    let mut buffer = vec![0; RECEIVE_BUFFER];
+    let mut received = Vec::new();
+    let (mut tokens, mut ready) = (Vec::new(), Vec::new());
+    let mut generation = 0;
+    loop {
+        worker.ready(&mut tokens, &mut ready)?;
+        for source in ready.drain(..) {
+            let Source::Socket(socket) = source else {
+                continue;
+            };
+            let (current, tables) = shared.published.load();
+            if current != generation {
+                inbound.tables_changed();
+                generation = current;
+            }
+            for _ in 0..PORTION {
+                // Errors are counted by the socket; the next wake tries again.
+                if !matches!(socket.receive(&mut buffer, &mut received), Ok(true)) {
+                    break;
+                }
+                deliver(
+                    &mut inbound,
+                    &mut writes,
+                    &tables,
+                    &mut buffer,
+                    &received,
+                    shared,
+                );
+            }
+        }
+        if generation != shared.published.generation() {
+            inbound.tables_changed();
+            generation = 0;
+        }
+    }
+}
+
+fn deliver(
+    inbound: &mut Inbound,
+    writes: &mut Writes,
+    tables: &Tables,
+    buffer: &mut [u8],
+    received: &[crate::inbound::Received],
+    shared: &Shared,
+) {
+    inbound.open(tables, buffer, received);
+    writes.coalesce(buffer, &inbound.inners);
+    for write in &writes.writes {
+        let device = &inbound.devices[write.device];
+        let mut parts = Vec::with_capacity(1 + write.parts.len());
+        parts.push(IoSlice::new(&write.header));
+        for (start, length) in &writes.parts[write.parts.clone()] {
+            parts.push(IoSlice::new(&buffer[*start..start + length]));
+        }
+        let queue = &device.queues[0];
+        match sys::write_parts(queue.as_fd(), &parts) {
+            Ok(_) => {
+                device
+                    .stats
+                    .rx_packets
+                    .fetch_add(write.packets, Ordering::Relaxed);
+                device
+                    .stats
+                    .rx_bytes
+                    .fetch_add(write.octets, Ordering::Relaxed);
+            }
+            Err(error) => {
+                // EIO: the interface is down, which for the kernel means that it is not there.
+                if matches!(error.raw_os_error(), Some(libc::EIO | libc::EBADFD)) {
+                    shared.stat.add(DropReason::InNoPols, write.packets);
+                }
+                device
+                    .stats
+                    .rx_dropped
+                    .fetch_add(write.packets, Ordering::Relaxed);
+                device
+                    .stats
+                    .rx_errors
+                    .fetch_add(write.packets, Ordering::Relaxed);
+            }
+        }
+    }
+}
