@@ -115,9 +115,7 @@ class Tunnel(_Table):
         int,
         Field(ge=0, le=4096, description="Replay window in packets; 0 turns the check off."),
     ] = 1024
-    static: Annotated[
-        StaticKeying, Field(description="Static keys.")
-    ]
+    static: Annotated[StaticKeying, Field(description="Static keys.")]
 
 
 class Gateway(_Table):

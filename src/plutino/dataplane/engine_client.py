@@ -1,0 +1,100 @@
+"""Requests to the engine that the kernel's XFRM has no message for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from plutino.dataplane.engine_messages import (
+    EngineDevice,
+    EngineInfo,
+    EngineMessage,
+    encode_device,
+    encode_groups,
+    encode_kind,
+    encode_name,
+    parse_device,
+    parse_info,
+    parse_socket,
+    parse_stat,
+)
+from plutino.model.errors import PlaneError, WireError
+from plutino.model.numbers import IfId
+from plutino.netlink.socket import NetlinkSocket
+from plutino.netlink.wire import NLM_F_DUMP
+
+_Value = TypeVar("_Value")
+
+
+class EngineClient:
+    """One connection to the engine.
+
+    Every method raises KernelError with the engine's words on refusal, PlaneError if it does not
+    answer.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.socket = NetlinkSocket.engine(path)
+        """The same connection for XFRM messages."""
+
+    def close(self) -> None:
+        """Close the connection; the engine goes on."""
+        self.socket.close()
+
+    def info(self) -> EngineInfo:
+        """Who answers."""
+        (info,) = self._ask("ask the engine who it is", EngineMessage.GETINFO, b"", parse_info)
+        return info
+
+    def list_devices(self) -> tuple[EngineDevice, ...]:
+        """The devices that it was given."""
+        step = "list the engine's devices"
+        return self._ask(step, EngineMessage.GETDEV, b"", parse_device, NLM_F_DUMP)
+
+    def new_device(
+        self, name: str, if_id: IfId, ifindex: int, mtu: int, descriptors: Sequence[int] = ()
+    ) -> None:
+        """Give it a TUN device by its descriptors, or another if_id or MTU (bytes) for one."""
+        payload = encode_device(name, if_id, ifindex, mtu)
+        self.socket.request(f"serve {name}", EngineMessage.NEWDEV, payload, descriptors=descriptors)
+
+    def delete_device(self, name: str) -> None:
+        """Take a device away; ENODEV if it has none of that name."""
+        self.socket.request(f"let go of {name}", EngineMessage.DELDEV, encode_name(name))
+
+    def new_socket(self, kind: int, descriptor: int) -> None:
+        """Give it a socket to send and receive by."""
+        step = "hand over the underlay socket"
+        payload = encode_kind(kind)
+        self.socket.request(step, EngineMessage.NEWSOCK, payload, descriptors=[descriptor])
+
+    def list_sockets(self) -> Mapping[int, int]:
+        """Errors of each socket, by kind."""
+        step = "list the engine's sockets"
+        return dict(self._ask(step, EngineMessage.GETSOCK, b"", parse_socket, NLM_F_DUMP))
+
+    def stat(self) -> Mapping[str, int]:
+        """Drops by the names of ``/proc/net/xfrm_stat``."""
+        (stat,) = self._ask("read the drop counters", EngineMessage.GETSTAT, b"", parse_stat)
+        return stat
+
+    def join(self, groups: int) -> None:
+        """Be told of changes: bit n-1 for group n (``XFRMNLGRP_*``)."""
+        self.socket.request("join groups", EngineMessage.JOIN, encode_groups(groups))
+
+    def shutdown(self) -> None:
+        """End the engine."""
+        self.socket.request("end the engine", EngineMessage.SHUTDOWN, b"")
+
+    def _ask(
+        self,
+        step: str,
+        kind: EngineMessage,
+        payload: bytes,
+        parse: Callable[[bytes], _Value],
+        flags: int = 0,
+    ) -> tuple[_Value, ...]:
+        replies = self.socket.request(step, kind, payload, flags=flags)
+        try:
+            return tuple(parse(message.payload) for message in replies)
+        except WireError as error:
+            raise PlaneError(f"{step}: the answer cannot be read: {error}") from error

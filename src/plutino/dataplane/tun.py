@@ -1,0 +1,61 @@
+"""TUN devices: the links of the user-space plane (``linux/if_tun.h``)."""
+
+import errno
+import fcntl
+import os
+import struct
+from typing import Final
+
+from plutino.model.errors import KernelError, PlaneError
+
+DEVICE: Final = "/dev/net/tun"
+_TUNSETIFF: Final = 0x400454CA
+_TUNSETPERSIST: Final = 0x400454CB
+_TUNSETOFFLOAD: Final = 0x400454D0
+_TUNSETVNETHDRSZ: Final = 0x400454D8
+_IFF_TUN: Final = 0x0001
+_IFF_MULTI_QUEUE: Final = 0x0100
+_IFF_NO_PI: Final = 0x1000
+_IFF_VNET_HDR: Final = 0x4000
+_TUN_F_CSUM: Final = 0x01
+_TUN_F_TSO4: Final = 0x02
+_TUN_F_TSO6: Final = 0x04
+_VNET_HDR_SIZE: Final = 10
+_REQUEST: Final = struct.Struct("16sH22x")
+
+
+def open_tun(name: str) -> int:
+    """A descriptor of the TUN device ``name``, which is made if it is not there, and stays.
+
+    Flags and offloads are those of docs/engine-protocol.md. The caller makes sure that a link of
+    that name is its own. Raises PlaneError without /dev/net/tun or without the right to use it,
+    KernelError if the kernel refuses the device.
+    """
+    try:
+        descriptor = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise PlaneError(f"{DEVICE} cannot be opened: {error.strerror}", _hint(error)) from error
+    try:
+        flags = _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR | _IFF_MULTI_QUEUE
+        fcntl.ioctl(descriptor, _TUNSETIFF, _REQUEST.pack(name.encode(), flags))
+        fcntl.ioctl(descriptor, _TUNSETVNETHDRSZ, struct.pack("=i", _VNET_HDR_SIZE))
+        fcntl.ioctl(descriptor, _TUNSETOFFLOAD, _TUN_F_CSUM | _TUN_F_TSO4 | _TUN_F_TSO6)
+        fcntl.ioctl(descriptor, _TUNSETPERSIST, 1)
+    except OSError as error:
+        os.close(descriptor)
+        hint = "run as root, or with CAP_NET_ADMIN" if error.errno == errno.EPERM else None
+        raise KernelError(
+            f"create TUN device {name}", error.errno or errno.EIO, hint=hint
+        ) from error
+    return descriptor
+
+
+def _hint(error: OSError) -> str | None:
+    if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+        return (
+            "the machine has no TUN: load the module `tun`, or give a container the device "
+            "(`--device /dev/net/tun`)"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "run as root, or let the user read and write /dev/net/tun"
+    return None

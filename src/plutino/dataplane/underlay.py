@@ -1,0 +1,66 @@
+"""The sockets that ESP travels through, opened where the daemon runs and handed to the engine."""
+
+import errno
+import socket
+from enum import IntEnum
+from typing import Final
+
+from plutino.model.errors import KernelError
+from plutino.model.sa import NAT_T_PORT, Encapsulation
+
+_IPPROTO_ESP: Final = 50
+
+
+class SocketKind(IntEnum):
+    """``SOCK_KIND`` of docs/engine-protocol.md."""
+
+    RAW_V4 = 1
+    RAW_V6 = 2
+    UDP_V4 = 3
+    UDP_V6 = 4
+
+    @classmethod
+    def of(cls, encapsulation: Encapsulation, version: int) -> "SocketKind":
+        """The socket for an encapsulation and the IP version of the outer addresses."""
+        if encapsulation is Encapsulation.UDP:
+            return cls.UDP_V4 if version == 4 else cls.UDP_V6
+        return cls.RAW_V4 if version == 4 else cls.RAW_V6
+
+
+def open_socket(kind: SocketKind) -> socket.socket:
+    """A socket of that kind in the current namespace, bound where it must be.
+
+    Raises KernelError, with a hint where the port is taken or the right is missing.
+    """
+    family = socket.AF_INET if kind in (SocketKind.RAW_V4, SocketKind.UDP_V4) else socket.AF_INET6
+    is_udp = kind in (SocketKind.UDP_V4, SocketKind.UDP_V6)
+    what = f"UDP port {NAT_T_PORT}" if is_udp else "raw ESP socket"
+    step = f"open {what} for IPv{4 if family == socket.AF_INET else 6}"
+    try:
+        opened = (
+            socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            if is_udp
+            else socket.socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _IPPROTO_ESP)
+        )
+    except OSError as error:
+        raise KernelError(step, error.errno or errno.EIO, hint=_hint(error)) from error
+    try:
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if is_udp:
+            opened.bind(("", NAT_T_PORT))
+    except OSError as error:
+        opened.close()
+        raise KernelError(step, error.errno or errno.EIO, hint=_hint(error)) from error
+    return opened
+
+
+def _hint(error: OSError) -> str | None:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"another program has UDP port {NAT_T_PORT} (an IKE daemon such as charon or pluto, or "
+            'another instance of plutino): stop it, or use encapsulation = "esp"'
+        )
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return "run as root, or with CAP_NET_ADMIN and CAP_NET_RAW"
+    return None

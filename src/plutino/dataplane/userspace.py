@@ -1,0 +1,198 @@
+"""The user-space plane: TUN links, and the engine that stands behind them."""
+
+import errno
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Self
+
+from plutino.dataplane.engine_client import EngineClient
+from plutino.dataplane.engine_messages import EngineInfo
+from plutino.dataplane.engine_process import start_engine
+from plutino.dataplane.runtime import RuntimePaths
+from plutino.dataplane.tun import open_tun
+from plutino.dataplane.underlay import SocketKind, open_socket
+from plutino.model.errors import KernelError, PlaneError
+from plutino.model.interface import Interface
+from plutino.model.link import Link
+from plutino.model.policy import Policy
+from plutino.model.sa import SaUse, SecurityAssociation
+from plutino.netlink.route_client import RouteClient
+from plutino.netlink.xfrm_client import XfrmClient
+
+
+def link_alias(instance: str) -> str:
+    """The tag of a link of ours."""
+    return f"plutino:{instance}"
+
+
+class UserspacePlane:
+    """``DataPlane`` over the engine of one instance."""
+
+    name = "userspace"
+
+    def __init__(self, instance: str, client: EngineClient, routes: RouteClient) -> None:
+        self.instance = instance
+        self._client = client
+        self._routes = routes
+        self._xfrm = XfrmClient(client.socket)
+
+    @classmethod
+    def connect(cls, instance: str, runtime: RuntimePaths, *, start: bool) -> Self:
+        """Reach the engine, which is started if ``start`` says so. Raises PlaneError."""
+        if start:
+            start_engine(runtime)
+        client = EngineClient(runtime.engine_socket)
+        try:
+            return cls(instance, client, RouteClient())
+        except PlaneError:
+            client.close()
+            raise
+
+    def close(self) -> None:
+        """Close both connections; the engine goes on."""
+        self._client.close()
+        self._routes.close()
+
+    # --- the engine itself
+
+    def engine_info(self) -> EngineInfo:
+        """Who answers."""
+        return self._client.info()
+
+    def socket_errors(self) -> Mapping[int, int]:
+        """Errors of each underlay socket, by ``SocketKind``."""
+        return self._client.list_sockets()
+
+    def ensure_sockets(self, kinds: Iterable[SocketKind]) -> None:
+        """Open the underlay sockets that the engine lacks and hand them over."""
+        there = self._client.list_sockets()
+        for kind in sorted(set(kinds) - set(there)):
+            with open_socket(kind) as opened:
+                self._client.new_socket(kind, opened.fileno())
+
+    def shutdown(self) -> None:
+        """End the engine."""
+        self._client.shutdown()
+
+    # --- links
+
+    def bind_links(self, links: tuple[Link, ...]) -> tuple[Link, ...]:
+        """The links, completed with what the engine serves of them."""
+        devices = {one.name: one for one in self._client.list_devices()}
+
+        def complete(link: Link) -> Link:
+            device = devices.get(link.name)
+            if device is None or device.ifindex != link.index:
+                return link
+            return replace(link, if_id=device.if_id, attached=device.attached)
+
+        return tuple(map(complete, links))
+
+    def create_link(self, interface: Interface) -> None:
+        """Make the TUN, down, and hand it to the engine. EEXIST if a link has that name."""
+        step = f"create link {interface.name}"
+        if self._routes.find_link(interface.name) is not None:
+            raise KernelError(step, errno.EEXIST, f"a link {interface.name} is there already")
+        descriptor = open_tun(interface.name)
+        try:
+            self._routes.set_link(
+                interface.name, up=False, mtu=interface.mtu, alias=link_alias(self.instance)
+            )
+            # Nothing of the kernel's own shall go into the tunnel uninvited.
+            with suppress(KernelError):
+                self._routes.set_link(interface.name, no_link_local=True)
+            self._serve(interface, descriptor)
+        except (KernelError, PlaneError):
+            with suppress(KernelError, PlaneError):
+                self._routes.delete_link(interface.name)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def attach_link(self, interface: Interface) -> None:
+        """Serve a link of ours again, with its if_id and MTU."""
+        link = self._routes.find_link(interface.name)
+        step = f"serve link {interface.name}"
+        if link is None or link.alias != link_alias(self.instance):
+            raise KernelError(step, errno.ENODEV, f"no link {interface.name} of ours")
+        if link.mtu != interface.mtu:
+            self._routes.set_link(interface.name, mtu=interface.mtu)
+        (bound,) = self.bind_links((link,))
+        if bound.attached:
+            self._client.new_device(interface.name, interface.if_id, link.index, interface.mtu)
+            return
+        descriptor = open_tun(interface.name)
+        try:
+            self._serve(interface, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def delete_link(self, name: str) -> None:
+        """Take the link from the engine and from the kernel."""
+        try:
+            self._client.delete_device(name)
+        except KernelError as error:
+            if error.errno != errno.ENODEV:
+                raise
+        try:
+            self._routes.delete_link(name)
+        except KernelError as error:
+            if error.errno != errno.ENODEV:
+                raise
+
+    def _serve(self, interface: Interface, descriptor: int) -> None:
+        link = self._routes.find_link(interface.name)
+        if link is None:
+            raise KernelError(f"serve link {interface.name}", errno.ENODEV, "the link vanished")
+        self._client.new_device(
+            interface.name, interface.if_id, link.index, interface.mtu, [descriptor]
+        )
+
+    # --- SAs and policies
+
+    def add_sa(self, sa: SecurityAssociation) -> None:
+        """XFRM_MSG_NEWSA."""
+        self._xfrm.add_sa(sa)
+
+    def update_sa(self, sa: SecurityAssociation) -> None:
+        """XFRM_MSG_UPDSA."""
+        self._xfrm.update_sa(sa)
+
+    def delete_sa(self, sa: SecurityAssociation) -> None:
+        """XFRM_MSG_DELSA."""
+        self._xfrm.delete_sa(sa)
+
+    def list_sas(self) -> tuple[tuple[SecurityAssociation, SaUse], ...]:
+        """Dump of all SAs with their counters and replay state."""
+        return self._xfrm.list_sas()
+
+    def add_policy(self, policy: Policy) -> None:
+        """XFRM_MSG_NEWPOLICY."""
+        self._xfrm.add_policy(policy)
+
+    def update_policy(self, policy: Policy) -> None:
+        """XFRM_MSG_UPDPOLICY."""
+        self._xfrm.update_policy(policy)
+
+    def delete_policy(self, policy: Policy) -> None:
+        """XFRM_MSG_DELPOLICY."""
+        self._xfrm.delete_policy(policy)
+
+    def list_policies(self) -> tuple[Policy, ...]:
+        """Dump of all policies."""
+        return self._xfrm.list_policies()
+
+    # --- counters
+
+    def xfrm_stat(self) -> Mapping[str, int]:
+        """Drops by the names of ``/proc/net/xfrm_stat``."""
+        return self._client.stat()
+
+    def link_stats(self, name: str) -> Mapping[str, int]:
+        """The engine's counters of a link: what it sealed, opened and dropped."""
+        for device in self._client.list_devices():
+            if device.name == name:
+                return device.stats
+        return {}

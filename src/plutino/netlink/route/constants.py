@@ -1,0 +1,80 @@
+"""The numbers of rtnetlink that plutino uses (``linux/rtnetlink.h`` and its kin)."""
+
+from enum import IntEnum
+
+
+class RouteMessage(IntEnum):
+    """``RTM_*``."""
+
+    NEWLINK = 16
+    DELLINK = 17
+    GETLINK = 18
+    NEWADDR = 20
+    DELADDR = 21
+    GETADDR = 22
+    NEWROUTE = 24
+    DELROUTE = 25
+    GETROUTE = 26
+
+
+class Ifla(IntEnum):
+    """``IFLA_*`` (``linux/if_link.h``)."""
+
+    IFNAME = 3
+    MTU = 4
+    LINKINFO = 18
+    IFALIAS = 20
+    STATS64 = 23
+    AF_SPEC = 26
+    NET_NS_FD = 28
+    GSO_MAX_SIZE = 41
+
+
+class IflaInfo(IntEnum):
+    """``IFLA_INFO_*``, inside LINKINFO."""
+
+    KIND = 1
+    DATA = 2
+
+
+class Ifa(IntEnum):
+    """``IFA_*`` (``linux/if_addr.h``)."""
+
+    ADDRESS = 1
+    LOCAL = 2
+    FLAGS = 8
+
+
+class Rta(IntEnum):
+    """``RTA_*`` (``linux/rtnetlink.h``)."""
+
+    DST = 1
+    SRC = 2
+    OIF = 4
+    PRIORITY = 6
+    METRICS = 8
+    TABLE = 15
+    MARK = 16
+
+
+class RouteGroup(IntEnum):
+    """``RTNLGRP_*``: multicast groups; bit n-1 of a membership bitmap is group n."""
+
+    LINK = 1
+    IPV4_IFADDR = 5
+    IPV4_ROUTE = 7
+    IPV6_IFADDR = 9
+    IPV6_ROUTE = 11
+
+
+IFF_UP = 1
+IFA_F_NODAD = 0x02
+IFLA_INET6_ADDR_GEN_MODE = 8
+IN6_ADDR_GEN_MODE_NONE = 1
+RTAX_MTU = 2
+RTM_F_CLONED = 0x200
+RT_SCOPE_UNIVERSE = 0
+RT_SCOPE_LINK = 253
+RT_TABLE_COMPAT = 252
+VETH_INFO_PEER = 1
+"""``linux/veth.h``."""

@@ -1,0 +1,251 @@
+"""Links, addresses and routes of the current network namespace, over rtnetlink."""
+
+import errno
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Self, TypeVar
+
+from plutino.model.errors import KernelError, PlaneError, WireError
+from plutino.model.link import Address, Link, Route, RouteType
+from plutino.model.policy import IpAddress
+from plutino.netlink.route.constants import RouteGroup, RouteMessage
+from plutino.netlink.route.messages import (
+    AF_INET,
+    AF_INET6,
+    LinkChange,
+    encode_address,
+    encode_address_dump,
+    encode_link_change,
+    encode_link_header,
+    encode_link_name,
+    encode_route,
+    encode_route_dump,
+    encode_route_query,
+    encode_veth,
+    parse_address,
+    parse_link,
+    parse_link_stats,
+    parse_route,
+    parse_route_answer,
+)
+from plutino.netlink.socket import NETLINK_ROUTE, NetlinkSocket
+from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Message
+
+_Value = TypeVar("_Value")
+_CREATE = NLM_F_CREATE | NLM_F_EXCL
+
+
+class RouteClient:
+    """rtnetlink of the namespace in which it was made.
+
+    Every method raises KernelError with errno and extack on refusal, PlaneError if the kernel
+    cannot be understood.
+    """
+
+    def __init__(self, socket: NetlinkSocket | None = None) -> None:
+        self._socket = socket or NetlinkSocket.kernel(NETLINK_ROUTE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: object, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
+
+    # --- links
+
+    def list_links(self) -> tuple[Link, ...]:
+        """All links."""
+        return self._dump("list links", RouteMessage.GETLINK, encode_link_header(), parse_link)
+
+    def find_link(self, name: str) -> Link | None:
+        """The link of that name, or None."""
+        payload = self._link_payload(name)
+        return None if payload is None else parse_link(payload)
+
+    def link_stats(self, name: str) -> Mapping[str, int]:
+        """``struct rtnl_link_stats64`` of a link; empty if it is not there."""
+        payload = self._link_payload(name)
+        return {} if payload is None else parse_link_stats(payload)
+
+    def set_link(
+        self,
+        name: str,
+        *,
+        up: bool | None = None,
+        mtu: int | None = None,
+        alias: str | None = None,
+        gso_max_size: int | None = None,
+        namespace: int | None = None,
+        no_link_local: bool = False,
+    ) -> None:
+        """Change what is given; ``mtu`` in bytes, ``namespace`` a descriptor to move it to."""
+        change = LinkChange(
+            up=up,
+            mtu=mtu,
+            alias=alias,
+            gso_max_size=gso_max_size,
+            namespace=namespace,
+            no_link_local=no_link_local,
+        )
+        step = f"change link {name}"
+        payload = encode_link_change(self._index(name, step), change)
+        self._socket.request(step, RouteMessage.NEWLINK, payload)
+
+    def create_veth(self, name: str, peer: str, *, peer_namespace: int | None = None) -> None:
+        """A pair of links, the other end in the namespace of the descriptor."""
+        payload = encode_veth(name, peer, peer_namespace)
+        self._socket.request(f"create link {name}", RouteMessage.NEWLINK, payload, flags=_CREATE)
+
+    def delete_link(self, name: str) -> None:
+        """Remove a link; ENODEV if it is not there."""
+        step = f"delete link {name}"
+        payload = encode_link_header(self._index(name, step))
+        self._socket.request(step, RouteMessage.DELLINK, payload)
+
+    # --- addresses
+
+    def list_addresses(self) -> tuple[Address, ...]:
+        """All addresses of both families."""
+        names = self._names()
+        return self._dump(
+            "list addresses",
+            RouteMessage.GETADDR,
+            encode_address_dump(),
+            lambda payload: parse_address(payload, names),
+        )
+
+    def add_address(self, address: Address) -> None:
+        """Add an address; EEXIST if the interface has it."""
+        step = f"add address {address.address} to {address.interface}"
+        payload = encode_address(address, self._index(address.interface, step))
+        self._socket.request(step, RouteMessage.NEWADDR, payload, flags=_CREATE)
+
+    def delete_address(self, address: Address) -> None:
+        """Remove an address; EADDRNOTAVAIL if the interface has it not."""
+        step = f"delete address {address.address} from {address.interface}"
+        payload = encode_address(address, self._index(address.interface, step))
+        self._socket.request(step, RouteMessage.DELADDR, payload)
+
+    # --- routes
+
+    def list_routes(self, *, protocol: int | None = None) -> tuple[Route, ...]:
+        """Unicast and unreachable routes of all tables, of one ``rtm_protocol`` if given."""
+        names = self._names()
+        routes: list[Route] = []
+        for family in (AF_INET, AF_INET6):
+            routes += self._dump(
+                "list routes",
+                RouteMessage.GETROUTE,
+                encode_route_dump(family, protocol),
+                lambda payload: parse_route(payload, names),
+            )
+        return tuple(one for one in routes if protocol in (None, one.protocol))
+
+    def add_route(self, route: Route) -> None:
+        """Add a route; EEXIST if there is one of the same prefix, table and metric."""
+        step = f"add route {describe_route(route)}"
+        payload = encode_route(route, self._route_index(route, step))
+        self._socket.request(step, RouteMessage.NEWROUTE, payload, flags=_CREATE)
+
+    def add_routes(self, routes: Iterable[Route]) -> None:
+        """Many at once; the first refusal is raised, the others of its batch are carried out."""
+        indexes = {link.name: link.index for link in self.list_links()}
+        requests = []
+        for route in routes:
+            step = f"add route {describe_route(route)}"
+            index = None
+            if route.interface is not None:
+                index = indexes.get(route.interface)
+                if index is None:
+                    raise KernelError(step, errno.ENODEV, f"no link {route.interface}")
+            requests.append((step, int(RouteMessage.NEWROUTE), encode_route(route, index), _CREATE))
+        self._socket.request_many(requests)
+
+    def delete_route(self, route: Route) -> None:
+        """Remove exactly this route; ESRCH if it is not there."""
+        step = f"delete route {describe_route(route)}"
+        payload = encode_route(route, self._route_index(route, step))
+        self._socket.request(step, RouteMessage.DELROUTE, payload)
+
+    def path_mtu(
+        self, destination: IpAddress, source: IpAddress | None = None, mark: int = 0
+    ) -> tuple[str, int] | None:
+        """Outgoing link and MTU in bytes towards an address; None if there is no way."""
+        try:
+            answer = self._path(destination, source, mark)
+        except KernelError as error:
+            # Our own address may not be there yet: the way is the same without it.
+            if source is not None and error.errno in (errno.EINVAL, errno.ENETUNREACH):
+                return self.path_mtu(destination, None, mark)
+            if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES):
+                return None
+            raise
+        index, mtu = answer
+        for link in self.list_links():
+            if link.index == index:
+                return link.name, min(mtu or link.mtu, link.mtu)
+        return None
+
+    def _path(
+        self, destination: IpAddress, source: IpAddress | None, mark: int
+    ) -> tuple[int, int | None]:
+        step = f"find the route to {destination}"
+        payload = encode_route_query(destination, source, mark)
+        for message in self._socket.request(step, RouteMessage.GETROUTE, payload):
+            if message.type == RouteMessage.NEWROUTE:
+                return parse_route_answer(message.payload)
+        raise PlaneError(f"{step}: the kernel gave no route and no error")
+
+    # --- what they share
+
+    def _dump(
+        self, step: str, kind: int, payload: bytes, parse: Callable[[bytes], _Value | None]
+    ) -> tuple[_Value, ...]:
+        messages = self._socket.request(step, kind, payload, flags=NLM_F_DUMP)
+        try:
+            parsed = [parse(message.payload) for message in messages]
+        except WireError as error:
+            raise PlaneError(f"{step}: the answer cannot be read: {error}") from error
+        return tuple(value for value in parsed if value is not None)
+
+    def _link_payload(self, name: str) -> bytes | None:
+        try:
+            replies: tuple[Message, ...] = self._socket.request(
+                f"find link {name}", RouteMessage.GETLINK, encode_link_name(name)
+            )
+        except KernelError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+        return next((one.payload for one in replies if one.type == RouteMessage.NEWLINK), None)
+
+    def _names(self) -> Mapping[int, str]:
+        return {link.index: link.name for link in self.list_links()}
+
+    def _index(self, name: str, step: str) -> int:
+        link = self.find_link(name)
+        if link is None:
+            raise KernelError(step, errno.ENODEV, f"no link {name}")
+        return link.index
+
+    def _route_index(self, route: Route, step: str) -> int | None:
+        return None if route.interface is None else self._index(route.interface, step)
+
+
+def describe_route(route: Route) -> str:
+    """A route as ``ip route`` writes it."""
+    kind = "unreachable " if route.route_type is RouteType.UNREACHABLE else ""
+    device = "" if route.interface is None else f" dev {route.interface}"
+    return f"{kind}{route.destination}{device} metric {route.metric}"
+
+
+def route_event_socket() -> NetlinkSocket:
+    """A socket that tells of changes of links, addresses and routes."""
+    groups = sum(1 << (group - 1) for group in RouteGroup)
+    return NetlinkSocket.kernel(NETLINK_ROUTE, groups=groups)
