@@ -11,14 +11,57 @@ from ipaddress import (
     IPv6Address,
     IPv6Interface,
     IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
 )
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
-IpAddress = IPv4Address | IPv6Address
-IpInterface = IPv4Interface | IPv6Interface
-IpNetwork = IPv4Network | IPv6Network
+
+def _refusal(why: str, hint: str | None = None) -> PydanticCustomError:
+    """A finding with words of our own, which ``load`` passes on."""
+    return PydanticCustomError("plutino", "{why}", {"why": why, "hint": hint})
+
+
+def _parse_address(value: object) -> IPv4Address | IPv6Address:
+    try:
+        if isinstance(value, str):
+            return ip_address(value)
+    except ValueError:
+        pass
+    raise _refusal(f"must be an IPv4 or IPv6 address in quotes, not {value!r}")
+
+
+def _parse_interface(value: object) -> IPv4Interface | IPv6Interface:
+    try:
+        if isinstance(value, str) and "/" in value:
+            return ip_interface(value)
+    except ValueError:
+        pass
+    why = f"must be an address with prefix length in quotes, not {value!r}"
+    raise _refusal(why, 'such as "10.255.0.0/31"')
+
+
+def _parse_network(value: object) -> IPv4Network | IPv6Network:
+    try:
+        if isinstance(value, str) and "/" in value:
+            network = ip_network(value, strict=False)
+        else:
+            raise ValueError
+    except ValueError:
+        why = f"must be a network in quotes, not {value!r}"
+        raise _refusal(why, 'such as "10.2.0.0/16"') from None
+    if str(network.network_address) != str(ip_interface(value).ip):
+        raise _refusal(f"{value} has host bits set", f'the network is "{network}"')
+    return network
+
+
+IpAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_parse_address)]
+IpInterface = Annotated[IPv4Interface | IPv6Interface, BeforeValidator(_parse_interface)]
+IpNetwork = Annotated[IPv4Network | IPv6Network, BeforeValidator(_parse_network)]
 
 
 def _kebab(name: str) -> str:
@@ -28,9 +71,7 @@ def _kebab(name: str) -> str:
 class _Table(BaseModel):
     """A TOML table: unknown keys are errors, keys are written with hyphens."""
 
-    model_config = ConfigDict(
-        alias_generator=_kebab, extra="forbid", frozen=True, populate_by_name=True
-    )
+    model_config = ConfigDict(alias_generator=_kebab, extra="forbid", frozen=True)
 
 
 class StaticKeying(_Table):
@@ -61,6 +102,7 @@ class Tunnel(_Table):
     if_id: Annotated[
         int | None,
         Field(
+            strict=True,
             description="XFRM interface id of the interface, 1 to 4294967295, if it shall not "
             "follow from the name.",
         ),
@@ -98,6 +140,7 @@ class Tunnel(_Table):
     mtu: Annotated[
         int | None,
         Field(
+            strict=True,
             ge=1280,
             le=65535,
             description="MTU of the interface in bytes; computed from path, cipher and "
@@ -113,7 +156,12 @@ class Tunnel(_Table):
     ] = "esp"
     replay_window: Annotated[
         int,
-        Field(ge=0, le=4096, description="Replay window in packets; 0 turns the check off."),
+        Field(
+            strict=True,
+            ge=0,
+            le=4096,
+            description="Replay window in packets; 0 turns the check off.",
+        ),
     ] = 1024
     static: Annotated[StaticKeying, Field(description="Static keys.")]
 
@@ -122,9 +170,10 @@ class Gateway(_Table):
     """A whole gateway file."""
 
     data_plane: Annotated[
-        Literal["auto", "kernel", "userspace"],
+        Literal["auto", "userspace"],
         Field(
-            description="Who transforms the packets: the Linux kernel, or the engine in user space."
+            description="Who transforms the packets. In this version it is always the engine in "
+            "user space."
         ),
     ] = "auto"
     instance: Annotated[
@@ -138,6 +187,7 @@ class Gateway(_Table):
     mark_mask: Annotated[
         int,
         Field(
+            strict=True,
             description="The bits of the packet mark that plutino may use for output marks; one "
             "run of bits that has room for every if_id.",
         ),

@@ -45,9 +45,9 @@ def open_socket(kind: SocketKind) -> socket.socket:
     except OSError as error:
         raise KernelError(step, error.errno or errno.EIO, hint=_hint(error)) from error
     try:
-        if family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if is_udp:
+            if family == socket.AF_INET6:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             opened.bind(("", NAT_T_PORT))
     except OSError as error:
         opened.close()

@@ -1,0 +1,156 @@
+"""What a gateway's values must be together: names, numbers, networks, peers. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import combinations
+
+from plutino.config.gateway import Gateway, IpNetwork, Tunnel
+from plutino.config.positions import KeyPath
+from plutino.model.interface import interface_if_id, interface_name_problem, output_mark
+from plutino.model.numbers import U32_MAX
+
+Finding = tuple[KeyPath, str, str | None]
+"""Where, why, and a hint."""
+
+
+def check_gateway(gateway: Gateway) -> Iterator[Finding]:
+    """Everything that is wrong with values that are right each by themselves."""
+    for name, tunnel in gateway.tunnels.items():
+        at: KeyPath = ("tunnels", name)
+        yield from _check_name(name, at)
+        yield from _check_interface(gateway, tunnel, at)
+        yield from _check_peers(tunnel, at)
+        yield from _check_networks(tunnel, at)
+    yield from _check_if_ids(gateway)
+    yield from _check_shared_interfaces(gateway)
+    yield from _check_routes_between(gateway)
+
+
+def _check_name(name: str, at: KeyPath) -> Iterator[Finding]:
+    allowed = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+    if not allowed or len(name) > 64:
+        yield at, "a tunnel's name has up to 64 letters, digits, '-' and '_'", None
+
+
+def _check_interface(gateway: Gateway, tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
+    if (problem := interface_name_problem(tunnel.interface)) is not None:
+        yield (*at, "interface"), problem, 'such as "ipsec1"'
+        return
+    if tunnel.if_id is not None and not 0 < tunnel.if_id <= U32_MAX:
+        yield (*at, "if-id"), f"must be between 1 and {U32_MAX}", None
+        return
+    try:
+        if_id = interface_if_id(tunnel.interface, tunnel.if_id)
+    except ValueError as error:
+        yield (*at, "interface"), str(error), "give `if-id` of your own"
+        return
+    try:
+        output_mark(if_id, gateway.mark_mask)
+    except ValueError as error:
+        yield ("mark-mask",), f"{error}", "widen the mask, or choose a smaller `if-id`"
+
+
+def _check_peers(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
+    if tunnel.local.version != tunnel.remote.version:
+        why = f"is IPv{tunnel.remote.version}, but `local` is IPv{tunnel.local.version}"
+        yield (*at, "remote"), why, "both outer addresses are of one family"
+    elif tunnel.local == tunnel.remote:
+        yield (*at, "remote"), "is the same address as `local`", None
+    for key, address in (("local", tunnel.local), ("remote", tunnel.remote)):
+        if address.is_unspecified or address.is_multicast:
+            yield (*at, key), f"{address} is no address of one host", None
+
+
+def _check_networks(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
+    for key, networks in (
+        ("routes", tunnel.routes),
+        ("addresses", tuple(address.network for address in tunnel.addresses)),
+    ):
+        for number, network in enumerate(networks):
+            if tunnel.remote.version == network.version and tunnel.remote in network:
+                why = f"{network} holds the peer's own address {tunnel.remote}: ESP would loop"
+                yield (*at, key, number), why, "split it around that address"
+    if tunnel.remote_ts:
+        for number, route in enumerate(tunnel.routes):
+            if not any(_inside(route, selector) for selector in tunnel.remote_ts):
+                why = f"{route} lies in none of `remote-ts`: no policy would take it"
+                yield (*at, "routes", number), why, None
+    for key, selectors in (("local-ts", tunnel.local_ts), ("remote-ts", tunnel.remote_ts)):
+        for (first, one), (second, other) in combinations(enumerate(selectors), 2):
+            if one.version == other.version and one.overlaps(other):
+                yield (*at, key, second), f"{other} overlaps {one}", f"remove one (see {first})"
+    if tunnel.local_ts and tunnel.remote_ts:
+        families = {one.version for one in tunnel.local_ts}
+        if families != {one.version for one in tunnel.remote_ts}:
+            why = "holds other IP versions than `local-ts`"
+            yield (*at, "remote-ts"), why, "give both sides networks of the same versions"
+
+
+def _inside(network: IpNetwork, outer: IpNetwork) -> bool:
+    return (
+        network.version == outer.version
+        and network.prefixlen >= outer.prefixlen
+        and network.network_address in outer
+    )
+
+
+def _check_if_ids(gateway: Gateway) -> Iterator[Finding]:
+    names: dict[int, str] = {}
+    for name, tunnel in gateway.tunnels.items():
+        try:
+            if_id = interface_if_id(tunnel.interface, tunnel.if_id)
+        except ValueError:
+            continue
+        other = names.setdefault(if_id, tunnel.interface)
+        if other != tunnel.interface:
+            key = "interface" if tunnel.if_id is None else "if-id"
+            why = f"if_id {int(if_id)} of {tunnel.interface} is that of {other} already"
+            yield ("tunnels", name, key), why, "give one of them an `if-id` of its own"
+
+
+def _check_shared_interfaces(gateway: Gateway) -> Iterator[Finding]:
+    sharing: dict[str, list[str]] = defaultdict(list)
+    for name, tunnel in gateway.tunnels.items():
+        sharing[tunnel.interface].append(name)
+    for interface, names in sharing.items():
+        for first, second in combinations(names, 2):
+            one, other = gateway.tunnels[first], gateway.tunnels[second]
+            at: KeyPath = ("tunnels", second)
+            if one.if_id != other.if_id:
+                why = f"{interface} has another if-id in tunnel '{first}'"
+                yield (*at, "if-id"), why, None
+            if None not in (one.mtu, other.mtu) and one.mtu != other.mtu:
+                yield (*at, "mtu"), f"{interface} has another mtu in tunnel '{first}'", None
+            if not one.remote_ts or not other.remote_ts:
+                lacking = second if not other.remote_ts else first
+                why = f"is needed, because tunnels '{first}' and '{second}' share {interface}"
+                yield ("tunnels", lacking, "remote-ts"), why, "say which networks are behind it"
+                continue
+            for number, network in enumerate(other.remote_ts):
+                for theirs in one.remote_ts:
+                    if network.version == theirs.version and network.overlaps(theirs):
+                        why = f"{network} overlaps {theirs} of tunnel '{first}' on {interface}"
+                        yield (*at, "remote-ts", number), why, None
+
+
+def _check_routes_between(gateway: Gateway) -> Iterator[Finding]:
+    """One prefix leads one way; and no tunnel's route captures another tunnel's peer."""
+    seen: dict[IpNetwork, str] = {}
+    for name, tunnel in gateway.tunnels.items():
+        for number, route in enumerate(tunnel.routes):
+            at: KeyPath = ("tunnels", name, "routes", number)
+            other = seen.setdefault(route, name)
+            if other != name:
+                yield at, f"{route} is a route of tunnel '{other}' already", None
+            for third, peer in gateway.tunnels.items():
+                is_held = peer.remote.version == route.version and peer.remote in route
+                if third != name and is_held:
+                    why = f"{route} holds the peer {peer.remote} of tunnel '{third}'"
+                    yield at, why, "split it around that address"
+    addresses: dict[object, str] = {}
+    for name, tunnel in gateway.tunnels.items():
+        for number, address in enumerate(tunnel.addresses):
+            other = addresses.setdefault(address.ip, tunnel.interface)
+            if other != tunnel.interface:
+                why = f"{address.ip} is an address of {other} already"
+                yield ("tunnels", name, "addresses", number), why, None

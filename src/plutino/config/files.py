@@ -1,0 +1,99 @@
+"""Reads a gateway file and the key files that it points to. The only I/O of this package."""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from plutino.config.gateway import Gateway
+from plutino.config.load import load_text
+from plutino.config.static_keys import StaticKeys, parse_keys
+from plutino.model.errors import ConfigError, Problem
+
+_LARGEST: Final = 1 << 20
+"""Bytes; a thousand tunnels take about 300 KB."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedGateway:
+    """A gateway with the keys of its tunnels, by tunnel name."""
+
+    gateway: Gateway
+    path: Path
+    keys: Mapping[str, StaticKeys]
+
+
+def load_gateway(path: Path) -> LoadedGateway:
+    """Read the file and its keys. Raises ConfigError with all problems."""
+    gateway = load_text(_read(path, path), str(path))
+    keys: dict[str, StaticKeys] = {}
+    problems: list[Problem] = []
+    for name, tunnel in gateway.tunnels.items():
+        key_path = path.parent / tunnel.static.key_file
+        try:
+            _check_privacy(key_path, path, f"tunnels.{name}.static.key-file")
+            keys[name] = parse_keys(_read(key_path, path), str(key_path))
+        except ConfigError as error:
+            problems += error.problems
+    problems += _spi_clashes(gateway, keys, str(path))
+    if problems:
+        raise ConfigError(problems)
+    return LoadedGateway(gateway, path, keys)
+
+
+def _read(path: Path, gateway_file: Path) -> str:
+    key = "" if path == gateway_file else str(path)
+    try:
+        with path.open("rb") as file:
+            octets = file.read(_LARGEST + 1)
+    except OSError as error:
+        hint = "is the path right?" if isinstance(error, FileNotFoundError) else None
+        why = f"cannot be read: {error.strerror}"
+        raise ConfigError.single(str(gateway_file), key, why, hint) from error
+    if len(octets) > _LARGEST:
+        raise ConfigError.single(str(path), "", f"is larger than {_LARGEST} bytes")
+    try:
+        return octets.decode()
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        why = f"byte {error.start} is no UTF-8, so this is no TOML"
+        raise ConfigError.single(str(path), "", why, line=line) from error
+
+
+def _check_privacy(path: Path, gateway_file: Path, key: str) -> None:
+    """A key file is a regular file that only its owner can open, and the owner is us or root."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        why = f"{path} cannot be read: {error.strerror}"
+        hint = "make it with `plutino keygen`; the path is relative to the gateway file"
+        raise ConfigError.single(str(gateway_file), key, why, hint) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigError.single(str(gateway_file), key, f"{path} is no regular file")
+    if found.st_uid not in (0, os.geteuid()):
+        why = f"{path} belongs to another user, who could change it"
+        raise ConfigError.single(str(gateway_file), key, why, f"chown root {path}")
+    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        why = f"{path} holds keys, but others can open it (mode {stat.S_IMODE(found.st_mode):04o})"
+        raise ConfigError.single(str(gateway_file), key, why, f"chmod 600 {path}")
+
+
+def _spi_clashes(gateway: Gateway, keys: Mapping[str, StaticKeys], file: str) -> list[Problem]:
+    """Two SAs to one address with one SPI are one to the kernel (RFC 4303, 2.1)."""
+    seen: dict[tuple[object, int], str] = {}
+    problems = []
+    for name, one in keys.items():
+        tunnel = gateway.tunnels[name]
+        for address, spi in (
+            (tunnel.local, one.inbound.spi),
+            (tunnel.remote, one.outbound.spi),
+        ):
+            other = seen.setdefault((address, spi), name)
+            if other != name:
+                why = f"SPI {spi} towards {address} is that of tunnel '{other}' already"
+                hint = "each tunnel needs keys of its own: run `plutino keygen` again"
+                key = f"tunnels.{name}.static.key-file"
+                problems.append(Problem(file, None, key, why, hint))
+    return problems
