@@ -47,6 +47,23 @@ impl ReplayWindow {
         }
     }
 
+    /// Another size, or another reading of the low half, with what was seen so far.
+    pub fn resize(&mut self, window: u32, esn: bool) {
+        if (window, esn) == (self.window, self.esn) {
+            return;
+        }
+        let old = self.clone();
+        *self = ReplayWindow::new(window, esn);
+        self.last = old.last;
+        for age in 0..u64::from(window).min(old.last) {
+            let number = old.last - age;
+            // What the old window does not tell must count as seen.
+            if age >= u64::from(old.window) || old.is_set(number) {
+                self.set(number);
+            }
+        }
+    }
+
     pub fn seq(&self) -> u64 {
         self.last
     }
@@ -272,6 +289,24 @@ mod tests {
             for low in (0..40).chain(0xffff_ff00..=0xffff_ffff) {
                 assert_eq!(copy.check(low), window.check(low), "number {low} of {size}");
             }
+        }
+    }
+
+    #[test]
+    fn another_size_lets_nothing_in_twice() {
+        let mut window = ReplayWindow::new(64, true);
+        for number in [1, 2, 90, 95] {
+            window.commit(number);
+        }
+        window.resize(128, true);
+        for (number, fits) in [
+            (95, false),
+            (94, true),
+            (90, false),
+            (20, false),
+            (96, true),
+        ] {
+            assert_eq!(window.check(number).is_ok(), fits, "number {number}");
         }
     }
 

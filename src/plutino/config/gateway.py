@@ -63,6 +63,8 @@ IpAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_parse_address)
 IpInterface = Annotated[IPv4Interface | IPv6Interface, BeforeValidator(_parse_interface)]
 IpNetwork = Annotated[IPv4Network | IPv6Network, BeforeValidator(_parse_network)]
 
+DEFAULT_INSTANCE = "default"
+
 
 def _kebab(name: str) -> str:
     return name.replace("_", "-")
@@ -183,7 +185,7 @@ class Gateway(_Table):
             description="Name under which this gateway tags its links, routes, SAs and policies; "
             "several gateways on one machine need different names.",
         ),
-    ] = "default"
+    ] = DEFAULT_INSTANCE
     mark_mask: Annotated[
         int,
         Field(

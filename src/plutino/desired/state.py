@@ -1,6 +1,6 @@
 """What should exist: the result of ``compile`` and one side of ``diff``."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Link, Route
@@ -39,14 +39,10 @@ class DesiredState:
 
 @dataclass(frozen=True, slots=True)
 class ObservedState:
-    """What exists: all links (ours and foreign, so that a clash is seen); of the rest, only ours.
-
-    ``foreign_routes`` are routes of others to prefixes that we want, for words in errors only.
-    """
+    """What exists: all links, foreign ones too, so that a clash is seen; of the rest, only ours."""
 
     links: tuple[Link, ...] = ()
     addresses: tuple[Address, ...] = ()
     policies: tuple[Policy, ...] = ()
     sas: tuple[SecurityAssociation, ...] = ()
     routes: tuple[Route, ...] = ()
-    foreign_routes: tuple[Route, ...] = field(default=())

@@ -66,6 +66,13 @@ pub fn add(
         (Some(old), true) => {
             // What runs goes on: numbers never come again, and counters keep counting.
             let added = old.config.added;
+            let mut window = old
+                .state
+                .replay
+                .lock()
+                .expect("no worker panics while it holds the lock");
+            window.resize(replay.window, config.flags & XFRM_STATE_ESN != 0);
+            drop(window);
             let config = SaConfig { added, ..config };
             state.sad.replace(Sa {
                 config,

@@ -1,0 +1,42 @@
+"""What exists of ours, in the kernel and in the data plane."""
+
+from plutino.dataplane.plane import DataPlane
+from plutino.desired.compile import is_ours, twin_metric
+from plutino.desired.state import ObservedState
+from plutino.model.link import RTPROT_PLUTINO, RouteType
+from plutino.netlink.route_client import RouteClient
+
+
+def observe(instance: str, plane: DataPlane | None, routes: RouteClient) -> ObservedState:
+    """All links; addresses, routes, policies and SAs of one instance.
+
+    Without a plane nothing is served, and there are no policies and no SAs.
+    """
+    links = routes.list_links()
+    if plane is not None:
+        links = plane.bind_links(links)
+    ours = {link.name for link in links if link.alias == f"plutino:{instance}"}
+    twin = twin_metric(instance)
+    return ObservedState(
+        links=links,
+        addresses=tuple(
+            address
+            for address in routes.list_addresses()
+            # The kernel's own link-local address is nobody's to manage.
+            if address.interface in ours and not address.address.is_link_local
+        ),
+        routes=tuple(
+            route
+            for route in routes.list_routes(protocol=RTPROT_PLUTINO)
+            if route.interface in ours
+            or (route.route_type is RouteType.UNREACHABLE and route.metric == twin)
+        ),
+        policies=()
+        if plane is None
+        else tuple(
+            policy
+            for policy in plane.list_policies()
+            if any(is_ours(template.reqid) for template in policy.templates)
+        ),
+        sas=() if plane is None else tuple(sa for sa, _ in plane.list_sas() if is_ours(sa.reqid)),
+    )

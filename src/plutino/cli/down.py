@@ -1,0 +1,71 @@
+"""`plutino down`."""
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from plutino.apply.remove import remove_all
+from plutino.cli.target import FILE, load_target, print_json
+from plutino.config.gateway import DEFAULT_INSTANCE
+from plutino.control.client import ask_daemon
+from plutino.daemon.passes import pass_lock, save_running
+from plutino.dataplane.engine_process import engine_running
+from plutino.dataplane.runtime import RuntimePaths
+from plutino.dataplane.userspace import UserspacePlane
+from plutino.model.errors import PlaneError, PlutinoError
+from plutino.netlink.route_client import RouteClient
+
+_STOP_TIMEOUT = 20.0
+"""Seconds for a daemon to end, or an engine."""
+
+
+@click.command(epilog="Examples: plutino down     plutino down /etc/plutino/paris.toml")
+@click.argument("file", type=FILE, required=False)
+@click.option("--instance", default=DEFAULT_INSTANCE, help="Which one, if no FILE is given.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def down(file: Path | None, instance: str, as_json: bool) -> None:
+    """Stop the daemon and the engine, and take away everything that bears our tag, nothing else.
+
+    Saved sequence numbers stay, so that static keys can be used again safely.
+    """
+    if file is not None:
+        instance = load_target(file, instance)[0].gateway.instance
+    runtime = RuntimePaths.of(instance)
+    _stop_daemon(runtime)
+    with pass_lock(runtime), RouteClient() as routes:
+        plane = None
+        if engine_running(runtime):
+            with suppress(PlutinoError):
+                save_running(runtime)
+            plane = UserspacePlane.connect(instance, runtime, start=False)
+        steps = remove_all(instance, plane, routes)
+        if plane is not None:
+            plane.shutdown()
+            plane.close()
+            _wait("the engine", lambda: not engine_running(runtime))
+    shutil.rmtree(runtime.directory, ignore_errors=True)
+    if as_json:
+        print_json({"version": 1, "steps": [step.to_json() for step in steps]})
+        return
+    for step in steps:
+        click.echo(step.describe())
+    if not steps:
+        click.echo("nothing to do")
+
+
+def _stop_daemon(runtime: RuntimePaths) -> None:
+    if ask_daemon(runtime.control_socket, "stop") is None:
+        return
+    _wait("the daemon", lambda: not runtime.control_socket.exists())
+
+
+def _wait(who: str, ended: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _STOP_TIMEOUT
+    while not ended():
+        if time.monotonic() > deadline:
+            raise PlaneError(f"{who} does not end", hint="end it with kill, then try again")
+        time.sleep(0.01)

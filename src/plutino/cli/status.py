@@ -1,0 +1,118 @@
+"""`plutino status`."""
+
+import time
+from pathlib import Path
+
+import click
+
+from plutino.cli.target import FILE, load_target, print_json
+from plutino.config.gateway import DEFAULT_INSTANCE
+from plutino.control.client import ask_daemon
+from plutino.control.report import (
+    SaReport,
+    State,
+    StatusReport,
+    TunnelReport,
+    encode_report,
+    parse_report,
+)
+from plutino.daemon.status import build_report
+from plutino.dataplane.runtime import RuntimePaths
+from plutino.model.drop_reason import LINK_DROP_MEANINGS
+
+_EXIT = {State.UP: 0, State.DEGRADED: 3, State.DOWN: 1}
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+@click.command(epilog="Examples: plutino status     plutino status --json | jq .tunnels")
+@click.argument("file", type=FILE, required=False)
+@click.option("--instance", default=DEFAULT_INSTANCE, help="Which one, if no FILE is given.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def status(ctx: click.Context, file: Path | None, instance: str, as_json: bool) -> None:
+    """Show tunnels, SAs, counters and problems, with or without a daemon.
+
+    Exit code 0 if all is up, 3 if something is missing, 1 if nothing runs.
+    """
+    report = _report(file, instance)
+    if as_json:
+        print_json(encode_report(report))
+    else:
+        for line in render(report, time.time()):
+            click.echo(line)
+    ctx.exit(_EXIT[report.state])
+
+
+def _report(file: Path | None, instance: str) -> StatusReport:
+    if file is None:
+        runtime = RuntimePaths.of(instance)
+        document = ask_daemon(runtime.control_socket, "status")
+        if document is not None:
+            return parse_report(document)
+    loaded, runtime = load_target(file, instance)
+    if file is not None:
+        document = ask_daemon(runtime.control_socket, "status")
+        if document is not None:
+            return parse_report(document)
+    return build_report(loaded, runtime)
+
+
+def render(report: StatusReport, now: float) -> list[str]:
+    """The report as lines for people; ``now`` in seconds since the epoch."""
+    engine = report.engine
+    served = "no engine" if engine is None else f"engine {engine.version}, pid {engine.pid}"
+    if engine is not None:
+        served += f", {engine.crypto}"
+    daemon = "no daemon" if report.daemon_pid is None else f"daemon pid {report.daemon_pid}"
+    lines = [f"{report.instance}: {report.state} ({report.plane}: {served}; {daemon})"]
+    lines += [f"  problem: {problem}" for problem in report.problems]
+    for tunnel in report.tunnels:
+        lines += _render_tunnel(tunnel, now)
+    lines += [f"  {drop.packets} x {drop.name}: {drop.meaning}" for drop in report.drops]
+    return lines
+
+
+def _render_tunnel(tunnel: TunnelReport, now: float) -> list[str]:
+    how = "ESP in UDP" if tunnel.encapsulation == "udp" else "ESP"
+    lines = [
+        f"  {tunnel.name}: {tunnel.state}, {tunnel.interface} (if_id {tunnel.if_id}, "
+        f"mtu {tunnel.mtu}), {tunnel.local} - {tunnel.remote}, {how}"
+    ]
+    lines += [f"    to be done: {step}" for step in tunnel.missing]
+    lines += [_render_sa(sa, now) for sa in tunnel.sas]
+    lines += [
+        f"    {count} x {name}: {LINK_DROP_MEANINGS[name]}"
+        for name, count in tunnel.link.items()
+        if name in LINK_DROP_MEANINGS
+    ]
+    return lines
+
+
+def _render_sa(sa: SaReport, now: float) -> str:
+    used = f", first used {_age(now - sa.first_used)} ago" if sa.first_used else ", never used"
+    words = (
+        f"    {sa.direction:<3} {sa.spi} {sa.packets:>9} packets {_octets(sa.octets):>10}, "
+        f"sequence {sa.sequence}{used}"
+    )
+    if sa.replay_drops:
+        words += f", {sa.replay_drops} replayed"
+    if sa.integrity_failures:
+        words += f", {sa.integrity_failures} forged or with another key"
+    return words
+
+
+def _octets(number: float) -> str:
+    for unit in _UNITS:
+        if number < 1024 or unit == _UNITS[-1]:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    raise AssertionError("the last unit takes everything")
+
+
+def _age(seconds: float) -> str:
+    whole = max(0, int(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min"
+    return f"{whole // 3600} h"

@@ -1,0 +1,99 @@
+"""What `status` tells: typed values, the same for people and programs."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import TypeAdapter
+
+
+class State(StrEnum):
+    """Of a tunnel and of the whole: all is there, something is missing, or nothing is."""
+
+    UP = "up"
+    DEGRADED = "degraded"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class SaReport:
+    """One SA. Octets of inner packets; times in seconds since the epoch, 0 for never.
+
+    ``sequence`` is the last number sent, or the highest received.
+    """
+
+    direction: str
+    spi: str
+    algorithm: str
+    octets: int
+    packets: int
+    sequence: int
+    added: int
+    first_used: int
+    replay_window: int
+    replay_drops: int
+    integrity_failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelReport:
+    """One tunnel. ``missing`` tells in words what a pass would change; ``link`` is not zero."""
+
+    name: str
+    state: State
+    interface: str
+    if_id: int
+    mtu: int
+    local: str
+    remote: str
+    encapsulation: str
+    missing: tuple[str, ...]
+    sas: tuple[SaReport, ...]
+    link: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReport:
+    """The engine that answers."""
+
+    pid: int
+    version: str
+    crypto: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropReport:
+    """Dropped packets of one cause, under the kernel's name, with its meaning."""
+
+    name: str
+    packets: int
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """Everything of one instance. ``version`` is that of this form."""
+
+    instance: str
+    state: State
+    plane: str
+    engine: EngineReport | None
+    daemon_pid: int | None
+    problems: tuple[str, ...]
+    tunnels: tuple[TunnelReport, ...]
+    drops: tuple[DropReport, ...]
+    version: int = 1
+
+
+_ADAPTER = TypeAdapter(StatusReport)
+
+
+def encode_report(report: StatusReport) -> dict[str, Any]:
+    """For JSON."""
+    encoded: dict[str, Any] = _ADAPTER.dump_python(report, mode="json")
+    return encoded
+
+
+def parse_report(document: object) -> StatusReport:
+    """From JSON. Raises ValueError for anything else."""
+    return _ADAPTER.validate_python(document)

@@ -1,0 +1,277 @@
+"""The daemon: one pass after another, at each change and from time to time.
+
+It holds nothing that a new daemon could not read again: what exists is in the kernel and in the
+engine, what should exist in the file. So it can be killed at any moment.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+from plutino.config.files import LoadedGateway, load_gateway
+from plutino.control.protocol import Answer, Request
+from plutino.control.report import encode_report
+from plutino.control.server import ControlServer
+from plutino.daemon.passes import PassResult, run_pass, save_running
+from plutino.daemon.service_manager import notify, watchdog_interval
+from plutino.daemon.status import build_report
+from plutino.dataplane.engine_client import EngineClient
+from plutino.dataplane.runtime import RuntimePaths
+from plutino.model.errors import ConfigError, PlaneError, PlutinoError
+from plutino.netlink.route_client import route_event_socket
+from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
+from plutino.netlink.xfrm.constants import Group
+
+CHECK_INTERVAL: Final = 10.0
+"""Seconds between passes when nothing tells of a change."""
+SAVE_INTERVAL: Final = 1.0
+"""Seconds between looks at the sequence numbers."""
+_SETTLE: Final = 0.02
+"""Seconds to wait for more events of the same change."""
+_CALM: Final = 0.5
+"""Seconds to wait instead when events came that often and there was nothing to do."""
+_PATIENCE: Final = 10
+"""Passes in a row without a step; others may change much that is not ours."""
+_LONGEST_BACK_OFF: Final = 10.0
+
+_Value = TypeVar("_Value")
+
+
+def log(words: str) -> None:
+    """One line on stderr; the service manager adds time and name."""
+    print(f"plutino: {words}", file=sys.stderr, flush=True)
+
+
+class Daemon:
+    """Keeps one gateway as its file says, until it is told to stop."""
+
+    def __init__(self, path: Path, loaded: LoadedGateway, runtime: RuntimePaths) -> None:
+        self._path = path
+        self._loaded = loaded
+        self._runtime = runtime
+        self._problems: tuple[str, ...] = ()
+        self._wake = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+        self._stopping = False
+        self._engine: EngineClient | None = None
+        self._idle_passes = 0
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Serve until SIGTERM, SIGINT or a request to stop; tunnels stay up.
+
+        Raises PlutinoError if another daemon runs, or if the first pass fails.
+        """
+        self._runtime.create()
+        lock = _take_daemon_lock(self._runtime)
+        events = route_event_socket()
+        server = ControlServer(self._runtime.control_socket, self._answer)
+        loop = asyncio.get_running_loop()
+        try:
+            result = await self._pass()
+            log(f"{len(self._loaded.gateway.tunnels)} tunnels up, {len(result.steps)} steps")
+            for number, handler in (
+                (signal.SIGTERM, self._stop),
+                (signal.SIGINT, self._stop),
+                (signal.SIGHUP, self._reload_by_signal),
+            ):
+                loop.add_signal_handler(number, handler)
+            loop.add_reader(events.fileno(), self._drain, events)
+            await server.start()
+            notify("READY=1", "STATUS=all tunnels are set up")
+            saver = asyncio.create_task(self._save_from_time_to_time())
+            try:
+                await self._serve()
+            finally:
+                saver.cancel()
+        finally:
+            notify("STOPPING=1")
+            loop.remove_reader(events.fileno())
+            events.close()
+            self._let_go_of_engine()
+            await server.close()
+            with suppress(PlutinoError):
+                save_running(self._runtime)
+            os.close(lock)
+
+    async def _serve(self) -> None:
+        while not self._stopping:
+            await self._wait()
+            if self._stopping:
+                return
+            try:
+                result = await self._pass()
+            except PlutinoError as error:
+                self._failed(error)
+                continue
+            self._failures = 0
+            for step in result.steps:
+                log(f"healed: {step.describe()}")
+
+    async def _wait(self) -> None:
+        """For a change, or for the time of the next check."""
+        interval = CHECK_INTERVAL
+        if self._failures:
+            interval = min(0.25 * 2**self._failures, _LONGEST_BACK_OFF)
+        watchdog = watchdog_interval()
+        try:
+            await asyncio.wait_for(self._wake.wait(), min(interval, watchdog or interval))
+        except TimeoutError:
+            self._idle_passes = 0
+        if watchdog is not None:
+            notify("WATCHDOG=1")
+        if not self._stopping:
+            await asyncio.sleep(_CALM if self._idle_passes > _PATIENCE else _SETTLE)
+        self._wake.clear()
+
+    def _failed(self, error: PlutinoError) -> None:
+        self._failures += 1
+        words = str(error)
+        if self._problems != (words,):
+            log(f"error: {words}")
+            if error.hint:
+                log(f"hint: {error.hint}")
+        self._problems = (words,)
+        notify(f"STATUS=degraded: {words.splitlines()[0]}")
+
+    async def _pass(self) -> PassResult:
+        loaded = self._loaded
+        result = await self._in_thread(lambda: run_pass(loaded, self._runtime))
+        self._watch_engine()
+        for problem in result.problems:
+            if problem not in self._problems:
+                log(f"warning: {problem}")
+        if self._problems and not result.problems:
+            log("all is well again")
+            notify("STATUS=all tunnels are set up")
+        self._problems = result.problems
+        self._idle_passes = 0 if result.steps else self._idle_passes + 1
+        return result
+
+    async def _in_thread(self, work: Callable[[], _Value]) -> _Value:
+        """Blocking work, one piece at a time, while the loop goes on answering."""
+        async with self._one_at_a_time:
+            return await asyncio.get_running_loop().run_in_executor(None, work)
+
+    # --- what wakes it
+
+    def _drain(self, events: NetlinkSocket) -> None:
+        with suppress(NotificationsLostError):
+            while events.receive(0):
+                pass
+        self._wake.set()
+
+    def _watch_engine(self) -> None:
+        """A connection that ends with the engine, and tells of changes by others."""
+        if self._engine is not None:
+            return
+        self._engine = EngineClient(self._runtime.engine_socket)
+        self._engine.join(Group.SA.bit | Group.POLICY.bit)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._engine.socket.fileno(), self._hear_engine, self._engine)
+
+    def _hear_engine(self, engine: EngineClient) -> None:
+        try:
+            engine.socket.receive(0)
+        except NotificationsLostError:
+            pass
+        except PlaneError:
+            log("the engine has ended: it is started again")
+            self._let_go_of_engine()
+        self._wake.set()
+
+    def _let_go_of_engine(self) -> None:
+        if self._engine is not None:
+            asyncio.get_running_loop().remove_reader(self._engine.socket.fileno())
+            self._engine.close()
+            self._engine = None
+
+    def _stop(self) -> None:
+        log("stopping; the tunnels stay up (`plutino down` takes them away)")
+        self._stopping = True
+        self._wake.set()
+
+    def _reload_by_signal(self) -> None:
+        task = asyncio.ensure_future(self._reload())
+        task.add_done_callback(_log_failure)
+
+    async def _save_from_time_to_time(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_INTERVAL)
+            try:
+                problems = await self._in_thread(lambda: save_running(self._runtime))
+            except PlutinoError:
+                continue  # the next pass finds and tells it
+            if problems != self._problems and (problems or not self._failures):
+                for problem in problems:
+                    log(f"warning: {problem}")
+                self._problems = problems
+
+    # --- what it is asked
+
+    async def _answer(self, request: Request) -> Answer:
+        match request.method:
+            case "ping":
+                return Answer({"pid": os.getpid(), "file": str(self._path)})
+            case "status":
+                return Answer(await self._in_thread(self._status))
+            case "reload":
+                result = await self._reload()
+                return Answer({"steps": [step.to_json() for step in result.steps]})
+            case "stop":
+                asyncio.get_running_loop().call_soon(self._stop)
+                return Answer(True)
+        return Answer(error=f"unknown method {request.method}")
+
+    def _status(self) -> dict[str, object]:
+        report = build_report(
+            self._loaded, self._runtime, daemon_pid=os.getpid(), problems=self._problems
+        )
+        return encode_report(report)
+
+    async def _reload(self) -> PassResult:
+        """Read the file again and make it so; a broken one leaves everything as it is."""
+        notify("RELOADING=1")
+        try:
+            loaded = await self._in_thread(lambda: load_gateway(self._path))
+            if loaded.gateway.instance != self._loaded.gateway.instance:
+                raise ConfigError.single(
+                    str(self._path),
+                    "instance",
+                    f"was '{self._loaded.gateway.instance}' when the daemon started",
+                    "`plutino down`, then start it again",
+                )
+            before, self._loaded = self._loaded, loaded
+            try:
+                return await self._pass()
+            except PlutinoError:
+                self._loaded = before
+                self._wake.set()
+                raise
+        finally:
+            notify("READY=1")
+
+
+def _log_failure(task: "asyncio.Future[PassResult]") -> None:
+    error = task.exception()
+    if error is not None:
+        log(f"error: the file was not taken over: {error}")
+
+
+def _take_daemon_lock(runtime: RuntimePaths) -> int:
+    lock = os.open(runtime.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise PlaneError(
+            f"another daemon serves this instance ({runtime.directory})",
+            hint="`plutino status` shows it; a second gateway needs an `instance` of its own",
+        ) from error
+    return lock

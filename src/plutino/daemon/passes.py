@@ -1,0 +1,162 @@
+"""One pass: read what is, compile what should be, apply it. `apply` does one, the daemon many."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+from plutino.apply.applier import apply_state
+from plutino.apply.observe import observe
+from plutino.config.files import LoadedGateway
+from plutino.config.gateway import Gateway
+from plutino.daemon.sequence_store import load_sequences, save_sequences
+from plutino.dataplane.engine_process import engine_running
+from plutino.dataplane.runtime import RuntimePaths
+from plutino.dataplane.underlay import SocketKind
+from plutino.dataplane.userspace import UserspacePlane
+from plutino.desired.compile import compile_gateway
+from plutino.desired.sequences import SaIdentity, Sequences, reserve
+from plutino.desired.state import DesiredState
+from plutino.model.errors import PlaneError, PlutinoError
+from plutino.model.sa import Encapsulation, SecurityAssociation
+from plutino.netlink.route_client import RouteClient
+from plutino.plan.diff import diff
+from plutino.plan.step import Step
+
+
+@dataclass(frozen=True, slots=True)
+class PassResult:
+    """What a pass did, and what is not as it should be although packets flow."""
+
+    steps: tuple[Step, ...]
+    problems: tuple[str, ...] = ()
+
+
+def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
+    """The steps that a pass would do. Changes nothing and starts nothing."""
+    with RouteClient() as routes:
+        plane = None
+        if engine_running(runtime):
+            plane = UserspacePlane.connect(loaded.gateway.instance, runtime, start=False)
+        try:
+            desired = compile_desired(loaded, routes, load_sequences(runtime.sequences))
+            return diff(desired, observe(desired.instance, plane, routes))
+        finally:
+            if plane is not None:
+                plane.close()
+
+
+def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
+    """Make everything so. Raises PlutinoError after whatever was begun is undone.
+
+    The engine is started if it does not run, and ended again if the pass fails on a new one.
+    """
+    with pass_lock(runtime):
+        sequences = load_sequences(runtime.sequences)
+        was_running = engine_running(runtime)
+        plane = UserspacePlane.connect(loaded.gateway.instance, runtime, start=True)
+        try:
+            with RouteClient() as routes:
+                return _run(loaded, runtime, plane, routes, sequences)
+        except PlutinoError:
+            if not was_running:
+                with suppress(PlutinoError):
+                    plane.shutdown()
+            raise
+        finally:
+            plane.close()
+
+
+def _run(
+    loaded: LoadedGateway,
+    runtime: RuntimePaths,
+    plane: UserspacePlane,
+    routes: RouteClient,
+    sequences: Sequences,
+) -> PassResult:
+    desired = compile_desired(loaded, routes, sequences)
+    problems = _reserve(runtime, plane, desired, sequences)
+    # A conflict is found before anything is opened or made.
+    diff(desired, observe(desired.instance, plane, routes))
+    plane.ensure_sockets(socket_kinds(loaded.gateway))
+    outcome = apply_state(desired, plane, routes)
+    return PassResult(outcome.steps, problems)
+
+
+def compile_desired(
+    loaded: LoadedGateway, routes: RouteClient, sequences: Sequences
+) -> DesiredState:
+    """What should exist, on the paths that there are now."""
+    path_mtu = {}
+    for name, tunnel in loaded.gateway.tunnels.items():
+        found = routes.path_mtu(tunnel.remote, tunnel.local)
+        if found is not None and found[0] != tunnel.interface:
+            path_mtu[name] = found[1]
+    return compile_gateway(loaded.gateway, loaded.keys, path_mtu=path_mtu, sequences=sequences)
+
+
+def socket_kinds(gateway: Gateway) -> set[SocketKind]:
+    """The underlay sockets that a gateway's tunnels need."""
+    return {
+        SocketKind.of(Encapsulation(tunnel.encapsulation), tunnel.remote.version)
+        for tunnel in gateway.tunnels.values()
+    }
+
+
+def save_running(runtime: RuntimePaths) -> tuple[str, ...]:
+    """Bring the numbers on disk up to what the engine has used. Gives problems, in words."""
+    plane = UserspacePlane.connect("", runtime, start=False)
+    try:
+        running = tuple(sa for sa, _ in plane.list_sas())
+    finally:
+        plane.close()
+    saved = load_sequences(runtime.sequences)
+    wanted = reserve(saved, running)
+    return () if wanted == saved else _save(runtime, wanted)
+
+
+def _reserve(
+    runtime: RuntimePaths, plane: UserspacePlane, desired: DesiredState, saved: Sequences
+) -> tuple[str, ...]:
+    """Reserve numbers on disk before an SA may use them.
+
+    Raises PlaneError if the disk refuses and an SA would have to be installed anew; SAs that run
+    already go on, and the problem is told.
+    """
+    there: dict[SaIdentity, SecurityAssociation]
+    there = {sa.identity: sa for sa, _ in plane.list_sas()}
+    wanted = reserve(saved, tuple(_as_running(sa, there) for sa in desired.sas))
+    if wanted == saved:
+        return ()
+    problems = _save(runtime, wanted)
+    if problems and any(sa.identity not in there for sa in desired.sas):
+        raise PlaneError(problems[0], hint="make room, or mend the folder, and try again")
+    return problems
+
+
+def _as_running(
+    sa: SecurityAssociation, there: Mapping[SaIdentity, SecurityAssociation]
+) -> SecurityAssociation:
+    running = there.get(sa.identity)
+    return sa if running is None else replace(sa, replay=running.replay)
+
+
+def _save(runtime: RuntimePaths, sequences: Sequences) -> tuple[str, ...]:
+    try:
+        save_sequences(runtime.sequences, sequences)
+    except OSError as error:
+        return (f"sequence numbers cannot be saved in {runtime.sequences}: {error.strerror}",)
+    return ()
+
+
+@contextmanager
+def pass_lock(runtime: RuntimePaths) -> Iterator[None]:
+    """One pass at a time, whoever does it."""
+    runtime.create()
+    lock = os.open(runtime.pass_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

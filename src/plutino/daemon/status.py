@@ -1,0 +1,166 @@
+"""Compares what should be with what is, for people: the status report."""
+
+from plutino.apply.observe import observe
+from plutino.config.files import LoadedGateway
+from plutino.config.gateway import Tunnel
+from plutino.control.report import (
+    DropReport,
+    EngineReport,
+    SaReport,
+    State,
+    StatusReport,
+    TunnelReport,
+)
+from plutino.daemon.passes import compile_desired
+from plutino.dataplane.engine_process import engine_running
+from plutino.dataplane.runtime import RuntimePaths
+from plutino.dataplane.userspace import UserspacePlane
+from plutino.desired.state import TunnelPlan
+from plutino.model.drop_reason import XFRM_STAT
+from plutino.model.interface import Interface
+from plutino.model.link import Address, Route
+from plutino.model.numbers import IfId
+from plutino.model.policy import Policy
+from plutino.model.sa import SaDirection, SaUse, SecurityAssociation
+from plutino.netlink.route_client import RouteClient
+from plutino.plan.diff import ConflictError, diff
+from plutino.plan.step import Step
+
+
+def build_report(
+    loaded: LoadedGateway,
+    runtime: RuntimePaths,
+    *,
+    daemon_pid: int | None = None,
+    problems: tuple[str, ...] = (),
+) -> StatusReport:
+    """The status of one instance, with or without engine and daemon. Changes nothing."""
+    instance = loaded.gateway.instance
+    with RouteClient() as routes:
+        plane = None
+        if engine_running(runtime):
+            plane = UserspacePlane.connect(instance, runtime, start=False)
+        try:
+            return _build(loaded, plane, routes, daemon_pid, problems)
+        finally:
+            if plane is not None:
+                plane.close()
+
+
+def _build(
+    loaded: LoadedGateway,
+    plane: UserspacePlane | None,
+    routes: RouteClient,
+    daemon_pid: int | None,
+    problems: tuple[str, ...],
+) -> StatusReport:
+    desired = compile_desired(loaded, routes, {})
+    observed = observe(desired.instance, plane, routes)
+    try:
+        steps = diff(desired, observed)
+    except ConflictError as error:
+        steps = ()
+        problems = (*problems, str(error))
+    sas = {} if plane is None else {sa.identity: (sa, use) for sa, use in plane.list_sas()}
+    mtus = {link.name: link.mtu for link in observed.links}
+    if_ids = {one.name: one.if_id for one in desired.interfaces}
+    tunnels = []
+    for plan in desired.tunnels:
+        present = [sas[sa.identity] for sa in plan.sas if sa.identity in sas]
+        missing = tuple(step.describe() for step in steps if _concerns(step, plan))
+        state = State.UP if not missing else State.DEGRADED if present else State.DOWN
+        counters = {} if plane is None else plane.link_stats(plan.interface)
+        tunnels.append(
+            _tunnel(
+                plan,
+                loaded.gateway.tunnels[plan.name],
+                state=state,
+                missing=missing,
+                sas=tuple(_sa(sa, use) for sa, use in present),
+                link={name: count for name, count in counters.items() if count},
+                mtu=mtus.get(plan.interface, 0),
+                if_id=if_ids[plan.interface],
+            )
+        )
+    info = None if plane is None else plane.engine_info()
+    stat = {} if plane is None else plane.xfrm_stat()
+    return StatusReport(
+        instance=desired.instance,
+        state=_overall([tunnel.state for tunnel in tunnels], problems),
+        plane=UserspacePlane.name,
+        engine=None if info is None else EngineReport(info.pid, info.version, info.crypto),
+        daemon_pid=daemon_pid,
+        problems=problems,
+        tunnels=tuple(tunnels),
+        drops=tuple(
+            DropReport(name, count, XFRM_STAT.get(name, ""))
+            for name, count in stat.items()
+            if count
+        ),
+    )
+
+
+def _overall(states: list[State], problems: tuple[str, ...]) -> State:
+    if all(state is State.DOWN for state in states):
+        return State.DOWN
+    if problems or any(state is not State.UP for state in states):
+        return State.DEGRADED
+    return State.UP
+
+
+def _tunnel(
+    plan: TunnelPlan,
+    tunnel: Tunnel,
+    *,
+    state: State,
+    missing: tuple[str, ...],
+    sas: tuple[SaReport, ...],
+    link: dict[str, int],
+    mtu: int,
+    if_id: IfId,
+) -> TunnelReport:
+    return TunnelReport(
+        name=plan.name,
+        state=state,
+        interface=plan.interface,
+        if_id=int(if_id),
+        mtu=mtu,
+        local=str(tunnel.local),
+        remote=str(tunnel.remote),
+        encapsulation=tunnel.encapsulation,
+        missing=missing,
+        sas=sas,
+        link=link,
+    )
+
+
+def _concerns(step: Step, plan: TunnelPlan) -> bool:
+    match step.subject:
+        case Interface(name):
+            return name == plan.interface
+        case Address(interface):
+            return interface == plan.interface
+        case Route() as route:
+            prefixes = {one.destination for one in plan.routes}
+            return route.interface == plan.interface or route.destination in prefixes
+        case Policy() as policy:
+            return policy.identity in {one.identity for one in plan.policies}
+        case SecurityAssociation() as sa:
+            return sa.identity in {one.identity for one in plan.sas}
+
+
+def _sa(sa: SecurityAssociation, use: SaUse) -> SaReport:
+    is_out = sa.direction is SaDirection.OUT
+    return SaReport(
+        direction=sa.direction.name.lower(),
+        spi=str(sa.spi),
+        algorithm=f"{sa.aead.kernel_name} {8 * len(sa.aead.keymat) - 32}",
+        octets=use.octets,
+        packets=use.packets,
+        sequence=sa.replay.oseq if is_out else sa.replay.seq,
+        added=use.added,
+        first_used=use.first_used,
+        replay_window=sa.replay.window,
+        replay_drops=use.replay_drops + use.replay_window_drops,
+        integrity_failures=use.integrity_failures,
+    )
