@@ -54,7 +54,7 @@ python_command() { # the first Python that is new enough and can make environmen
 new_enough_rust() {
   local version
   version=$(rustc --version 2>/dev/null | cut -d' ' -f2) && [ -n "$version" ] &&
-    [ "$(printf '%s\n' "$rust_needed" "$version" | sort -V | head -n1)" = "$rust_needed" ] && has cargo
+    [ "$(printf '%s\n' "$rust_needed" "$version" | sort -V | head -n1)" = "$rust_needed" ] && has cargo >/dev/null
 }
 compiles_c() {
   local folder status=0
