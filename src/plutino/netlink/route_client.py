@@ -80,7 +80,7 @@ class RouteClient:
         up: bool | None = None,
         mtu: int | None = None,
         alias: str | None = None,
-        gso_max_size: int | None = None,
+        gso_max_segs: int | None = None,
         namespace: int | None = None,
         no_link_local: bool = False,
     ) -> None:
@@ -89,7 +89,7 @@ class RouteClient:
             up=up,
             mtu=mtu,
             alias=alias,
-            gso_max_size=gso_max_size,
+            gso_max_segs=gso_max_segs,
             namespace=namespace,
             no_link_local=no_link_local,
         )

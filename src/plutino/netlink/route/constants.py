@@ -27,7 +27,7 @@ class Ifla(IntEnum):
     STATS64 = 23
     AF_SPEC = 26
     NET_NS_FD = 28
-    GSO_MAX_SIZE = 41
+    GSO_MAX_SEGS = 40
 
 
 class IflaInfo(IntEnum):

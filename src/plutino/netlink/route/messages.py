@@ -58,7 +58,7 @@ class LinkChange:
     mtu: int | None = None
     alias: str | None = None
     name: str | None = None
-    gso_max_size: int | None = None
+    gso_max_segs: int | None = None
     namespace: int | None = None
     no_link_local: bool = False
 
@@ -122,8 +122,8 @@ def encode_link_change(index: int, change: LinkChange) -> bytes:
         attributes.append(_number(Ifla.MTU, change.mtu))
     if change.alias is not None:
         attributes.append(Attribute(Ifla.IFALIAS, change.alias.encode()))
-    if change.gso_max_size is not None:
-        attributes.append(_number(Ifla.GSO_MAX_SIZE, change.gso_max_size))
+    if change.gso_max_segs is not None:
+        attributes.append(_number(Ifla.GSO_MAX_SEGS, change.gso_max_segs))
     if change.namespace is not None:
         attributes.append(_number(Ifla.NET_NS_FD, change.namespace))
     if change.no_link_local:

@@ -1,0 +1,93 @@
+"""`plutino demo`."""
+
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from plutino.cli.target import print_json
+from plutino.dataplane.runtime import RUNTIME_VARIABLE, STATE_VARIABLE
+from plutino.lab.demo import DemoOptions, run_demo, talk
+from plutino.lab.hosts import Host
+from plutino.lab.world import FOLDER, Tell, outer_pid, run_world
+
+
+@click.command(
+    epilog="Examples: plutino demo     plutino demo --hold     "
+    "plutino demo --encapsulation udp --family 6 --capture wire.pcapng"
+)
+@click.option("--hold", is_flag=True, help="Keep both hosts until Ctrl-C, and say how to enter.")
+@click.option(
+    "--capture",
+    type=click.File("wb", lazy=False),
+    help="Write what was on the wire to this file (pcapng).",
+)
+@click.option(
+    "--encapsulation",
+    type=click.Choice(["esp", "udp"]),
+    default="esp",
+    show_default=True,
+    help="ESP as IP protocol 50, or in UDP port 4500.",
+)
+@click.option(
+    "--family",
+    type=click.Choice(["4", "6"]),
+    default="4",
+    show_default=True,
+    help="IP version of the outer addresses.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@click.pass_context
+def demo(
+    ctx: click.Context,
+    *,
+    hold: bool,
+    capture: Any,
+    encapsulation: str,
+    family: str,
+    as_json: bool,
+) -> None:
+    """Show plutino's main job on this machine: two hosts, a routed IPsec tunnel, real packets.
+
+    Nothing outside of the demo is touched, and nothing is left of it. Exit code 0 if every check
+    passed.
+    """
+    options = DemoOptions(encapsulation, int(family), capture)
+    held, release = os.pipe()
+
+    def work(tell: Tell) -> dict[str, Any]:
+        def wait(hosts: tuple[Host, Host]) -> None:
+            places = {host.name: str(host.folder) for host in hosts}
+            pids = {host.name: host.daemon.pid for host in hosts if host.daemon is not None}
+            tell({"folders": places, "pids": pids})
+            select.select([held], [], [])
+
+        report = run_demo(FOLDER / "lab", options, talk, wait if hold else None)
+        if capture is not None:
+            capture.flush()
+        return report.to_json()
+
+    if hold:
+        # Ctrl-C ends the holding, not the demo: the hosts are taken down as always.
+        signal.signal(signal.SIGINT, lambda *_: os.write(release, b"."))
+    result = run_world(work, on_event=_explain_entry)
+    if as_json:
+        print_json(result)
+    ctx.exit(0 if result["passed"] else 1)
+
+
+def _explain_entry(init: int, event: dict[str, Any]) -> None:
+    """How to run commands at each host, while the demo holds."""
+    program = Path(sys.executable).with_name("plutino")
+    for name, folder in event["folders"].items():
+        pid = outer_pid(init, event["pids"][name])
+        talk(f"at {name}:")
+        talk(
+            f"    nsenter --target {pid} --all env {RUNTIME_VARIABLE}={folder}/run "
+            f"{STATE_VARIABLE}={folder}/state {program} status"
+        )
+    talk("Ctrl-C takes everything away")

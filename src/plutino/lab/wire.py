@@ -1,0 +1,161 @@
+"""A tap on the wire: counts what passes, by what an observer could read of it."""
+
+import select
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+from plutino.lab.namespaces import NetworkNamespace
+
+_ETH_P_ALL: Final = 3
+_ETH_P_IP: Final = 0x0800
+_ETH_P_ARP: Final = 0x0806
+_ETH_P_IPV6: Final = 0x86DD
+_ESP: Final = 50
+_UDP: Final = 17
+_ICMPV6: Final = 58
+_HOP_BY_HOP: Final = 0
+_FRAGMENT: Final = 44
+_NAT_T_PORT: Final = 4500
+_LONGEST: Final = 1 << 17
+_BUFFER: Final = 32 << 20
+_NEIGHBOUR_TYPES: Final = frozenset({130, 131, 132, 133, 134, 135, 136, 137, 143})
+"""Neighbour discovery and multicast listeners: the link's own affairs."""
+
+
+class FrameKind(StrEnum):
+    """What an observer sees."""
+
+    ESP = "esp"
+    ESP_IN_UDP = "esp-in-udp"
+    FRAGMENT = "fragment"
+    NEIGHBOUR = "neighbour"
+    CLEAR = "clear"
+
+
+def classify(frame: bytes) -> FrameKind:
+    """The kind of an Ethernet frame; what is not known to be harmless is clear text."""
+    if len(frame) < 14:
+        return FrameKind.CLEAR
+    (ethertype,) = struct.unpack_from("!H", frame, 12)
+    packet = frame[14:]
+    if ethertype == _ETH_P_ARP:
+        return FrameKind.NEIGHBOUR
+    if ethertype == _ETH_P_IP and len(packet) >= 20:
+        return _classify_v4(packet)
+    if ethertype == _ETH_P_IPV6 and len(packet) >= 40:
+        return _classify_v6(packet)
+    return FrameKind.CLEAR
+
+
+def _classify_v4(packet: bytes) -> FrameKind:
+    if struct.unpack_from("!H", packet, 6)[0] & 0x1FFF:
+        return FrameKind.FRAGMENT
+    return _classify_transport(packet[9], packet[(packet[0] & 15) * 4 :])
+
+
+def _classify_v6(packet: bytes) -> FrameKind:
+    protocol, transport = packet[6], packet[40:]
+    if protocol == _FRAGMENT and len(transport) >= 8:
+        if struct.unpack_from("!H", transport, 2)[0] & 0xFFF8:
+            return FrameKind.FRAGMENT
+        protocol, transport = transport[0], transport[8:]
+    if protocol == _HOP_BY_HOP and len(transport) >= 8:
+        protocol, transport = transport[0], transport[(transport[1] + 1) * 8 :]
+    if protocol == _ICMPV6 and transport[:1] and transport[0] in _NEIGHBOUR_TYPES:
+        return FrameKind.NEIGHBOUR
+    return _classify_transport(protocol, transport)
+
+
+def _classify_transport(protocol: int, transport: bytes) -> FrameKind:
+    if protocol == _ESP:
+        return FrameKind.ESP
+    if protocol == _UDP and len(transport) > 12:
+        ports = struct.unpack_from("!HH", transport)
+        if ports == (_NAT_T_PORT, _NAT_T_PORT) and transport[8:12] != bytes(4):
+            return FrameKind.ESP_IN_UDP
+    return FrameKind.CLEAR
+
+
+class WireTap:
+    """Listens on one interface until it is closed. ``on_frame`` gets each frame and its time."""
+
+    def __init__(
+        self,
+        namespace: NetworkNamespace,
+        interface: str,
+        *,
+        marker: bytes = b"",
+        on_frame: Callable[[bytes, int], None] | None = None,
+    ) -> None:
+        with namespace.entered():
+            self._socket = socket.socket(
+                socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL)
+            )
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        self._socket.bind((interface, _ETH_P_ALL))
+        self._marker = marker
+        self._on_frame = on_frame
+        self._counts: Counter[FrameKind] = Counter()
+        self._marked = 0
+        self._first_clear: bytes | None = None
+        self._lock = threading.Lock()
+        self._stop, self._stopped = socket.socketpair()
+        self._thread = threading.Thread(target=self._listen, name="wire tap", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Read what is still waiting, then stop."""
+        self._stop.close()
+        self._thread.join()
+        self._socket.close()
+        self._stopped.close()
+
+    def count(self, kind: FrameKind) -> int:
+        """Frames of a kind so far."""
+        with self._lock:
+            return self._counts[kind]
+
+    def counts(self) -> dict[str, int]:
+        """All kinds that were seen."""
+        with self._lock:
+            return {kind.value: number for kind, number in sorted(self._counts.items())}
+
+    @property
+    def marked(self) -> int:
+        """Frames that held the marker, readable for anyone."""
+        return self._marked
+
+    @property
+    def first_clear(self) -> bytes | None:
+        """The first frame in clear, for the words of a failure."""
+        return self._first_clear
+
+    def _listen(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._socket, self._stopped], [], [])
+            if self._socket in ready:
+                self._take()
+            elif ready:
+                return
+
+    def _take(self) -> None:
+        try:
+            frame = self._socket.recv(_LONGEST, socket.MSG_DONTWAIT)
+        except OSError:
+            return
+        now = time.time_ns()
+        kind = classify(frame)
+        with self._lock:
+            self._counts[kind] += 1
+            if self._marker and self._marker in frame:
+                self._marked += 1
+            if kind is FrameKind.CLEAR and self._first_clear is None:
+                self._first_clear = frame
+        if self._on_frame is not None:
+            self._on_frame(frame, now)
