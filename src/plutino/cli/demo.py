@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 
 from plutino.cli.target import print_json
 from plutino.dataplane.runtime import RUNTIME_VARIABLE, STATE_VARIABLE
-from plutino.lab.demo import DemoOptions, run_demo, talk
+from plutino.lab.demo import DemoOptions, run_demo
 from plutino.lab.hosts import Host
 from plutino.lab.world import FOLDER, Tell, outer_pid, run_world
 
@@ -57,6 +58,10 @@ def demo(
     passed.
     """
     options = DemoOptions(encapsulation, int(family), capture)
+
+    def say(line: str) -> None:
+        click.echo(line, err=as_json)
+
     held, release = os.pipe()
 
     def work(tell: Tell) -> dict[str, Any]:
@@ -66,7 +71,7 @@ def demo(
             tell({"folders": places, "pids": pids})
             select.select([held], [], [])
 
-        report = run_demo(FOLDER / "lab", options, talk, wait if hold else None)
+        report = run_demo(FOLDER / "lab", options, say, wait if hold else None)
         if capture is not None:
             capture.flush()
         return report.to_json()
@@ -74,20 +79,20 @@ def demo(
     if hold:
         # Ctrl-C ends the holding, not the demo: the hosts are taken down as always.
         signal.signal(signal.SIGINT, lambda *_: os.write(release, b"."))
-    result = run_world(work, on_event=_explain_entry)
+    result = run_world(work, on_event=lambda init, event: _explain_entry(init, event, say))
     if as_json:
         print_json(result)
     ctx.exit(0 if result["passed"] else 1)
 
 
-def _explain_entry(init: int, event: dict[str, Any]) -> None:
+def _explain_entry(init: int, event: dict[str, Any], say: Callable[[str], None]) -> None:
     """How to run commands at each host, while the demo holds."""
     program = Path(sys.executable).with_name("plutino")
     for name, folder in event["folders"].items():
         pid = outer_pid(init, event["pids"][name])
-        talk(f"at {name}:")
-        talk(
+        say(f"at {name}:")
+        say(
             f"    nsenter --target {pid} --all env {RUNTIME_VARIABLE}={folder}/run "
             f"{STATE_VARIABLE}={folder}/state {program} status"
         )
-    talk("Ctrl-C takes everything away")
+    say("Ctrl-C takes everything away")

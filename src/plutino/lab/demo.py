@@ -1,7 +1,6 @@
 """The demo: two hosts, a tunnel between them, real packets through it, and a look at the wire."""
 
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address
@@ -212,8 +211,3 @@ def _check_wire(
     if tap.first_clear is not None:
         detail += f"; the first: {tap.first_clear[:64].hex()}"
     _note(report, say, "nothing in clear", clear == 0 and tap.marked == 0, detail)
-
-
-def talk(line: str) -> None:
-    """Progress on stderr."""
-    print(line, file=sys.stderr, flush=True)
