@@ -8,6 +8,7 @@ use std::thread;
 
 use crate::crypto;
 use crate::device::Device;
+use crate::events::Events;
 use crate::stats::XfrmStat;
 use crate::sys;
 use crate::tables::Published;
@@ -26,13 +27,18 @@ pub struct DataPath {
 
 impl DataPath {
     /// Starts the threads: for each direction half as many as there are processors.
-    pub fn new(published: Arc<Published>, stat: Arc<XfrmStat>) -> io::Result<DataPath> {
+    pub fn new(
+        published: Arc<Published>,
+        stat: Arc<XfrmStat>,
+        events: Arc<Events>,
+    ) -> io::Result<DataPath> {
         let processors = thread::available_parallelism().map_or(2, usize::from);
         let count = (processors / 2).clamp(1, MOST_WORKERS);
         let sockets = RwLock::new([None, None, None, None]);
         let shared = Arc::new(Shared {
             published,
             stat,
+            events,
             sockets,
         });
         let start = |name: &str, run: fn(&Worker, &Shared) -> io::Result<()>| {

@@ -203,7 +203,9 @@ impl Inbound {
         }
         let if_id = sa.config.if_id;
         let policy = self.flows.get(if_id, &packet.flow, || {
-            tables.policy(Direction::In, if_id, &packet.flow).cloned()
+            tables
+                .policy(Direction::In, if_id, &packet.flow, 0)
+                .cloned()
         });
         let policy = policy.ok_or(DropReason::InNoPols)?;
         if policy.action == Action::Block {
@@ -222,8 +224,7 @@ impl Inbound {
             return Some(index);
         }
         let device = tables
-            .devices
-            .get(&if_id)
+            .device(if_id)
             .filter(|device| device.attached.load(Relaxed))?;
         self.devices.push(Arc::clone(device));
         Some(self.devices.len() - 1)
@@ -249,7 +250,7 @@ fn fits(policy: &Policy, sa: &Sa) -> bool {
         return false;
     };
     template.protocol == sa.config.protocol
-        && template.mode == sa.config.mode
+        && template.mode == sa.config.mode as u8
         && (template.reqid == 0 || template.reqid == sa.config.reqid)
         && (template.spi == 0 || template.spi == sa.config.spi)
         && (template.source.is_unspecified() || template.source == sa.config.source)

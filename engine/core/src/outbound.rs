@@ -228,7 +228,7 @@ impl Outbound {
 }
 
 fn look_up(tables: &Tables, if_id: u32, flow: &Flow) -> Verdict {
-    let Some(policy) = tables.policy(Direction::Out, if_id, flow) else {
+    let Some(policy) = tables.policy(Direction::Out, if_id, flow, 0) else {
         // No counter: the kernel has none for this either (`xfrmi_xmit2`).
         return Verdict::Unreachable(None);
     };
@@ -238,7 +238,7 @@ fn look_up(tables: &Tables, if_id: u32, flow: &Flow) -> Verdict {
     let Some(template) = policy.templates.first() else {
         return Verdict::Unreachable(None);
     };
-    match tables.outbound_sa(template, if_id) {
+    match tables.outbound_sa(policy, template) {
         None => Verdict::Unreachable(Some(DropReason::OutNoStates)),
         Some(sa) if sa.config.direction == Some(SaDirection::In) => {
             Verdict::Drop(DropReason::OutStateDirError)

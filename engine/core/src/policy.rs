@@ -1,6 +1,11 @@
 //! Selectors, templates and policies (`struct xfrm_userpolicy_info`, RFC 4301, 4.4.1).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use crate::lifetime::Limits;
+use crate::sa::now;
 
 /// XFRM_POLICY_IN, OUT and FWD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +47,8 @@ pub struct Selector {
     pub user: u32,
 }
 
-/// What a packet is matched by: its addresses, protocol and ports (or ICMP type and code).
+/// What a packet is matched by: its addresses, protocol and ports (or ICMP type and code), and the
+/// link that its route or its device names (`flowi_oif`), 0 for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
     pub source: IpAddr,
@@ -50,16 +56,18 @@ pub struct Flow {
     pub protocol: u8,
     pub source_port: u16,
     pub destination_port: u16,
+    pub ifindex: u32,
 }
 
 impl Selector {
-    /// `xfrm_selector_match()`: family, prefixes, protocol and ports.
+    /// `xfrm_selector_match()`: family, prefixes, protocol, ports and link.
     pub fn matches(&self, flow: &Flow) -> bool {
         prefix_matches(self.source, self.source_prefix, flow.source)
             && prefix_matches(self.destination, self.destination_prefix, flow.destination)
             && (self.protocol == 0 || self.protocol == flow.protocol)
             && (flow.source_port ^ self.source_port) & self.source_port_mask == 0
             && (flow.destination_port ^ self.destination_port) & self.destination_port_mask == 0
+            && (self.ifindex == 0 || self.ifindex == flow.ifindex)
     }
 }
 
@@ -83,6 +91,8 @@ pub struct Template {
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub index: u32,
+    /// Among those of equal priority the lower comes first.
+    pub position: u64,
     pub direction: Direction,
     pub selector: Selector,
     pub if_id: u32,
@@ -92,20 +102,103 @@ pub struct Policy {
     pub flags: u8,
     pub share: u8,
     pub templates: Vec<Template>,
+    pub limits: Limits,
     /// Seconds since the epoch.
     pub added: u64,
+    pub state: Arc<PolicyState>,
+}
+
+/// What a policy counts while it is used (`struct xfrm_lifetime_cur`).
+#[derive(Debug, Default)]
+pub struct PolicyState {
+    pub octets: AtomicU64,
+    pub packets: AtomicU64,
+    /// Seconds since the epoch, 0 while unused.
+    pub first_used: AtomicU64,
+}
+
+impl PolicyState {
+    /// Counts packets that used the policy.
+    pub fn count(&self, packets: u64, octets: u64) {
+        self.packets.fetch_add(packets, Ordering::Relaxed);
+        self.octets.fetch_add(octets, Ordering::Relaxed);
+        if self.first_used.load(Ordering::Relaxed) == 0 {
+            self.first_used.store(now(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The network address of a prefix.
+pub fn masked(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX
+                .checked_shl(32 - u32::from(prefix.min(32)))
+                .unwrap_or(0);
+            Ipv4Addr::from(u32::from(address) & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX
+                .checked_shl(128 - u32::from(prefix.min(128)))
+                .unwrap_or(0);
+            Ipv6Addr::from(u128::from(address) & mask).into()
+        }
+    }
 }
 
 fn prefix_matches(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
-    match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            let bits = u32::from(network) ^ u32::from(address);
-            prefix == 0 || bits >> (32 - u32::from(prefix.min(32))) == 0
+    network.is_ipv4() == address.is_ipv4() && masked(network, prefix) == masked(address, prefix)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A policy of direction out from one host to another, which asks for no SA.
+    pub fn policy(source: IpAddr, destination: IpAddr) -> Policy {
+        let prefix = if source.is_ipv4() { 32 } else { 128 };
+        Policy {
+            index: 0,
+            position: 0,
+            direction: Direction::Out,
+            selector: Selector {
+                source,
+                source_prefix: prefix,
+                destination,
+                destination_prefix: prefix,
+                protocol: 0,
+                source_port: 0,
+                source_port_mask: 0,
+                destination_port: 0,
+                destination_port_mask: 0,
+                ifindex: 0,
+                user: 0,
+            },
+            if_id: 1,
+            mark: Mark::default(),
+            priority: 0,
+            action: Action::Allow,
+            flags: 0,
+            share: 0,
+            templates: Vec::new(),
+            limits: Limits::NONE,
+            added: 0,
+            state: Arc::default(),
         }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            let bits = u128::from(network) ^ u128::from(address);
-            prefix == 0 || bits >> (128 - u32::from(prefix.min(128))) == 0
-        }
-        _ => false,
+    }
+
+    #[test]
+    fn prefixes_of_every_length() {
+        let all: IpAddr = "255.255.255.255".parse().unwrap();
+        assert_eq!(masked(all, 0), "0.0.0.0".parse::<IpAddr>().unwrap());
+        assert_eq!(masked(all, 9), "255.128.0.0".parse::<IpAddr>().unwrap());
+        assert_eq!(masked(all, 32), all);
+        let all: IpAddr = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
+        assert_eq!(masked(all, 0), "::".parse::<IpAddr>().unwrap());
+        assert_eq!(
+            masked(all, 33),
+            "ffff:ffff:8000::".parse::<IpAddr>().unwrap()
+        );
+        assert_eq!(masked(all, 128), all);
     }
 }

@@ -5,16 +5,47 @@
 //! for the replay window, behind a lock that is taken once per batch.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::crypto::{random, AeadKey};
+use crate::lifetime::Limits;
 use crate::policy::{Mark, Selector};
 use crate::replay::ReplayWindow;
 
-/// XFRM_STATE_ESN of `usersa_info.flags`.
+/// Bits of `usersa_info.flags`.
+pub const XFRM_STATE_NOECN: u8 = 1;
+pub const XFRM_STATE_DECAP_DSCP: u8 = 2;
+pub const XFRM_STATE_NOPMTUDISC: u8 = 4;
+pub const XFRM_STATE_WILDRECV: u8 = 8;
+pub const XFRM_STATE_ICMP: u8 = 16;
+pub const XFRM_STATE_AF_UNSPEC: u8 = 32;
+pub const XFRM_STATE_ALIGN4: u8 = 64;
 pub const XFRM_STATE_ESN: u8 = 128;
+/// Bits of XFRMA_SA_EXTRA_FLAGS.
+pub const XFRM_SA_XFLAG_DONT_ENCAP_DSCP: u32 = 1;
+pub const XFRM_SA_XFLAG_OSEQ_MAY_WRAP: u32 = 2;
+
+/// XFRM_MODE_* that the engine serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Mode {
+    Transport = 0,
+    Tunnel = 1,
+    Beet = 4,
+}
+
+impl TryFrom<u8> for Mode {
+    type Error = ();
+
+    fn try_from(number: u8) -> Result<Self, ()> {
+        [Mode::Transport, Mode::Tunnel, Mode::Beet]
+            .into_iter()
+            .find(|mode| *mode as u8 == number)
+            .ok_or(())
+    }
+}
 
 /// Where and how ESP of an SA travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,21 +75,40 @@ pub struct SaConfig {
     pub mark: Mark,
     pub if_id: u32,
     pub reqid: u32,
-    pub mode: u8,
+    pub mode: Mode,
     pub flags: u8,
+    /// XFRMA_SA_EXTRA_FLAGS.
+    pub extra_flags: u32,
     pub direction: Option<SaDirection>,
+    /// Which inner packets it takes; in BEET mode also the addresses that they have.
     pub selector: Selector,
     /// XFRMA_SET_MARK: what the outer packet's mark becomes.
     pub output_mark: Mark,
     pub encapsulation: Encapsulation,
+    /// XFRMA_TFCPAD: octets up to which payloads are padded (RFC 4303, 2.7), 0 for no padding.
+    pub tfc_padding: u32,
+    pub limits: Limits,
+    /// XFRMA_MTIMER_THRESH: seconds between two notifications of a changed mapping.
+    pub mapping_threshold: u32,
+    /// XFRMA_NAT_KEEPALIVE_INTERVAL: seconds, 0 for none.
+    pub keepalive_interval: u32,
     pub algorithm_name: String,
     pub icv_bits: u32,
     /// Seconds since the epoch.
     pub added: u64,
 }
 
+/// A soft limit was reached: another SA should come (`km.dying`).
+pub const DYING: u8 = 1;
+/// A hard limit was reached (XFRM_STATE_EXPIRED).
+pub const EXPIRED: u8 = 2;
+/// It was deleted (XFRM_STATE_DEAD); workers may still hold it.
+pub const DELETED: u8 = 4;
+
 /// What an SA counts and remembers while it runs.
 pub struct SaState {
+    /// Bits `DYING` to `DELETED`.
+    life: AtomicU8,
     /// Last sequence number sent, 64 bits; workers reserve a run of numbers per batch.
     pub oseq: AtomicU64,
     /// Random per SA instance: the explicit IV is `oseq ^ iv_mask`, so a restart repeats no nonce.
@@ -80,6 +130,7 @@ impl SaState {
     /// At rest, with what a dump of the SA told before.
     pub fn new(oseq: u64, replay: ReplayWindow) -> Self {
         SaState {
+            life: AtomicU8::new(0),
             oseq: AtomicU64::new(oseq),
             iv_mask: u64::from_ne_bytes(random()),
             replay: Mutex::new(replay),
@@ -91,6 +142,20 @@ impl SaState {
             replay_drops: AtomicU64::new(0),
             integrity_failures: AtomicU64::new(0),
         }
+    }
+
+    /// Sets bits of its life; true if one of them is new.
+    pub fn set_life(&self, bits: u8) -> bool {
+        self.life.fetch_or(bits, Ordering::Relaxed) & bits != bits
+    }
+
+    pub fn has_life(&self, bits: u8) -> bool {
+        self.life.load(Ordering::Relaxed) & bits != 0
+    }
+
+    /// XFRM_STATE_VALID.
+    pub fn is_valid(&self) -> bool {
+        !self.has_life(EXPIRED | DELETED)
     }
 
     /// Counts inner packets of a batch, and when they came.

@@ -50,15 +50,15 @@ impl Sad {
         self.sas.remove(key)
     }
 
-    /// Removes all of one protocol; 0 or 255 for any (`IPSEC_PROTO_ANY`). Gives how many there were.
-    pub fn flush(&mut self, protocol: u8) -> usize {
-        let before = self.sas.len();
-        if matches!(protocol, 0 | 255) {
-            self.sas.clear();
-        } else {
-            self.sas.retain(|key, _| key.2 != protocol);
-        }
-        before - self.sas.len()
+    /// Removes all of one protocol; 0 or 255 for any (`IPSEC_PROTO_ANY`). Gives those that went.
+    pub fn flush(&mut self, protocol: u8) -> Vec<Arc<Sa>> {
+        let (gone, kept) = std::mem::take(&mut self.sas)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(key, _)| {
+                matches!(protocol, 0 | 255) || key.2 == protocol
+            });
+        self.sas = kept;
+        gone.into_values().collect()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Sa>> {

@@ -14,12 +14,13 @@ pub struct Spd {
     by_index: BTreeMap<u32, Arc<Policy>>,
     by_key: HashMap<PolicyKey, u32>,
     last: u32,
+    positions: u64,
 }
 
 /// Bits of an index that hold the direction (`xfrm_policy_id2dir`).
 const DIRECTION_BITS: u32 = 3;
 
-fn key_of(policy: &Policy) -> PolicyKey {
+pub fn key_of(policy: &Policy) -> PolicyKey {
     (
         policy.direction,
         policy.selector.clone(),
@@ -43,7 +44,12 @@ impl Spd {
         match self.by_key.get(&key_of(&policy)) {
             None => self.put(policy),
             Some(&index) => {
-                let policy = Arc::new(Policy { index, ..policy });
+                let position = self.by_index[&index].position;
+                let policy = Arc::new(Policy {
+                    index,
+                    position,
+                    ..policy
+                });
                 self.by_index.insert(index, Arc::clone(&policy));
                 policy
             }
@@ -53,6 +59,8 @@ impl Spd {
     fn put(&mut self, mut policy: Policy) -> Arc<Policy> {
         self.last = self.last.wrapping_add(1 << DIRECTION_BITS);
         policy.index = self.last | policy.direction as u32;
+        self.positions += 1;
+        policy.position = self.positions;
         let policy = Arc::new(policy);
         self.by_key.insert(key_of(&policy), policy.index);
         self.by_index.insert(policy.index, Arc::clone(&policy));
@@ -73,9 +81,10 @@ impl Spd {
         Some(policy)
     }
 
-    pub fn flush(&mut self) {
-        self.by_index.clear();
+    /// Removes all; gives how many there were.
+    pub fn flush(&mut self) -> usize {
         self.by_key.clear();
+        std::mem::take(&mut self.by_index).len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {

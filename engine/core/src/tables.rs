@@ -1,35 +1,139 @@
 //! The snapshot of SAD, SPD and devices that workers forward by, and how it is published.
 //!
-//! The control thread builds a new `Tables` per datagram of requests and publishes it before it
-//! acknowledges, so what was acknowledged is in force for every later batch.
+//! The control thread changes its own `Tables` and publishes a copy per datagram of requests before
+//! it acknowledges, so what was acknowledged is in force for every later batch. The maps are
+//! persistent: a copy shares all that is the same, and costs nothing.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use rpds::HashTrieMapSync;
+
 use crate::device::Device;
 use crate::policy::{Direction, Flow, Policy, Template};
-use crate::sa::Sa;
+use crate::policy_index::PolicyIndex;
+use crate::sa::{Sa, DYING};
 use crate::sys::Waker;
 
-/// XFRM_MODE_TUNNEL.
-pub const MODE_TUNNEL: u8 = 1;
+/// What a template asks for by equality (`xfrm_state_find`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TemplateKey {
+    pub destination: IpAddr,
+    pub protocol: u8,
+    pub mode: u8,
+    pub reqid: u32,
+    pub if_id: u32,
+}
+
+impl TemplateKey {
+    pub fn of_sa(sa: &Sa) -> TemplateKey {
+        let config = &sa.config;
+        TemplateKey {
+            destination: config.destination,
+            protocol: config.protocol,
+            mode: config.mode as u8,
+            reqid: config.reqid,
+            if_id: config.if_id,
+        }
+    }
+}
 
 /// An immutable picture of everything a packet is matched by.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Tables {
     /// By SPI; the rest of the key is compared (an SPI is nearly always unique).
-    pub inbound: HashMap<u32, Vec<Arc<Sa>>>,
-    /// By reqid, newest first: what a template picks from.
-    pub outbound: HashMap<u32, Vec<Arc<Sa>>>,
-    /// By direction and if_id, in order of priority, then age.
-    pub policies: HashMap<(Direction, u32), Vec<Arc<Policy>>>,
+    inbound: HashTrieMapSync<u32, Arc<[Arc<Sa>]>>,
+    /// What a template picks from, newest first.
+    outbound: HashTrieMapSync<TemplateKey, Arc<[Arc<Sa>]>>,
+    policies: HashTrieMapSync<(Direction, u32), PolicyIndex>,
     /// By if_id.
-    pub devices: HashMap<u32, Arc<Device>>,
+    devices: HashTrieMapSync<u32, Arc<Device>>,
+    /// Somebody listens for ACQUIRE.
+    pub acquire: bool,
+    /// Directions in which a packet without policy is blocked (XFRM_MSG_SETDEFAULT).
+    pub blocked: [bool; 3],
 }
 
 impl Tables {
+    pub fn insert_sa(&mut self, sa: &Arc<Sa>) {
+        self.remove_sa(sa);
+        let with = |list: Option<&Arc<[Arc<Sa>]>>| -> Arc<[Arc<Sa>]> {
+            let others = list.into_iter().flat_map(|list| list.iter());
+            let mut all: Vec<Arc<Sa>> = std::iter::once(sa).chain(others).cloned().collect();
+            // Stable: of the same second the one that came last stands first.
+            all.sort_by_key(|sa| std::cmp::Reverse(sa.config.added));
+            all.into()
+        };
+        let spi = sa.config.spi;
+        self.inbound.insert_mut(spi, with(self.inbound.get(&spi)));
+        let key = TemplateKey::of_sa(sa);
+        self.outbound.insert_mut(key, with(self.outbound.get(&key)));
+    }
+
+    /// Takes out the SA of the same identity.
+    pub fn remove_sa(&mut self, sa: &Arc<Sa>) {
+        let identity = crate::sad::key_of(&sa.config);
+        let without = |list: &Arc<[Arc<Sa>]>| -> Arc<[Arc<Sa>]> {
+            let others = list.iter();
+            others
+                .filter(|other| crate::sad::key_of(&other.config) != identity)
+                .cloned()
+                .collect()
+        };
+        let spi = sa.config.spi;
+        if let Some(list) = self.inbound.get(&spi).map(without) {
+            if list.is_empty() {
+                self.inbound.remove_mut(&spi);
+            } else {
+                self.inbound.insert_mut(spi, list);
+            }
+        }
+        let key = TemplateKey::of_sa(sa);
+        if let Some(list) = self.outbound.get(&key).map(without) {
+            if list.is_empty() {
+                self.outbound.remove_mut(&key);
+            } else {
+                self.outbound.insert_mut(key, list);
+            }
+        }
+    }
+
+    pub fn insert_policy(&mut self, policy: &Arc<Policy>) {
+        let key = (policy.direction, policy.if_id);
+        let mut index = self.policies.get(&key).cloned().unwrap_or_default();
+        index.insert(Arc::clone(policy));
+        self.policies.insert_mut(key, index);
+    }
+
+    pub fn remove_policy(&mut self, policy: &Policy) {
+        let key = (policy.direction, policy.if_id);
+        let mut index = self.policies.get(&key).cloned().unwrap_or_default();
+        index.remove(policy);
+        if index.is_empty() {
+            self.policies.remove_mut(&key);
+        } else {
+            self.policies.insert_mut(key, index);
+        }
+    }
+
+    pub fn clear_policies(&mut self) {
+        self.policies = HashTrieMapSync::default();
+    }
+
+    pub fn insert_device(&mut self, device: &Arc<Device>) {
+        self.devices.insert_mut(device.if_id, Arc::clone(device));
+    }
+
+    pub fn remove_device(&mut self, device: &Device) {
+        self.devices.remove_mut(&device.if_id);
+    }
+
+    /// The device that an if_id belongs to.
+    pub fn device(&self, if_id: u32) -> Option<&Arc<Device>> {
+        self.devices.get(&if_id)
+    }
+
     /// The SA of an incoming packet: destination, SPI and protocol; if_id plays no part
     /// (`xfrm_state_lookup`).
     pub fn inbound_sa(&self, destination: IpAddr, spi: u32) -> Option<&Arc<Sa>> {
@@ -39,26 +143,44 @@ impl Tables {
             .find(|sa| sa.config.destination == destination)
     }
 
-    /// The first policy of a direction and if_id that matches, by strict equality of if_id.
-    pub fn policy(&self, direction: Direction, if_id: u32, flow: &Flow) -> Option<&Arc<Policy>> {
-        self.policies
-            .get(&(direction, if_id))?
-            .iter()
-            .find(|policy| policy.selector.matches(flow))
+    /// The policy of a direction and if_id that matches, by strict equality of if_id.
+    pub fn policy(
+        &self,
+        direction: Direction,
+        if_id: u32,
+        flow: &Flow,
+        mark: u32,
+    ) -> Option<&Arc<Policy>> {
+        self.policies.get(&(direction, if_id))?.find(flow, mark)
     }
 
-    /// The SA that a template asks for (`xfrm_state_find`): same reqid, mode, protocol, if_id and
-    /// addresses, newest first.
-    pub fn outbound_sa(&self, template: &Template, if_id: u32) -> Option<&Arc<Sa>> {
-        self.outbound.get(&template.reqid)?.iter().find(|sa| {
+    /// The SA that a policy's template asks for (`xfrm_state_find`): the newest that is valid, one
+    /// that is dying only if there is no other.
+    pub fn outbound_sa(&self, policy: &Policy, template: &Template) -> Option<&Arc<Sa>> {
+        let key = TemplateKey {
+            destination: template.destination,
+            protocol: template.protocol,
+            mode: template.mode,
+            reqid: template.reqid,
+            if_id: policy.if_id,
+        };
+        let mark = policy.mark.value & policy.mark.mask;
+        let usable = |sa: &&Arc<Sa>| {
             let config = &sa.config;
-            config.if_id == if_id
-                && config.mode == template.mode
-                && config.protocol == template.protocol
-                && config.destination == template.destination
-                && (config.source == template.source || template.source.is_unspecified())
+            sa.state.is_valid()
+                && mark & config.mark.mask == config.mark.value
+                && (template.source.is_unspecified() || config.source == template.source)
                 && (template.spi == 0 || template.spi == config.spi)
-        })
+        };
+        let sas = self.outbound.get(&key)?;
+        let mut candidates = sas.iter().filter(usable);
+        let newest = candidates.next()?;
+        if !newest.state.has_life(DYING) {
+            return Some(newest);
+        }
+        candidates
+            .find(|sa| !sa.state.has_life(DYING))
+            .or(Some(newest))
     }
 }
 

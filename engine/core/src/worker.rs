@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
 
 use crate::device::Device;
+use crate::events::Events;
 use crate::icmp::ErrorLimit;
 use crate::inbound::Inbound;
 use crate::offload::coalesce::Writes;
@@ -116,6 +117,7 @@ impl Worker {
 pub struct Shared {
     pub published: Arc<Published>,
     pub stat: Arc<XfrmStat>,
+    pub events: Arc<Events>,
     pub sockets: Sockets,
 }
 

@@ -109,19 +109,16 @@ pub fn add(
                 "The device cannot be served",
             )
         })?;
-    state.devices.insert(name, device);
-    state.change_devices();
+    state.insert_device(&device);
     Answer::done()
 }
 
 pub fn delete(state: &mut State, payload: &[u8]) -> Result<Answer, Refusal> {
     let name = name(&parse(payload)?)?;
     state
-        .devices
-        .remove(&name)
+        .remove_device(&name)
         .ok_or(Refusal::new(libc::ENODEV, "No such device"))?;
     state.path.release_device(&name);
-    state.change_devices();
     Answer::done()
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::sa_requests::find;
 use super::state::{Answer, State, GROUP_POLICY};
+use crate::lifetime::Limits;
 use crate::netlink::wire::{attributes, put_attribute, Refusal};
 use crate::netlink::xfrm::{self as x, Fields};
 use crate::policy::{Action, Direction, Mark, Policy, Template};
-use crate::sa::now;
-use crate::tables::MODE_TUNNEL;
+use crate::sa::{now, Mode};
+use crate::spd;
 
 /// `XFRM_MAX_DEPTH`.
 const MOST_TEMPLATES: usize = 6;
@@ -87,6 +88,7 @@ fn parse(payload: &[u8]) -> Result<Policy, Refusal> {
     verify_templates(&templates, family)?;
     Ok(Policy {
         index: 0,
+        position: 0,
         direction: parse_direction(fields.u8(160))?,
         selector,
         if_id,
@@ -96,7 +98,9 @@ fn parse(payload: &[u8]) -> Result<Policy, Refusal> {
         flags: fields.u8(162).unwrap_or(0),
         share: fields.u8(163).unwrap_or(0),
         templates,
+        limits: Limits::NONE,
         added: now(),
+        state: Arc::default(),
     })
 }
 
@@ -110,7 +114,7 @@ fn verify_templates(templates: &[Template], family: u16) -> Result<(), Refusal> 
         if template.mode >= MODE_MAX {
             return Err(invalid("Mode in template must be < XFRM_MODE_MAX (6)"));
         }
-        if template.mode != MODE_TUNNEL && own != previous {
+        if template.mode != Mode::Tunnel as u8 && own != previous {
             return Err(invalid("Mode in template doesn't support a family change"));
         }
         if !PROTOCOLS.contains(&template.protocol) {
@@ -157,12 +161,16 @@ fn encode(policy: &Policy) -> Vec<u8> {
 pub fn add(state: &mut State, payload: &[u8], update: bool) -> Result<Answer, Refusal> {
     let policy = parse(payload)?;
     let policy = if update {
+        if let Some(old) = state.spd.find(&spd::key_of(&policy)).cloned() {
+            state.remove_policy(&old);
+        }
         state.spd.replace(policy)
     } else {
         state.spd.add(policy).ok_or(Refusal::from(libc::EEXIST))?
     };
     let kind = if update { x::UPDPOLICY } else { x::NEWPOLICY };
-    state.change(GROUP_POLICY, (kind, encode(&policy)));
+    state.insert_policy(&policy);
+    state.notify(GROUP_POLICY, (kind, encode(&policy)));
     Answer::done()
 }
 
@@ -191,7 +199,8 @@ fn named(state: &State, payload: &[u8]) -> Result<Arc<Policy>, Refusal> {
 pub fn delete(state: &mut State, payload: &[u8]) -> Result<Answer, Refusal> {
     let policy = named(state, payload)?;
     state.spd.remove(policy.index);
-    state.change(GROUP_POLICY, (x::DELPOLICY, payload.to_vec()));
+    state.remove_policy(&policy);
+    state.notify(GROUP_POLICY, (x::DELPOLICY, payload.to_vec()));
     Answer::done()
 }
 
@@ -211,8 +220,10 @@ pub fn dump(state: &State) -> Result<Answer, Refusal> {
 }
 
 pub fn flush(state: &mut State) -> Result<Answer, Refusal> {
-    state.spd.flush();
-    state.change(GROUP_POLICY, (x::FLUSHPOLICY, Vec::new()));
+    if state.spd.flush() > 0 {
+        state.clear_policies();
+    }
+    state.notify(GROUP_POLICY, (x::FLUSHPOLICY, Vec::new()));
     Answer::done()
 }
 

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use super::state::{Answer, State, GROUP_SA};
 use crate::crypto::{AeadKey, ICV};
 use crate::ip::ESP;
+use crate::lifetime::Limits;
 use crate::netlink::wire::{attributes, put_attribute, Refusal};
 use crate::netlink::xfrm::{self as x, Fields};
 use crate::policy::Mark;
 use crate::replay::ReplayWindow;
-use crate::sa::{now, Encapsulation, Sa, SaConfig, SaDirection, SaState, XFRM_STATE_ESN};
+use crate::sa::{now, Encapsulation, Mode, Sa, SaConfig, SaDirection, SaState, XFRM_STATE_ESN};
 use crate::sad::{self, SaKey};
-use crate::tables::MODE_TUNNEL;
 
 const AES_GCM: &str = "rfc4106(gcm(aes))";
 const UDP_ENCAP_ESPINUDP: u16 = 2;
@@ -95,7 +95,8 @@ pub fn add(
         }
     };
     let kind = if update { x::UPDSA } else { x::NEWSA };
-    state.change(GROUP_SA, (kind, encode(&sa).to_vec()));
+    state.insert_sa(&sa);
+    state.notify(GROUP_SA, (kind, encode(&sa).to_vec()));
     Answer::done()
 }
 
@@ -123,7 +124,7 @@ fn parse(payload: &[u8]) -> Result<(SaConfig, AeadKey, x::ReplayEsn), Refusal> {
     if protocol != ESP {
         return Err(invalid("Unsupported protocol"));
     }
-    if fields.u8(214) != Some(MODE_TUNNEL) {
+    if fields.u8(214) != Some(Mode::Tunnel as u8) {
         return Err(invalid("Unsupported mode"));
     }
     let spi = fields.be32(72).ok_or_else(short)?;
@@ -177,12 +178,17 @@ fn parse(payload: &[u8]) -> Result<(SaConfig, AeadKey, x::ReplayEsn), Refusal> {
         mark,
         if_id: number(&attributes, x::XFRMA_IF_ID)?.unwrap_or(0),
         reqid: fields.u32(208).ok_or_else(short)?,
-        mode: MODE_TUNNEL,
+        mode: Mode::Tunnel,
         flags,
+        extra_flags: 0,
         direction,
         selector,
         output_mark,
         encapsulation: parse_encapsulation(&attributes)?,
+        tfc_padding: 0,
+        limits: Limits::NONE,
+        mapping_threshold: 0,
+        keepalive_interval: 0,
         algorithm_name: name,
         icv_bits,
         added: now(),
@@ -298,7 +304,7 @@ fn encode(sa: &Sa) -> zeroize::Zeroizing<Vec<u8>> {
     }
     info[208..212].copy_from_slice(&config.reqid.to_ne_bytes());
     info[212..214].copy_from_slice(&family.to_ne_bytes());
-    info[214] = config.mode;
+    info[214] = config.mode as u8;
     info[216] = config.flags;
     put_attribute(
         &mut info,
@@ -378,8 +384,9 @@ fn parse_identity(payload: &[u8]) -> Result<SaKey, Refusal> {
 
 pub fn delete(state: &mut State, payload: &[u8]) -> Result<Answer, Refusal> {
     let key = parse_identity(payload)?;
-    state.sad.remove(&key).ok_or(Refusal::from(libc::ESRCH))?;
-    state.change(GROUP_SA, (x::DELSA, payload[..x::SA_ID].to_vec()));
+    let sa = state.sad.remove(&key).ok_or(Refusal::from(libc::ESRCH))?;
+    state.remove_sa(&sa);
+    state.notify(GROUP_SA, (x::DELSA, payload[..x::SA_ID].to_vec()));
     Answer::done()
 }
 
@@ -403,10 +410,14 @@ pub fn dump(state: &State) -> Result<Answer, Refusal> {
 
 pub fn flush(state: &mut State, payload: &[u8]) -> Result<Answer, Refusal> {
     let protocol = *payload.first().ok_or(invalid("Message is too short"))?;
-    if state.sad.flush(protocol) == 0 {
+    let gone = state.sad.flush(protocol);
+    if gone.is_empty() {
         return Err(Refusal::from(libc::ESRCH));
     }
-    state.change(GROUP_SA, (x::FLUSHSA, vec![protocol]));
+    for sa in &gone {
+        state.remove_sa(sa);
+    }
+    state.notify(GROUP_SA, (x::FLUSHSA, vec![protocol]));
     Answer::done()
 }
 

@@ -1,6 +1,6 @@
 //! Everything the control thread owns, and which request goes where.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -9,10 +9,12 @@ use super::{device_requests, policy_requests, sa_requests};
 use crate::crypto::random;
 use crate::datapath::DataPath;
 use crate::device::Device;
+use crate::events::Events;
 use crate::netlink::engine as e;
 use crate::netlink::wire::{Message, Refusal, NLM_F_DUMP};
 use crate::netlink::xfrm as x;
-use crate::policy::Direction;
+use crate::policy::Policy;
+use crate::sa::{Sa, DELETED};
 use crate::sad::Sad;
 use crate::spd::Spd;
 use crate::stats::XfrmStat;
@@ -69,6 +71,9 @@ pub struct State {
     pub boot_id: [u8; 16],
     /// Told to listeners after the tables are published.
     pub notifications: Vec<Notification>,
+    pub events: Arc<Events>,
+    /// What is published next.
+    pub tables: Tables,
     published: Arc<Published>,
     changed: bool,
 }
@@ -78,11 +83,18 @@ impl State {
     pub fn new() -> io::Result<State> {
         let published = Arc::new(Published::default());
         let stat = Arc::new(XfrmStat::new());
+        let events = Arc::new(Events::new()?);
         Ok(State {
             sad: Sad::default(),
             spd: Spd::default(),
             devices: BTreeMap::new(),
-            path: DataPath::new(Arc::clone(&published), Arc::clone(&stat))?,
+            path: DataPath::new(
+                Arc::clone(&published),
+                Arc::clone(&stat),
+                Arc::clone(&events),
+            )?,
+            events,
+            tables: Tables::default(),
             stat,
             boot_id: random(),
             notifications: Vec::new(),
@@ -137,56 +149,58 @@ impl State {
         }
     }
 
-    /// Notes a change, which `publish` puts in force.
-    pub fn change(&mut self, group: u32, reply: Reply) {
+    /// Puts an SA in force, instead of one of the same identity.
+    pub fn insert_sa(&mut self, sa: &Arc<Sa>) {
+        self.tables.insert_sa(sa);
         self.changed = true;
-        self.notifications.push(Notification { group, reply });
     }
 
-    /// Notes a change that no group is told of.
-    pub fn change_devices(&mut self) {
+    /// Takes an SA out of force. Workers that still hold it stop using it at once.
+    pub fn remove_sa(&mut self, sa: &Arc<Sa>) {
+        sa.state.set_life(DELETED);
+        self.tables.remove_sa(sa);
         self.changed = true;
+    }
+
+    pub fn insert_policy(&mut self, policy: &Arc<Policy>) {
+        self.tables.insert_policy(policy);
+        self.changed = true;
+    }
+
+    pub fn remove_policy(&mut self, policy: &Policy) {
+        self.tables.remove_policy(policy);
+        self.changed = true;
+    }
+
+    pub fn clear_policies(&mut self) {
+        self.tables.clear_policies();
+        self.changed = true;
+    }
+
+    pub fn insert_device(&mut self, device: &Arc<Device>) {
+        if let Some(old) = self.devices.insert(device.name.clone(), Arc::clone(device)) {
+            self.tables.remove_device(&old);
+        }
+        self.tables.insert_device(device);
+        self.changed = true;
+    }
+
+    pub fn remove_device(&mut self, name: &str) -> Option<Arc<Device>> {
+        let device = self.devices.remove(name)?;
+        self.tables.remove_device(&device);
+        self.changed = true;
+        Some(device)
+    }
+
+    /// Tells the listeners of a group, after the tables are published.
+    pub fn notify(&mut self, group: u32, reply: Reply) {
+        self.notifications.push(Notification { group, reply });
     }
 
     /// Puts all changes of a datagram in force at once.
     pub fn publish(&mut self) {
         if std::mem::take(&mut self.changed) {
-            self.published.publish(self.tables());
+            self.published.publish(self.tables.clone());
         }
-    }
-
-    fn tables(&self) -> Tables {
-        let mut tables = Tables::default();
-        for sa in self.sad.iter() {
-            tables
-                .inbound
-                .entry(sa.config.spi)
-                .or_default()
-                .push(Arc::clone(sa));
-            tables
-                .outbound
-                .entry(sa.config.reqid)
-                .or_default()
-                .push(Arc::clone(sa));
-        }
-        for sas in tables.outbound.values_mut() {
-            sas.sort_by_key(|sa| std::cmp::Reverse(sa.config.added));
-        }
-        let mut policies: HashMap<(Direction, u32), Vec<_>> = HashMap::new();
-        for policy in self.spd.iter() {
-            let list = policies
-                .entry((policy.direction, policy.if_id))
-                .or_default();
-            list.push(Arc::clone(policy));
-        }
-        for list in policies.values_mut() {
-            // Stable: those of equal priority stay in the order of their index, the older first.
-            list.sort_by_key(|policy| policy.priority);
-        }
-        tables.policies = policies;
-        for device in self.devices.values() {
-            tables.devices.insert(device.if_id, Arc::clone(device));
-        }
-        tables
     }
 }

@@ -1,0 +1,211 @@
+//! Policies of one direction and if_id, found without looking at all of them.
+//!
+//! Tuple space search: policies whose selectors have the same pair of prefix lengths stand in one
+//! hash table by their masked addresses. A lookup asks one table per pair of lengths in use, the
+//! one with the best priority first, and stops when no other can have a better one. Everything is a
+//! persistent map, so that a snapshot costs nothing and a change costs the same at any size.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+
+use crate::policy::{masked, Flow, Mark, Policy};
+
+/// IPv6, source prefix length, destination prefix length.
+type Lengths = (bool, u8, u8);
+/// Rank of a policy: priority, then age.
+type Rank = (u32, u64);
+/// Policies of one pair of masked addresses, by rank.
+type Bucket = RedBlackTreeMapSync<Rank, Arc<Policy>>;
+
+#[derive(Clone, Default)]
+struct Table {
+    buckets: HashTrieMapSync<(IpAddr, IpAddr), Bucket>,
+    /// Ranks of all, to know the best.
+    ranks: RedBlackTreeMapSync<Rank, ()>,
+}
+
+/// Policies of one direction and if_id.
+#[derive(Clone, Default)]
+pub struct PolicyIndex {
+    tables: HashTrieMapSync<Lengths, Table>,
+    /// Tables in order of their best rank.
+    order: RedBlackTreeMapSync<(Rank, Lengths), ()>,
+}
+
+fn lengths(policy: &Policy) -> Lengths {
+    let selector = &policy.selector;
+    (
+        selector.source.is_ipv6(),
+        selector.source_prefix,
+        selector.destination_prefix,
+    )
+}
+
+fn place(policy: &Policy) -> (IpAddr, IpAddr) {
+    let selector = &policy.selector;
+    (
+        masked(selector.source, selector.source_prefix),
+        masked(selector.destination, selector.destination_prefix),
+    )
+}
+
+fn rank(policy: &Policy) -> Rank {
+    (policy.priority, policy.position)
+}
+
+impl PolicyIndex {
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    pub fn insert(&mut self, policy: Arc<Policy>) {
+        self.change(&policy.clone(), |table, rank, place| {
+            let mut bucket = table.buckets.get(&place).cloned().unwrap_or_default();
+            bucket.insert_mut(rank, policy);
+            table.buckets.insert_mut(place, bucket);
+            table.ranks.insert_mut(rank, ());
+        });
+    }
+
+    pub fn remove(&mut self, policy: &Policy) {
+        self.change(policy, |table, rank, place| {
+            let mut bucket = table.buckets.get(&place).cloned().unwrap_or_default();
+            bucket.remove_mut(&rank);
+            if bucket.is_empty() {
+                table.buckets.remove_mut(&place);
+            } else {
+                table.buckets.insert_mut(place, bucket);
+            }
+            table.ranks.remove_mut(&rank);
+        });
+    }
+
+    fn change(&mut self, policy: &Policy, change: impl FnOnce(&mut Table, Rank, (IpAddr, IpAddr))) {
+        let lengths = lengths(policy);
+        let mut table = self.tables.get(&lengths).cloned().unwrap_or_default();
+        if let Some((best, ())) = table.ranks.first() {
+            self.order.remove_mut(&(*best, lengths));
+        }
+        change(&mut table, rank(policy), place(policy));
+        match table.ranks.first() {
+            None => {
+                self.tables.remove_mut(&lengths);
+            }
+            Some((best, ())) => {
+                self.order.insert_mut((*best, lengths), ());
+                self.tables.insert_mut(lengths, table);
+            }
+        }
+    }
+
+    /// The policy of the best rank that matches flow and mark.
+    pub fn find(&self, flow: &Flow, mark: u32) -> Option<&Arc<Policy>> {
+        let mut best: Option<(Rank, &Arc<Policy>)> = None;
+        for ((table_best, lengths), ()) in self.order.iter() {
+            if best.is_some_and(|(rank, _)| rank < *table_best) {
+                break;
+            }
+            let (v6, source, destination) = *lengths;
+            if v6 != flow.source.is_ipv6() || v6 != flow.destination.is_ipv6() {
+                continue;
+            }
+            let place = (
+                masked(flow.source, source),
+                masked(flow.destination, destination),
+            );
+            let Some(bucket) = self
+                .tables
+                .get(lengths)
+                .and_then(|table| table.buckets.get(&place))
+            else {
+                continue;
+            };
+            let matching = bucket
+                .iter()
+                .find(|(_, policy)| matches(policy, flow, mark));
+            if let Some((rank, policy)) = matching {
+                if best.is_none_or(|(other, _)| *rank < other) {
+                    best = Some((*rank, policy));
+                }
+            }
+        }
+        best.map(|(_, policy)| policy)
+    }
+}
+
+/// `xfrm_policy_match()`, besides the if_id.
+fn matches(policy: &Policy, flow: &Flow, mark: u32) -> bool {
+    let Mark { value, mask } = policy.mark;
+    mark & mask == value && policy.selector.matches(flow)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::tests::policy;
+
+    fn address(random: u64) -> IpAddr {
+        // Few addresses, so that policies overlap.
+        IpAddr::from([10, 0, (random >> 8) as u8 & 3, random as u8 & 7])
+    }
+
+    fn next(state: &mut u64) -> u64 {
+        *state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        *state >> 24
+    }
+
+    #[test]
+    fn it_finds_what_a_walk_over_all_finds() {
+        let mut state = 7;
+        let mut index = PolicyIndex::default();
+        let mut all: Vec<Arc<Policy>> = Vec::new();
+        for step in 0..4000u64 {
+            let random = next(&mut state);
+            if random % 3 == 0 && !all.is_empty() {
+                let gone = all.swap_remove(random as usize / 3 % all.len());
+                index.remove(&gone);
+            } else {
+                let mut one = policy(address(random), address(random >> 16));
+                one.selector.source_prefix = [0, 8, 24, 32][(random >> 3) as usize % 4];
+                one.selector.destination_prefix = [0, 22, 32][(random >> 5) as usize % 3];
+                one.selector.protocol = [0, 6, 17][(random >> 7) as usize % 3];
+                one.priority = (random >> 9) as u32 % 5;
+                one.position = step;
+                one.mark = Mark {
+                    value: (random >> 11) as u32 & 1,
+                    mask: 1,
+                };
+                let one = Arc::new(one);
+                index.insert(Arc::clone(&one));
+                all.push(one);
+            }
+            let random = next(&mut state);
+            let flow = Flow {
+                source: address(random),
+                destination: address(random >> 12),
+                protocol: [6, 17, 1][random as usize % 3],
+                source_port: 1,
+                destination_port: 2,
+                ifindex: 0,
+            };
+            let mark = (random >> 20) as u32 & 1;
+            let expected = all
+                .iter()
+                .filter(|one| matches(one, &flow, mark))
+                .min_by_key(|one| rank(one));
+            let found = index.find(&flow, mark);
+            assert_eq!(
+                found.map(|one| one.position),
+                expected.map(|one| one.position)
+            );
+        }
+        for one in &all {
+            index.remove(one);
+        }
+        assert!(index.is_empty());
+    }
+}
