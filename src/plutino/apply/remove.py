@@ -9,7 +9,7 @@ from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
 from plutino.netlink.route_client import RouteClient
 from plutino.plan.diff import diff
-from plutino.plan.step import Step
+from plutino.plan.step import Step, StepAction
 
 
 def plan_removal(instance: str, plane: DataPlane | None, routes: RouteClient) -> tuple[Step, ...]:
@@ -41,7 +41,8 @@ def _execute_without_plane(step: Step, routes: RouteClient) -> None:
     """Links, addresses and routes are the kernel's; SAs and policies died with the engine."""
     match step.subject:
         case Interface(name):
-            routes.delete_link(name)
+            if step.action is StepAction.DELETE:  # which takes it down too
+                routes.delete_link(name)
         case Address():
             routes.delete_address(step.subject)
         case Route():

@@ -54,7 +54,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(addresses, StepAction.CREATE),
         *_only(links, StepAction.UP),
         *_only(route_steps, StepAction.CREATE),
-        *(_delete_link(ours[name]) for name in sorted(gone)),
+        *(step for name in sorted(gone) for step in _removal(ours[name])),
         *_only(sas, StepAction.DELETE),
         *_only(policies, StepAction.DELETE),
         *_only(twin_steps, StepAction.DELETE),
@@ -116,10 +116,13 @@ def _conflict(interface: Interface, link: Link) -> ConflictError:
     )
 
 
-def _delete_link(link: Link) -> Step:
+def _removal(link: Link) -> Iterator[Step]:
+    """Down first: taken back, the link is up before its addresses and routes return."""
     # Where nothing serves it, only its name matters for taking it away.
     interface = _as_interface(link) or Interface(link.name, IfId(0), link.mtu)
-    return Step(StepAction.DELETE, interface, "no tunnel uses it")
+    if link.up:
+        yield Step(StepAction.DOWN, interface, "no tunnel uses it")
+    yield Step(StepAction.DELETE, interface, "no tunnel uses it")
 
 
 def _set_steps(wanted: tuple[_Value, ...], there: tuple[_Value, ...]) -> Iterator[Step]:
