@@ -1,0 +1,172 @@
+"""`plutino demo` as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from plutino.lab.hosts import plutino_program
+
+pytestmark = pytest.mark.root
+
+FORMS = [(4, "esp"), (6, "udp"), (6, "esp"), (4, "udp")]
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, f"it does not happen: {what}"
+        time.sleep(0.02)
+
+
+def processes_in(world: str) -> list[int]:
+    """Processes of a PID namespace."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.readlink(entry / "ns" / "pid") == world:
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+class RunningDemo:
+    """A demo that holds: supervisor, keeper, init, and the world of the init."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [plutino_program(), "demo", "--hold", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.output = ""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line
+            if "Ctrl-C" in line:
+                break
+        assert "Ctrl-C" in self.output, self.output
+        self.keeper = children(self.process.pid)[0]
+        self.init = children(self.keeper)[0]
+        self.world = os.readlink(f"/proc/{self.init}/ns/pid")
+
+    def inside(self, name: str) -> int:
+        """A process of the world by a word of its command line."""
+        return next(
+            pid
+            for pid in processes_in(self.world)
+            if name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes() and pid != self.init
+        )
+
+    def ends_with_nothing_left(self) -> int:
+        code = self.process.wait(timeout=30)
+        assert self.process.stdout is not None
+        self.output += self.process.stdout.read()
+        until(lambda: processes_in(self.world) == [], "no process is left")
+        assert not os.path.exists(f"/proc/{self.keeper}")
+        return code
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[], RunningDemo]]:
+    demos: list[RunningDemo] = []
+
+    def begin() -> RunningDemo:
+        demos.append(RunningDemo())
+        return demos[-1]
+
+    before = sorted(os.listdir("/run"))
+    yield begin
+    for demo in demos:
+        demo.close()
+    assert sorted(os.listdir("/run")) == before
+
+
+@pytest.mark.parametrize(("family", "encapsulation"), FORMS)
+def test_every_form_passes_and_its_capture_is_read(
+    family: int, encapsulation: str, tmp_path: Path
+) -> None:
+    capture = tmp_path / "wire.pcapng"
+    command = [plutino_program(), "demo", "--json", "--family", str(family)]
+    command += ["--encapsulation", encapsulation, "--capture", capture]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["passed"]
+    assert all(check["passed"] for check in report["checks"])
+    assert set(report["status"]) == {"paris", "berlin"}
+    outer = "ip" if family == 4 else "ipv6"
+    wanted = f"{outer} && esp" + (" && udp.port == 4500" if encapsulation == "udp" else " && !udp")
+    shark = ["tshark", "-r", capture, "-Y", wanted, "-T", "fields", "-e", "frame.number"]
+    read = subprocess.run(shark, capture_output=True, text=True, check=True)
+    kind = "esp-in-udp" if encapsulation == "udp" else "esp"
+    assert len(read.stdout.split()) == report["wire"][kind] > 0
+
+
+def test_ctrl_c_takes_everything_away(start: Callable[[], RunningDemo]) -> None:
+    demo = start()
+    os.killpg(demo.process.pid, signal.SIGINT)
+    assert demo.ends_with_nothing_left() == 0, demo.output
+    assert "nothing of plutino is left" in demo.output
+
+
+@pytest.mark.parametrize("who", ["supervisor", "keeper", "init"])
+def test_kill_9_of_its_own_processes_leaves_nothing(
+    start: Callable[[], RunningDemo], who: str
+) -> None:
+    demo = start()
+    pids = {"supervisor": demo.process.pid, "keeper": demo.keeper, "init": demo.init}
+    os.kill(pids[who], signal.SIGKILL)
+    assert demo.ends_with_nothing_left() != 0
+
+
+@pytest.mark.parametrize("who", ["plutino-engine", "gateway.toml"])
+def test_kill_9_of_a_gateway_leaves_nothing(start: Callable[[], RunningDemo], who: str) -> None:
+    demo = start()
+    os.kill(demo.inside(who), signal.SIGKILL)
+    os.killpg(demo.process.pid, signal.SIGINT)
+    demo.ends_with_nothing_left()
+    assert "Traceback" not in demo.output
+
+
+def test_two_demos_do_not_disturb_each_other(start: Callable[[], RunningDemo]) -> None:
+    demos = [start(), start()]
+    assert demos[0].world != demos[1].world
+    for demo in demos:
+        os.killpg(demo.process.pid, signal.SIGINT)
+        assert demo.ends_with_nothing_left() == 0, demo.output
+
+
+def test_without_root_it_works_or_says_why() -> None:
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    done = subprocess.run(
+        [*command, plutino_program(), "demo"], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    if done.returncode != 0:
+        assert done.returncode == 1
+        assert "plutino: error: " in done.stderr
+        assert "hint: " in done.stderr
