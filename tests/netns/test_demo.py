@@ -110,7 +110,7 @@ def test_every_form_passes_and_its_capture_is_read(
     family: int, encapsulation: str, tmp_path: Path
 ) -> None:
     capture = tmp_path / "wire.pcapng"
-    command = [plutino_program(), "demo", "--json", "--family", str(family)]
+    command: list[str | Path] = [plutino_program(), "demo", "--json", "--family", str(family)]
     command += ["--encapsulation", encapsulation, "--capture", capture]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -120,7 +120,17 @@ def test_every_form_passes_and_its_capture_is_read(
     assert set(report["status"]) == {"paris", "berlin"}
     outer = "ip" if family == 4 else "ipv6"
     wanted = f"{outer} && esp" + (" && udp.port == 4500" if encapsulation == "udp" else " && !udp")
-    shark = ["tshark", "-r", capture, "-Y", wanted, "-T", "fields", "-e", "frame.number"]
+    shark: list[str | Path] = [
+        "tshark",
+        "-r",
+        capture,
+        "-Y",
+        wanted,
+        "-T",
+        "fields",
+        "-e",
+        "frame.number",
+    ]
     read = subprocess.run(shark, capture_output=True, text=True, check=True)
     kind = "esp-in-udp" if encapsulation == "udp" else "esp"
     assert len(read.stdout.split()) == report["wire"][kind] > 0
