@@ -76,9 +76,9 @@ class RunningDemo:
 
     def ends_with_nothing_left(self) -> int:
         code = self.process.wait(timeout=30)
+        until(lambda: processes_in(self.world) == [], "no process is left")
         assert self.process.stdout is not None
         self.output += self.process.stdout.read()
-        until(lambda: processes_in(self.world) == [], "no process is left")
         assert not os.path.exists(f"/proc/{self.keeper}")
         return code
 
@@ -86,6 +86,9 @@ class RunningDemo:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        # What a failing test left behind goes with its init.
+        if processes_in(self.world):
+            os.kill(self.init, signal.SIGKILL)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
