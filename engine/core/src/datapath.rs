@@ -123,6 +123,6 @@ impl DataPath {
 
     /// Name and version of the library that seals and opens.
     pub fn crypto(&self) -> String {
-        crypto::LIBRARY.to_owned()
+        crypto::library()
     }
 }

@@ -89,7 +89,6 @@ impl Inbound {
                 let octets = &buffer[one.start..one.start + one.length];
                 one.destination == first.destination
                     && one.encapsulated == first.encapsulated
-                    && one.length >= esp::SMALLEST
                     && esp::header(octets).is_some_and(|(other, _)| other == spi)
             };
             let count = rest.iter().take_while(same).count();
@@ -103,7 +102,7 @@ impl Inbound {
         if received.encapsulated && is_keepalive_or_ike(octets) {
             return None;
         }
-        let Some((spi, _)) = esp::header(octets).filter(|_| octets.len() >= esp::SMALLEST) else {
+        let Some((spi, _)) = esp::header(octets) else {
             self.stat.add(DropReason::InHdrError, 1);
             return None;
         };
@@ -135,7 +134,7 @@ impl Inbound {
             .expect("no worker panics while it holds the lock");
         for received in row {
             let packet = &mut buffer[received.start..received.start + received.length];
-            let (spi, low) = esp::header(packet).expect("long enough for a header");
+            let (_, low) = esp::header(packet).expect("long enough for a header");
             let sequence = match window.check(low) {
                 Ok(sequence) => sequence,
                 Err(reason) => {
@@ -150,7 +149,7 @@ impl Inbound {
                     continue;
                 }
             };
-            let opened = match esp::open(&sa.key, spi, sequence, sa.esn(), packet) {
+            let opened = match esp::open(&sa.transform, sequence, sa.esn(), packet) {
                 Ok(opened) => opened,
                 Err(reason) => {
                     sa.state.integrity_failures.fetch_add(1, Relaxed);
@@ -161,11 +160,11 @@ impl Inbound {
             window.commit(sequence);
             packets += 1;
             octets += opened.payload as u64;
-            let inner = &mut packet[esp::HEADER..esp::HEADER + opened.payload];
+            let inner = &mut packet[opened.start..opened.start + opened.payload];
             match self.accept(tables, sa, device, inner, opened.next_header, received.tos) {
                 Ok(Some(length)) => {
                     if let Some(device) = device {
-                        let start = received.start + esp::HEADER;
+                        let start = received.start + opened.start;
                         self.inners.push(Inner {
                             start,
                             length,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::device::Device;
 use crate::esp;
 use crate::flow_cache::FlowCache;
-use crate::ip::{self, Packet};
+use crate::ip::{self, Packet, IPIP, IPV6};
 use crate::offload::segment::Segments;
 use crate::offload::vnet::VnetHeader;
 use crate::policy::{Action, Direction, Flow};
@@ -182,27 +182,31 @@ impl Outbound {
             return self.drop(device, 1, Some(DropReason::OutError));
         };
         let count = segments.count() as u64;
-        let room = segments.count() * esp::sealed_length(segments.length(0));
+        let room = segments.count() * esp::sealed_length(&sa.transform, segments.length(0), 0);
         if !staging.has_room(room) {
             return self.drop(device, count, Some(DropReason::OutError));
         }
         let Some(first) = sa.reserve_sequence(count) else {
             return self.drop(device, count, Some(DropReason::OutStateSeqError));
         };
+        let start = esp::payload_offset(&sa.transform);
+        let next_header = if packet.is_ipv4() { IPIP } else { IPV6 };
         let mut inner_octets = 0;
         for n in 0..segments.count() {
             let inner = segments.length(n);
             let sequence = first + n as u64;
             let iv = sequence ^ sa.state.iv_mask;
-            let target = staging.place(sa, packet.tos, esp::sealed_length(inner));
-            segments.write(n, &mut target[esp::HEADER..esp::HEADER + inner]);
+            let target = staging.place(sa, packet.tos, esp::sealed_length(&sa.transform, inner, 0));
+            segments.write(n, &mut target[start..start + inner]);
             if let Err(reason) = esp::seal(
-                &sa.key,
+                &sa.transform,
                 sa.config.spi,
                 sequence,
                 iv,
                 sa.esn(),
                 inner,
+                0,
+                next_header,
                 target,
             ) {
                 // What stands there is in clear: it must not be sent.

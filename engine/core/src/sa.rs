@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::crypto::{random, AeadKey};
+use crate::crypto::{random, Transform};
 use crate::lifetime::Limits;
 use crate::policy::{Mark, Selector};
 use crate::replay::ReplayWindow;
@@ -183,7 +183,7 @@ pub fn now() -> u64 {
 /// One SA: what it is, its key, and its running state.
 pub struct Sa {
     pub config: SaConfig,
-    pub key: AeadKey,
+    pub transform: Transform,
     pub state: Arc<SaState>,
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
 use super::state::{Answer, State, GROUP_SA};
-use crate::crypto::{AeadKey, ICV};
+use crate::crypto::{Algorithms, Transform};
 use crate::ip::ESP;
 use crate::lifetime::Limits;
 use crate::netlink::wire::{attributes, put_attribute, Refusal};
@@ -16,7 +16,6 @@ use crate::replay::ReplayWindow;
 use crate::sa::{now, Encapsulation, Mode, Sa, SaConfig, SaDirection, SaState, XFRM_STATE_ESN};
 use crate::sad::{self, SaKey};
 
-const AES_GCM: &str = "rfc4106(gcm(aes))";
 const UDP_ENCAP_ESPINUDP: u16 = 2;
 const MOST_WINDOW: u32 = 4096;
 const SPI_RESERVED: u32 = 255;
@@ -57,7 +56,7 @@ pub fn add(
     payload: &[u8],
     update: bool,
 ) -> Result<super::state::Answer, Refusal> {
-    let (config, key, replay) = parse(payload)?;
+    let (config, transform, replay) = parse(payload)?;
     let identity = sad::key_of(&config);
     let old = state.sad.get(&identity).cloned();
     let sa = match (old, update) {
@@ -76,7 +75,7 @@ pub fn add(
             let config = SaConfig { added, ..config };
             state.sad.replace(Sa {
                 config,
-                key,
+                transform,
                 state: Arc::clone(&old.state),
             })
         }
@@ -88,7 +87,7 @@ pub fn add(
                 .sad
                 .add(Sa {
                     config,
-                    key,
+                    transform,
                     state: running,
                 })
                 .expect("the identity is free")
@@ -101,7 +100,7 @@ pub fn add(
 }
 
 /// `verify_newsa_info()` and `xfrm_state_construct()`, for what the engine serves.
-fn parse(payload: &[u8]) -> Result<(SaConfig, AeadKey, x::ReplayEsn), Refusal> {
+fn parse(payload: &[u8]) -> Result<(SaConfig, Transform, x::ReplayEsn), Refusal> {
     let info = payload
         .get(..x::SA_INFO)
         .ok_or(invalid("Message is too short"))?;
@@ -150,7 +149,7 @@ fn parse(payload: &[u8]) -> Result<(SaConfig, AeadKey, x::ReplayEsn), Refusal> {
             ));
         }
     }
-    let (key, name, icv_bits) = parse_key(&attributes)?;
+    let (transform, name, icv_bits) = parse_key(&attributes)?;
     let mark = match find(&attributes, x::XFRMA_MARK) {
         None => Mark::default(),
         Some(payload) => x::parse_mark(payload).ok_or(invalid("Invalid attribute length"))?,
@@ -193,22 +192,21 @@ fn parse(payload: &[u8]) -> Result<(SaConfig, AeadKey, x::ReplayEsn), Refusal> {
         icv_bits,
         added: now(),
     };
-    Ok((config, key, replay))
+    Ok((config, transform, replay))
 }
 
-fn parse_key(attributes: &[(u16, &[u8])]) -> Result<(AeadKey, String, u32), Refusal> {
+fn parse_key(attributes: &[(u16, &[u8])]) -> Result<(Transform, String, u32), Refusal> {
     let payload = find(attributes, x::XFRMA_ALG_AEAD).ok_or(invalid(
         "Missing required attribute for ESP: at least one of AUTH, AUTH_TRUNC, CRYPT, AEAD",
     ))?;
     let aead = x::parse_aead(payload).ok_or(invalid("Invalid AEAD algorithm attribute length"))?;
-    if aead.name != AES_GCM || aead.icv_bits as usize != ICV * 8 {
-        return Err(Refusal::new(
-            libc::ENOSYS,
-            "Requested AEAD algorithm not found",
-        ));
-    }
-    let key = AeadKey::aes_gcm_16(aead.keymat).ok_or(invalid("Invalid length of the AEAD key"))?;
-    Ok((key, aead.name, aead.icv_bits))
+    let transform = Transform::new(Algorithms::Aead {
+        name: aead.name.clone(),
+        keymat: aead.keymat.to_vec().into(),
+        icv_bits: aead.icv_bits,
+    })
+    .map_err(|error| Refusal::new(error.errno(), error.words()))?;
+    Ok((transform, aead.name, aead.icv_bits))
 }
 
 fn parse_encapsulation(attributes: &[(u16, &[u8])]) -> Result<Encapsulation, Refusal> {
@@ -311,8 +309,10 @@ fn encode(sa: &Sa) -> zeroize::Zeroizing<Vec<u8>> {
         x::XFRMA_LASTUSED,
         &state.last_used.load(Relaxed).to_ne_bytes(),
     );
-    let key = x::encode_aead(&config.algorithm_name, sa.key.keymat(), config.icv_bits);
-    put_attribute(&mut info, x::XFRMA_ALG_AEAD, &key);
+    if let Algorithms::Aead { keymat, .. } = sa.transform.algorithms() {
+        let key = x::encode_aead(&config.algorithm_name, keymat, config.icv_bits);
+        put_attribute(&mut info, x::XFRMA_ALG_AEAD, &key);
+    }
     if let Encapsulation::Udp {
         source_port,
         destination_port,

@@ -1,75 +1,232 @@
-//! Authenticated encryption for ESP: AES-GCM with a 16-octet ICV (RFC 4106).
+//! What protects ESP packets: one `Transform` per SA, made from the algorithms that XFRM names.
+//!
+//! ```text
+//! names    the kernel's names, defaults and key lengths
+//! aead     RFC 4106, 4309, 4543, 7634: one key for confidentiality and integrity
+//! separate RFC 3602, 3686 and 2410 beside RFC 2404, 4868, 3566 and 4494: encrypt, then authenticate
+//! ```
+//!
+//! A transform knows nothing of padding or next headers: `esp` frames a packet around it.
 
-use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce, UnboundKey, AES_128_GCM, AES_192_GCM, AES_256_GCM};
+mod aead;
+mod ccm;
+mod names;
+mod separate;
+mod xcbc;
+
+use std::fmt;
+
 use zeroize::Zeroizing;
 
-/// Octets of the salt at the end of the keying material, of the explicit IV, and of the ICV.
-pub const SALT: usize = 4;
-pub const IV: usize = 8;
-pub const ICV: usize = 16;
+use aead::Aead;
+use separate::Separate;
 
-/// What seals and opens, for `GETINFO`.
-pub const LIBRARY: &str = "aws-lc";
+/// SPI and the low half of the sequence number, in front of the IV (RFC 4303, 2).
+pub const HEADER: usize = 8;
 
-/// An AES-GCM-16 key with its salt. The keying material is wiped when it goes.
-pub struct AeadKey {
-    keymat: Zeroizing<Vec<u8>>,
-    key: LessSafeKey,
+/// Algorithms as XFRM names them (`struct xfrm_algo`, `xfrm_algo_auth`, `xfrm_algo_aead`).
+#[derive(Clone)]
+pub enum Algorithms {
+    /// XFRMA_ALG_AEAD; the salt stands at the end of the keying material.
+    Aead {
+        name: String,
+        keymat: Zeroizing<Vec<u8>>,
+        icv_bits: u32,
+    },
+    /// XFRMA_ALG_CRYPT beside XFRMA_ALG_AUTH_TRUNC or XFRMA_ALG_AUTH.
+    Separate {
+        crypt: Named,
+        auth: Option<AuthNamed>,
+    },
 }
 
-/// The integrity check failed.
-#[derive(Debug, PartialEq, Eq)]
+/// An encryption algorithm and its key.
+#[derive(Clone)]
+pub struct Named {
+    pub name: String,
+    pub key: Zeroizing<Vec<u8>>,
+}
+
+/// An integrity algorithm, its key, and the bits of the ICV that are sent; 0 asks for what the
+/// kernel takes where XFRMA_ALG_AUTH tells none.
+#[derive(Clone)]
+pub struct AuthNamed {
+    pub name: String,
+    pub key: Zeroizing<Vec<u8>>,
+    pub icv_bits: u32,
+}
+
+/// Why there is no transform for some algorithms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlgorithmError {
+    /// No such AEAD algorithm, or not with an ICV of that length.
+    Aead,
+    Crypt,
+    Auth,
+    KeyLength,
+    IcvLength,
+    /// Encryption without integrity, which RFC 8221 (section 4) forbids, and which nobody asked for
+    /// by the name `digest_null`; or neither of both (RFC 4303, 3.2).
+    NoAuthentication,
+}
+
+/// The packet could not be sealed; what stands in it is in clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed;
+
+/// The integrity check failed; what stands in the packet is of no worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forged;
 
-impl AeadKey {
-    /// From 20, 28 or 36 octets: the AES key, then the salt (RFC 4106, 8.1). None for others.
-    pub fn aes_gcm_16(keymat: &[u8]) -> Option<AeadKey> {
-        let key = keymat.get(..keymat.len().checked_sub(SALT)?)?;
-        let algorithm = match key.len() {
-            16 => &AES_128_GCM,
-            24 => &AES_192_GCM,
-            32 => &AES_256_GCM,
-            _ => return None,
+/// The algorithms of an SA with their keys, ready for packets. The keys are wiped when it goes.
+pub struct Transform {
+    algorithms: Algorithms,
+    method: Method,
+}
+
+enum Method {
+    Aead(Aead),
+    Separate(Box<Separate>),
+}
+
+impl AlgorithmError {
+    /// The kernel's error number for it.
+    pub fn errno(self) -> i32 {
+        match self {
+            AlgorithmError::Aead | AlgorithmError::Crypt | AlgorithmError::Auth => libc::ENOSYS,
+            _ => libc::EINVAL,
+        }
+    }
+
+    /// The kernel's words where it has some (`net/xfrm/xfrm_user.c`, `net/ipv4/esp4.c`).
+    pub fn words(self) -> &'static str {
+        match self {
+            AlgorithmError::Aead => "Requested AEAD algorithm not found",
+            AlgorithmError::Crypt => "Requested CRYPT algorithm not found",
+            AlgorithmError::Auth => "Requested AUTH algorithm not found",
+            AlgorithmError::KeyLength => "Kernel was unable to initialize cryptographic operations",
+            AlgorithmError::IcvLength => "Invalid length requested for truncated ICV",
+            AlgorithmError::NoAuthentication => {
+                "Encryption without authentication is refused (RFC 8221, 4)"
+            }
+        }
+    }
+}
+
+impl Transform {
+    pub fn new(mut algorithms: Algorithms) -> Result<Transform, AlgorithmError> {
+        let method = match &mut algorithms {
+            Algorithms::Aead {
+                name,
+                keymat,
+                icv_bits,
+            } => Method::Aead(Aead::new(names::aead(name, *icv_bits)?, keymat, *icv_bits)?),
+            Algorithms::Separate { crypt, auth } => {
+                Method::Separate(Box::new(Separate::new(crypt, auth.as_mut())?))
+            }
         };
-        let unbound = UnboundKey::new(algorithm, key).ok()?;
-        Some(AeadKey {
-            keymat: Zeroizing::new(keymat.to_vec()),
-            key: LessSafeKey::new(unbound),
-        })
+        Ok(Transform { algorithms, method })
     }
 
-    /// Key and salt as they came, for a dump of the SA.
-    pub fn keymat(&self) -> &[u8] {
-        &self.keymat
+    /// Names as the kernel's tables have them, for a dump of the SA.
+    pub fn algorithms(&self) -> &Algorithms {
+        &self.algorithms
     }
 
-    /// Encrypts in place and gives the ICV. An IV must never come twice under one key.
-    pub fn seal(&self, iv: &[u8; IV], aad: &[u8], plaintext: &mut [u8]) -> Option<[u8; ICV]> {
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(self.nonce(iv), Aad::from(aad), plaintext)
-            .ok()?;
-        tag.as_ref().try_into().ok()
+    pub fn iv_length(&self) -> usize {
+        match &self.method {
+            Method::Aead(_) => aead::IV,
+            Method::Separate(separate) => separate.iv_length(),
+        }
     }
 
-    /// Checks the ICV at the end of `sealed` and decrypts in place what is before it.
-    pub fn open<'a>(
-        &self,
-        iv: &[u8; IV],
-        aad: &[u8],
-        sealed: &'a mut [u8],
-    ) -> Result<&'a mut [u8], Forged> {
-        self.key
-            .open_in_place(self.nonce(iv), Aad::from(aad), sealed)
-            .map_err(|_| Forged)
+    pub fn icv_length(&self) -> usize {
+        match &self.method {
+            Method::Aead(aead) => aead.icv_length(),
+            Method::Separate(separate) => separate.icv_length(),
+        }
     }
 
-    fn nonce(&self, iv: &[u8; IV]) -> Nonce {
-        let mut nonce = [0; SALT + IV];
-        nonce[..SALT].copy_from_slice(&self.keymat[self.keymat.len() - SALT..]);
-        nonce[SALT..].copy_from_slice(iv);
-        Nonce::assume_unique_for_key(nonce)
+    /// What the length of payload, padding and trailer is a multiple of (RFC 4303, 2.4).
+    pub fn alignment(&self) -> usize {
+        match &self.method {
+            Method::Aead(_) => 4,
+            Method::Separate(separate) => separate.alignment(),
+        }
     }
+
+    /// Whose code works on the packets.
+    pub fn library(&self) -> &'static str {
+        match &self.method {
+            Method::Aead(aead) => aead.library(),
+            Method::Separate(separate) => separate.library(),
+        }
+    }
+
+    /// Seals a whole ESP packet in place: SPI and low sequence number stand at its start, then
+    /// comes the place of the IV, the plaintext with padding and trailer, the place of the ICV.
+    /// `iv` is a number that never comes twice under the key.
+    pub fn seal(&self, packet: &mut [u8], sequence: u64, esn: bool, iv: u64) -> Result<(), Failed> {
+        if packet.len() < self.overhead() {
+            return Err(Failed);
+        }
+        match &self.method {
+            Method::Aead(aead) => aead.seal(packet, sequence, esn, iv),
+            Method::Separate(separate) => separate.seal(packet, sequence, esn, iv),
+        }
+    }
+
+    /// Checks the ICV and decrypts in place what is between IV and ICV.
+    pub fn open(&self, packet: &mut [u8], sequence: u64, esn: bool) -> Result<(), Forged> {
+        if packet.len() < self.overhead() {
+            return Err(Forged);
+        }
+        match &self.method {
+            Method::Aead(aead) => aead.open(packet, sequence, esn),
+            Method::Separate(separate) => separate.open(packet, sequence, esn),
+        }
+    }
+
+    fn overhead(&self) -> usize {
+        HEADER + self.iv_length() + self.icv_length()
+    }
+}
+
+impl fmt::Debug for Algorithms {
+    /// Without the keys.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Algorithms::Aead {
+                name,
+                keymat,
+                icv_bits,
+            } => write!(formatter, "{name} <secret {} B> {icv_bits}", keymat.len()),
+            Algorithms::Separate { crypt, auth } => {
+                write!(formatter, "{} <secret {} B>", crypt.name, crypt.key.len())?;
+                match auth {
+                    None => Ok(()),
+                    Some(auth) => write!(
+                        formatter,
+                        " {} <secret {} B> {}",
+                        auth.name,
+                        auth.key.len(),
+                        auth.icv_bits
+                    ),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Transform {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.algorithms.fmt(formatter)
+    }
+}
+
+/// What seals and opens AES-GCM-16, with its version, for `GETINFO`.
+pub fn library() -> String {
+    format!("aws-lc {}", aws_lc_rs::awslc_version())
 }
 
 /// Octets from the system's generator.
@@ -77,4 +234,217 @@ pub fn random<const N: usize>() -> [u8; N] {
     let mut octets = [0; N];
     aws_lc_rs::rand::fill(&mut octets).expect("the system's generator works");
     octets
+}
+
+#[cfg(test)]
+pub use tests::every_algorithm;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(length: usize) -> Zeroizing<Vec<u8>> {
+        (0..length as u8)
+            .map(|n| n.wrapping_mul(37) ^ 0x5a)
+            .collect::<Vec<u8>>()
+            .into()
+    }
+
+    pub fn aead(name: &str, keymat: usize, icv_bits: u32) -> Algorithms {
+        Algorithms::Aead {
+            name: name.to_owned(),
+            keymat: key(keymat),
+            icv_bits,
+        }
+    }
+
+    fn separate(crypt: &str, crypt_key: usize, auth: &str, auth_key: usize) -> Algorithms {
+        Algorithms::Separate {
+            crypt: Named {
+                name: crypt.to_owned(),
+                key: key(crypt_key),
+            },
+            auth: Some(AuthNamed {
+                name: auth.to_owned(),
+                key: key(auth_key),
+                icv_bits: 0,
+            }),
+        }
+    }
+
+    /// One transform of each algorithm with each length of key and ICV.
+    pub fn every_algorithm() -> Vec<Transform> {
+        let mut all = Vec::new();
+        for octets in [16, 24, 32] {
+            for icv in [64, 96, 128] {
+                all.push(aead("rfc4106(gcm(aes))", octets + 4, icv));
+                all.push(aead("rfc4309(ccm(aes))", octets + 3, icv));
+            }
+            all.push(aead("rfc4543(gcm(aes))", octets + 4, 128));
+            all.push(separate("cbc(aes)", octets, "hmac(sha256)", 32));
+            all.push(separate("rfc3686(ctr(aes))", octets + 4, "hmac(sha1)", 20));
+        }
+        all.push(aead("rfc7539esp(chacha20,poly1305)", 36, 128));
+        for (auth, octets) in [
+            ("hmac(sha1)", 20),
+            ("hmac(sha256)", 32),
+            ("hmac(sha384)", 48),
+            ("hmac(sha512)", 64),
+            ("xcbc(aes)", 16),
+            ("cmac(aes)", 16),
+            ("cmac(aes)", 32),
+        ] {
+            all.push(separate("ecb(cipher_null)", 0, auth, octets));
+            all.push(separate("cbc(aes)", 16, auth, octets));
+        }
+        all.into_iter()
+            .map(|algorithms| Transform::new(algorithms).unwrap())
+            .collect()
+    }
+
+    fn refusal(algorithms: Algorithms) -> AlgorithmError {
+        Transform::new(algorithms).unwrap_err()
+    }
+
+    #[test]
+    fn unknown_names_and_icvs_are_not_found() {
+        for (name, icv) in [
+            ("rfc4106(gcm(aes))", 32),
+            ("rfc4106(gcm(aes))", 0),
+            ("rfc4543(gcm(aes))", 96),
+            ("gcm(aes)", 128),
+            ("", 128),
+        ] {
+            assert_eq!(refusal(aead(name, 20, icv)), AlgorithmError::Aead);
+        }
+        assert_eq!(
+            refusal(separate("cbc(des)", 8, "hmac(sha1)", 20)),
+            AlgorithmError::Crypt
+        );
+        assert_eq!(
+            refusal(separate("cbc(aes)", 16, "hmac(md5)", 16)),
+            AlgorithmError::Auth
+        );
+        assert_eq!(AlgorithmError::Auth.errno(), libc::ENOSYS);
+    }
+
+    #[test]
+    fn keys_of_other_lengths_are_refused() {
+        for (name, right) in [
+            ("rfc4106(gcm(aes))", [20, 28, 36]),
+            ("rfc4309(ccm(aes))", [19, 27, 35]),
+            ("rfc4543(gcm(aes))", [20, 28, 36]),
+            ("rfc7539esp(chacha20,poly1305)", [36, 36, 36]),
+        ] {
+            for length in (0..80).filter(|length| !right.contains(length)) {
+                assert_eq!(refusal(aead(name, length, 128)), AlgorithmError::KeyLength);
+            }
+        }
+        for (crypt, crypt_key, auth, auth_key) in [
+            ("cbc(aes)", 17, "hmac(sha1)", 20),
+            ("cbc(aes)", 0, "hmac(sha1)", 20),
+            ("rfc3686(ctr(aes))", 16, "hmac(sha1)", 20),
+            ("rfc3686(ctr(aes))", 2, "hmac(sha1)", 20),
+            ("ecb(cipher_null)", 1, "hmac(sha1)", 20),
+            ("cbc(aes)", 16, "hmac(sha1)", 0),
+            ("cbc(aes)", 16, "xcbc(aes)", 32),
+            ("cbc(aes)", 16, "cmac(aes)", 20),
+            ("cbc(aes)", 16, "digest_null", 1),
+        ] {
+            assert_eq!(
+                refusal(separate(crypt, crypt_key, auth, auth_key)),
+                AlgorithmError::KeyLength
+            );
+        }
+    }
+
+    #[test]
+    fn integrity_is_given_up_by_name_only_and_never_both() {
+        let crypt = |name: &str, octets| Algorithms::Separate {
+            crypt: Named {
+                name: name.to_owned(),
+                key: key(octets),
+            },
+            auth: None,
+        };
+        assert_eq!(
+            refusal(crypt("cbc(aes)", 16)),
+            AlgorithmError::NoAuthentication
+        );
+        assert_eq!(
+            refusal(crypt("cipher_null", 0)),
+            AlgorithmError::NoAuthentication
+        );
+        assert_eq!(
+            refusal(separate("ecb(cipher_null)", 0, "digest_null", 0)),
+            AlgorithmError::NoAuthentication
+        );
+        let transform = Transform::new(separate("cbc(aes)", 16, "digest_null", 0)).unwrap();
+        assert_eq!(transform.icv_length(), 0);
+    }
+
+    #[test]
+    fn old_names_and_default_icvs_become_what_the_kernel_tells() {
+        for (crypt, auth, octets, name, bits) in [
+            ("aes", "sha1", 16, "hmac(sha1)", 96),
+            ("aes", "sha256", 16, "hmac(sha256)", 96),
+            ("aes", "hmac(sha384)", 16, "hmac(sha384)", 192),
+            ("aes", "hmac(sha512)", 16, "hmac(sha512)", 256),
+            ("aes", "xcbc(aes)", 16, "xcbc(aes)", 96),
+            ("aes", "cmac(aes)", 16, "cmac(aes)", 96),
+        ] {
+            let transform = Transform::new(separate(crypt, octets, auth, 16)).unwrap();
+            let Algorithms::Separate {
+                crypt,
+                auth: Some(auth),
+            } = transform.algorithms()
+            else {
+                panic!("what went in comes out")
+            };
+            assert_eq!(crypt.name, "cbc(aes)");
+            assert_eq!((auth.name.as_str(), auth.icv_bits), (name, bits));
+            assert_eq!(transform.icv_length() * 8, bits as usize);
+        }
+    }
+
+    #[test]
+    fn an_icv_longer_than_the_mac_or_next_to_nothing_is_refused() {
+        for (bits, expected) in [
+            (257, Some(AlgorithmError::IcvLength)),
+            (31, Some(AlgorithmError::IcvLength)),
+            (128, None),
+            (256, None),
+        ] {
+            let mut algorithms = separate("cbc(aes)", 16, "hmac(sha256)", 32);
+            if let Algorithms::Separate {
+                auth: Some(auth), ..
+            } = &mut algorithms
+            {
+                auth.icv_bits = bits;
+            }
+            assert_eq!(Transform::new(algorithms).err(), expected);
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let transform = Transform::new(aead("rfc4106(gcm(aes))", 20, 128)).unwrap();
+        assert_eq!(
+            format!("{transform:?}"),
+            "rfc4106(gcm(aes)) <secret 20 B> 128"
+        );
+    }
+
+    #[test]
+    fn cbc_never_shows_the_number_its_iv_is_made_of() {
+        let transform = Transform::new(separate("cbc(aes)", 16, "hmac(sha1)", 20)).unwrap();
+        let iv = |number| {
+            let mut packet = vec![0; 8 + 16 + 16 + 12];
+            transform.seal(&mut packet, 1, false, number).unwrap();
+            packet[8..24].to_vec()
+        };
+        assert_ne!(iv(1), iv(2));
+        let differing = iv(1).iter().zip(iv(2)).filter(|(a, b)| *a != b).count();
+        assert!(differing > 8);
+    }
 }
