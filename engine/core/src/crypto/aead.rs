@@ -24,19 +24,18 @@ const NONCE: usize = 12;
 
 pub struct Aead {
     cipher: Cipher,
+    kind: AeadKind,
     /// The salt, then room for the IV.
     nonce: Zeroizing<[u8; NONCE]>,
-    salt: usize,
     icv: usize,
 }
 
-enum Cipher {
+/// An algorithm and its key, apart from what ESP makes of it.
+pub enum Cipher {
     /// AES-GCM or ChaCha20-Poly1305 with an ICV of 16 octets.
     Full(LessSafeKey),
     /// AES-GCM with a shorter one.
     Truncated(LessSafeKey),
-    /// AES-GCM over nothing but additional data.
-    Gmac(LessSafeKey),
     Ccm(Box<dyn CcmKey>),
 }
 
@@ -58,21 +57,13 @@ impl Aead {
             .len()
             .checked_sub(salt)
             .ok_or(AlgorithmError::KeyLength)?;
-        let (key, salt_octets) = keymat.split_at(length);
         let icv = icv_bits as usize / 8;
-        let cipher = match kind {
-            AeadKind::ChaCha => Cipher::Full(chacha(key)?),
-            AeadKind::Gmac => Cipher::Gmac(gcm(key)?),
-            AeadKind::Gcm if icv == FULL_ICV => Cipher::Full(gcm(key)?),
-            AeadKind::Gcm => Cipher::Truncated(gcm(key)?),
-            AeadKind::Ccm => Cipher::Ccm(ccm::key(key, icv).ok_or(AlgorithmError::KeyLength)?),
-        };
         let mut nonce = Zeroizing::new([0; NONCE]);
-        nonce[..salt].copy_from_slice(salt_octets);
+        nonce[..salt].copy_from_slice(&keymat[length..]);
         Ok(Aead {
-            cipher,
+            cipher: Cipher::new(kind, &keymat[..length], icv)?,
+            kind,
             nonce,
-            salt,
             icv,
         })
     }
@@ -94,15 +85,13 @@ impl Aead {
         let nonce = self.nonce(packet);
         let aad = AdditionalData::new(packet, sequence, esn);
         let (front, icv) = packet.split_at_mut(packet.len() - self.icv);
-        let text = &mut front[PAYLOAD..];
-        match &self.cipher {
-            Cipher::Full(key) | Cipher::Truncated(key) => {
-                icv.copy_from_slice(&tag(key, nonce, aad.octets(), text)?[..self.icv]);
-            }
-            Cipher::Gmac(key) => icv.copy_from_slice(&gmac(key, nonce, front, &aad)?),
-            Cipher::Ccm(key) => key.seal(&nonce[..NONCE - 1], aad.octets(), text, icv)?,
+        if self.kind == AeadKind::Gmac {
+            return covered(front, &aad, |all| {
+                self.cipher.seal(nonce, all, &mut [], icv)
+            });
         }
-        Ok(())
+        self.cipher
+            .seal(nonce, aad.octets(), &mut front[PAYLOAD..], icv)
     }
 
     /// For a packet that holds an IV and an ICV.
@@ -110,25 +99,20 @@ impl Aead {
         let nonce = self.nonce(packet);
         let aad = AdditionalData::new(packet, sequence, esn);
         let (front, icv) = packet.split_at_mut(packet.len() - self.icv);
-        let text = &mut front[PAYLOAD..];
-        match &self.cipher {
-            Cipher::Full(key) => key
-                .open_in_place_separate_tag(unique(nonce), Aad::from(aad.octets()), icv, text)
-                .map(|_| ())
-                .map_err(|_| Forged),
-            Cipher::Truncated(key) => open_truncated(key, nonce, aad.octets(), text, icv),
-            Cipher::Gmac(key) => {
-                let expected = gmac(key, nonce, front, &aad).map_err(|_| Forged)?;
-                verify_slices_are_equal(&expected, icv).map_err(|_| Forged)
-            }
-            Cipher::Ccm(key) => key.open(&nonce[..NONCE - 1], aad.octets(), text, icv),
+        if self.kind == AeadKind::Gmac {
+            return covered(front, &aad, |all| {
+                self.cipher.open(nonce, all, &mut [], icv)
+            });
         }
+        self.cipher
+            .open(nonce, aad.octets(), &mut front[PAYLOAD..], icv)
     }
 
     /// Salt and IV; with AES-CCM one octet less.
     fn nonce(&self, packet: &[u8]) -> [u8; NONCE] {
         let mut nonce = *self.nonce;
-        nonce[self.salt..self.salt + IV].copy_from_slice(&packet[HEADER..PAYLOAD]);
+        let salt = self.kind.salt();
+        nonce[salt..salt + IV].copy_from_slice(&packet[HEADER..PAYLOAD]);
         nonce
     }
 }
@@ -149,6 +133,68 @@ impl AdditionalData {
     fn octets(&self) -> &[u8] {
         &self.octets[..self.length]
     }
+}
+
+impl Cipher {
+    pub fn new(kind: AeadKind, key: &[u8], icv: usize) -> Result<Cipher, AlgorithmError> {
+        match kind {
+            AeadKind::ChaCha => Ok(Cipher::Full(chacha(key)?)),
+            AeadKind::Gcm | AeadKind::Gmac if icv == FULL_ICV => Ok(Cipher::Full(gcm(key)?)),
+            AeadKind::Gcm | AeadKind::Gmac => Ok(Cipher::Truncated(gcm(key)?)),
+            AeadKind::Ccm => ccm::key(key, icv)
+                .map(Cipher::Ccm)
+                .ok_or(AlgorithmError::KeyLength),
+        }
+    }
+
+    /// Encrypts in place and writes the ICV.
+    pub fn seal(
+        &self,
+        nonce: [u8; NONCE],
+        aad: &[u8],
+        text: &mut [u8],
+        icv: &mut [u8],
+    ) -> Result<(), Failed> {
+        match self {
+            Cipher::Full(key) | Cipher::Truncated(key) => {
+                let whole = tag(key, nonce, aad, text)?;
+                icv.copy_from_slice(&whole[..icv.len()]);
+                Ok(())
+            }
+            Cipher::Ccm(key) => key.seal(&nonce[..ccm::NONCE], aad, text, icv),
+        }
+    }
+
+    /// Checks the ICV and decrypts in place.
+    pub fn open(
+        &self,
+        nonce: [u8; NONCE],
+        aad: &[u8],
+        text: &mut [u8],
+        icv: &[u8],
+    ) -> Result<(), Forged> {
+        match self {
+            Cipher::Full(key) => key
+                .open_in_place_separate_tag(unique(nonce), Aad::from(aad), icv, text)
+                .map(|_| ())
+                .map_err(|_| Forged),
+            Cipher::Truncated(key) => open_truncated(key, nonce, aad, text, icv),
+            Cipher::Ccm(key) => key.open(&nonce[..ccm::NONCE], aad, text, icv),
+        }
+    }
+}
+
+/// What AES-GMAC authenticates: SPI, sequence number, IV and all up to the ICV (RFC 4543, 3.3).
+fn covered<T>(front: &[u8], aad: &AdditionalData, act: impl FnOnce(&[u8]) -> T) -> T {
+    if aad.length == HEADER {
+        return act(front);
+    }
+    COVERED.with_borrow_mut(|all| {
+        all.clear();
+        all.extend_from_slice(aad.octets());
+        all.extend_from_slice(&front[HEADER..]);
+        act(all)
+    })
 }
 
 fn gcm(key: &[u8]) -> Result<LessSafeKey, AlgorithmError> {
@@ -200,22 +246,4 @@ fn open_truncated(
     verify_slices_are_equal(&expected[..icv.len()], icv).map_err(|_| Forged)?;
     turn()?;
     Ok(())
-}
-
-/// The ICV of RFC 4543 (section 3.3): SPI, sequence number, IV and what follows up to the ICV.
-fn gmac(
-    key: &LessSafeKey,
-    nonce: [u8; NONCE],
-    front: &[u8],
-    aad: &AdditionalData,
-) -> Result<[u8; FULL_ICV], Failed> {
-    if aad.length == HEADER {
-        return tag(key, nonce, front, &mut []);
-    }
-    COVERED.with_borrow_mut(|covered| {
-        covered.clear();
-        covered.extend_from_slice(aad.octets());
-        covered.extend_from_slice(&front[HEADER..]);
-        tag(key, nonce, covered, &mut [])
-    })
 }

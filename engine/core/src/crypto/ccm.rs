@@ -7,6 +7,9 @@ use ccm::{AeadCore, AeadInOut, Ccm, KeyInit};
 
 use super::{Failed, Forged};
 
+/// Octets of the nonce: salt and IV.
+pub const NONCE: usize = 11;
+
 pub trait CcmKey: Send + Sync {
     /// Encrypts in place and writes the ICV.
     fn seal(&self, nonce: &[u8], aad: &[u8], text: &mut [u8], icv: &mut [u8])

@@ -12,6 +12,8 @@ mod aead;
 mod ccm;
 mod names;
 mod separate;
+#[cfg(test)]
+mod vectors;
 mod xcbc;
 
 use std::fmt;

@@ -59,3 +59,37 @@ impl Xcbc {
 fn encrypt(key: &Aes128Enc, block: &mut [u8; BLOCK]) {
     key.encrypt_block(block.into());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 3566, section 4.6: the messages that are no packets.
+    #[test]
+    fn short_messages() {
+        let counted: Vec<u8> = (0..16).collect();
+        let key = Xcbc::new(&counted).unwrap();
+        for (message, mac) in [
+            (&[][..], 0x75f0_251d_528a_c01c_4573_dfd5_84d7_9f29_u128),
+            (&counted[..3], 0x5b37_6580_ae2f_19af_e721_9cee_f172_756f),
+        ] {
+            assert_eq!(key.mac(&[message]), mac.to_be_bytes());
+        }
+    }
+
+    #[test]
+    fn it_does_not_matter_where_the_parts_end() {
+        let message: Vec<u8> = (0..50).collect();
+        let key = Xcbc::new(&message[..16]).unwrap();
+        for at in 0..=message.len() {
+            let (left, right) = message.split_at(at);
+            assert_eq!(key.mac(&[left, right]), key.mac(&[&message]));
+        }
+    }
+
+    #[test]
+    fn keys_of_other_lengths_are_refused() {
+        assert!(Xcbc::new(&[0; 15]).is_none());
+        assert!(Xcbc::new(&[0; 24]).is_none());
+    }
+}
