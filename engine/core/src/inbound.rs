@@ -35,6 +35,9 @@ use crate::tables::Tables;
 pub struct Received {
     pub start: usize,
     pub length: usize,
+    pub source: IpAddr,
+    /// 0 if it did not come in UDP.
+    pub source_port: u16,
     /// The outer destination: ours.
     pub destination: IpAddr,
     /// Outer type of service or traffic class.

@@ -8,6 +8,7 @@
 //! 6. each segment is cut into its place and sealed there
 //! 7. equal segments of one SA stand in a row: one datagram for UDP_SEGMENT
 
+use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
@@ -38,10 +39,24 @@ enum Verdict {
     Drop(DropReason),
 }
 
+/// The outer IP header of a packet, which the underlay's socket writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outer {
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    /// DSCP and ECN.
+    pub tos: u8,
+    /// None for the host's default.
+    pub hop_limit: Option<u8>,
+    /// Not to be fragmented on the way (IPv4's DF).
+    pub df: bool,
+}
+
 /// ESP packets in a row for one peer, equal in length but for the last, which may be shorter.
 pub struct Datagram {
+    /// The outermost.
     pub sa: Arc<Sa>,
-    pub tos: u8,
+    pub outer: Outer,
     pub start: usize,
     pub length: usize,
     /// Octets of each packet.
@@ -88,14 +103,14 @@ impl Staging {
     }
 
     /// A place for one ESP packet, in the row before if it fits there.
-    fn place(&mut self, sa: &Arc<Sa>, tos: u8, length: usize) -> &mut [u8] {
+    fn place(&mut self, sa: &Arc<Sa>, outer: Outer, length: usize) -> &mut [u8] {
         let start = self.used;
         self.used += length;
         match self.datagrams.last_mut() {
             Some(row)
                 if row.open
                     && row.count < MOST_SEGMENTS
-                    && row.tos == tos
+                    && row.outer == outer
                     && length <= row.segment
                     && row.length + length <= LONGEST_DATAGRAM
                     && Arc::ptr_eq(&row.sa, sa) =>
@@ -106,7 +121,7 @@ impl Staging {
             }
             _ => self.datagrams.push(Datagram {
                 sa: Arc::clone(sa),
-                tos,
+                outer,
                 start,
                 length,
                 segment: length,
@@ -191,12 +206,19 @@ impl Outbound {
         };
         let start = esp::payload_offset(&sa.transform);
         let next_header = if packet.is_ipv4() { IPIP } else { IPV6 };
+        let outer = Outer {
+            source: sa.config.source,
+            destination: sa.config.destination,
+            tos: packet.tos,
+            hop_limit: None,
+            df: true,
+        };
         let mut inner_octets = 0;
         for n in 0..segments.count() {
             let inner = segments.length(n);
             let sequence = first + n as u64;
             let iv = sequence ^ sa.state.iv_mask;
-            let target = staging.place(sa, packet.tos, esp::sealed_length(&sa.transform, inner, 0));
+            let target = staging.place(sa, outer, esp::sealed_length(&sa.transform, inner, 0));
             segments.write(n, &mut target[start..start + inner]);
             if let Err(reason) = esp::seal(
                 &sa.transform,

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::inbound::Received;
-use crate::outbound::Datagram;
+use crate::outbound::{Datagram, Outer};
 use crate::sa::{Encapsulation, Sa};
 use crate::sys::{self, Control, Meta, Target, NAME};
 
@@ -123,19 +123,19 @@ impl Socket {
     pub fn send(&self, row: &Datagram, buffer: &[u8]) -> Result<(), (io::Error, u64)> {
         let octets = &buffer[row.start..row.start + row.length];
         let result = if self.kind.is_udp() && row.length > row.segment {
-            let target = target_of(&row.sa, row.tos, Some(row.segment as u16));
+            let target = target_of(&row.sa, &row.outer, Some(row.segment as u16));
             match sys::send(self.fd(), &target, octets) {
                 // Longer than the path: the kernel sends one by one, in fragments.
                 Err(error)
                     if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE)) =>
                 {
-                    self.send_each(&row.sa, row.tos, octets, row.segment)
+                    self.send_each(&row.sa, &row.outer, octets, row.segment)
                 }
                 Err(error) => Err((error, octets.len().div_ceil(row.segment) as u64)),
                 Ok(()) => Ok(()),
             }
         } else {
-            self.send_each(&row.sa, row.tos, octets, row.segment)
+            self.send_each(&row.sa, &row.outer, octets, row.segment)
         };
         if result.is_err() {
             self.errors.fetch_add(1, Ordering::Relaxed);
@@ -146,11 +146,11 @@ impl Socket {
     fn send_each(
         &self,
         sa: &Sa,
-        tos: u8,
+        outer: &Outer,
         octets: &[u8],
         segment: usize,
     ) -> Result<(), (io::Error, u64)> {
-        let target = target_of(sa, tos, None);
+        let target = target_of(sa, outer, None);
         let packets: Vec<&[u8]> = octets.chunks(segment).collect();
         let mut rest = packets.as_slice();
         while !rest.is_empty() {
@@ -181,6 +181,9 @@ impl Socket {
         let (Some(destination), false) = (info.destination, meta.truncated) else {
             return Ok(true);
         };
+        let Some((source, source_port)) = sender(&meta.name) else {
+            return Ok(true);
+        };
         let segment = info.segment.unwrap_or(meta.length).max(1);
         let mut start = 0;
         while start < meta.length {
@@ -189,6 +192,8 @@ impl Socket {
             received.push(Received {
                 start,
                 length,
+                source,
+                source_port,
                 destination,
                 tos,
                 encapsulated: true,
@@ -215,6 +220,9 @@ impl Socket {
             let (Some(destination), false) = (info.destination, meta.truncated) else {
                 continue;
             };
+            let Some((source, _)) = sender(&meta.name) else {
+                continue;
+            };
             // IPv4 gives its header with the packet, IPv6 does not.
             let header = match self.kind {
                 SocketKind::RawV4 => usize::from(buffer[n * SLOT] & 15) * 4,
@@ -223,6 +231,8 @@ impl Socket {
             received.push(Received {
                 start: n * SLOT + header,
                 length: meta.length.saturating_sub(header),
+                source,
+                source_port: 0,
                 destination,
                 tos: info.tos,
                 encapsulated: false,
@@ -293,8 +303,24 @@ impl Info {
     }
 }
 
+/// Address and port of a `sockaddr_in` or `sockaddr_in6`.
+fn sender(name: &[u8; NAME]) -> Option<(IpAddr, u16)> {
+    let port = u16::from_be_bytes([name[2], name[3]]);
+    match i32::from(u16::from_ne_bytes([name[0], name[1]])) {
+        libc::AF_INET => {
+            let octets = <[u8; 4]>::try_from(&name[4..8]).ok()?;
+            Some((Ipv4Addr::from(octets).into(), port))
+        }
+        libc::AF_INET6 => {
+            let octets = <[u8; 16]>::try_from(&name[8..24]).ok()?;
+            Some((Ipv6Addr::from(octets).into(), port))
+        }
+        _ => None,
+    }
+}
+
 /// Peer, our own address, output mark, DSCP with ECN, and segment size, for one send.
-fn target_of(sa: &Sa, tos: u8, segment: Option<u16>) -> Target {
+fn target_of(sa: &Sa, outer: &Outer, segment: Option<u16>) -> Target {
     let config = &sa.config;
     let port = match config.encapsulation {
         Encapsulation::Esp => 0,
@@ -305,7 +331,7 @@ fn target_of(sa: &Sa, tos: u8, segment: Option<u16>) -> Target {
     let mut name = [0; NAME];
     name[2..4].copy_from_slice(&port.to_be_bytes());
     let mut control = Control::new();
-    let name_length = match config.destination {
+    let name_length = match outer.destination {
         IpAddr::V4(address) => {
             name[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
             name[4..8].copy_from_slice(&address.octets());
@@ -317,7 +343,7 @@ fn target_of(sa: &Sa, tos: u8, segment: Option<u16>) -> Target {
             28
         }
     };
-    match config.source {
+    match outer.source {
         IpAddr::V4(address) => {
             let mut info = [0; 12];
             info[4..8].copy_from_slice(&address.octets());
@@ -325,7 +351,7 @@ fn target_of(sa: &Sa, tos: u8, segment: Option<u16>) -> Target {
             control.push(
                 libc::IPPROTO_IP,
                 libc::IP_TOS,
-                &i32::from(tos).to_ne_bytes(),
+                &i32::from(outer.tos).to_ne_bytes(),
             );
         }
         IpAddr::V6(address) => {
@@ -335,7 +361,7 @@ fn target_of(sa: &Sa, tos: u8, segment: Option<u16>) -> Target {
             control.push(
                 libc::IPPROTO_IPV6,
                 libc::IPV6_TCLASS,
-                &i32::from(tos).to_ne_bytes(),
+                &i32::from(outer.tos).to_ne_bytes(),
             );
         }
     }
