@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::ccm::{self, CcmKey};
 use super::names::AeadKind;
+use super::{choice, ipsec_mb};
 use super::{AlgorithmError, Failed, Forged, HEADER};
 
 /// Octets of the explicit IV.
@@ -36,6 +37,8 @@ pub enum Cipher {
     Full(LessSafeKey),
     /// AES-GCM with a shorter one.
     Truncated(LessSafeKey),
+    /// AES-GCM by the faster library.
+    IpsecMb(ipsec_mb::Key),
     Ccm(Box<dyn CcmKey>),
 }
 
@@ -75,6 +78,7 @@ impl Aead {
     pub fn library(&self) -> &'static str {
         match self.cipher {
             Cipher::Ccm(_) => "RustCrypto",
+            Cipher::IpsecMb(_) => "ipsec-mb",
             _ => "aws-lc",
         }
     }
@@ -136,7 +140,19 @@ impl AdditionalData {
 }
 
 impl Cipher {
+    /// By the fastest library that is there.
     pub fn new(kind: AeadKind, key: &[u8], icv: usize) -> Result<Cipher, AlgorithmError> {
+        match choice::ipsec_mb() {
+            Some(library) if kind == AeadKind::Gcm => library
+                .key(key)
+                .map(Cipher::IpsecMb)
+                .ok_or(AlgorithmError::KeyLength),
+            _ => Cipher::portable(kind, key, icv),
+        }
+    }
+
+    /// By those that are always there.
+    pub fn portable(kind: AeadKind, key: &[u8], icv: usize) -> Result<Cipher, AlgorithmError> {
         match kind {
             AeadKind::ChaCha => Ok(Cipher::Full(chacha(key)?)),
             AeadKind::Gcm | AeadKind::Gmac if icv == FULL_ICV => Ok(Cipher::Full(gcm(key)?)),
@@ -161,6 +177,10 @@ impl Cipher {
                 icv.copy_from_slice(&whole[..icv.len()]);
                 Ok(())
             }
+            Cipher::IpsecMb(key) => {
+                key.seal(&nonce, aad, text, icv);
+                Ok(())
+            }
             Cipher::Ccm(key) => key.seal(&nonce[..ccm::NONCE], aad, text, icv),
         }
     }
@@ -178,6 +198,7 @@ impl Cipher {
                 .open_in_place_separate_tag(unique(nonce), Aad::from(aad), icv, text)
                 .map(|_| ())
                 .map_err(|_| Forged),
+            Cipher::IpsecMb(key) => key.open(&nonce, aad, text, icv),
             Cipher::Truncated(key) => open_truncated(key, nonce, aad, text, icv),
             Cipher::Ccm(key) => key.open(&nonce[..ccm::NONCE], aad, text, icv),
         }

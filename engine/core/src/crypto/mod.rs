@@ -3,6 +3,7 @@
 //! ```text
 //! names    the kernel's names, defaults and key lengths
 //! aead     RFC 4106, 4309, 4543, 7634: one key for confidentiality and integrity
+//! choice   which library does AES-GCM
 //! separate RFC 3602, 3686 and 2410 beside RFC 2404, 4868, 3566 and 4494: encrypt, then authenticate
 //! ```
 //!
@@ -10,6 +11,12 @@
 
 mod aead;
 mod ccm;
+mod choice;
+#[cfg(target_arch = "x86_64")]
+mod ipsec_mb;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "no_ipsec_mb.rs"]
+mod ipsec_mb;
 mod names;
 mod separate;
 #[cfg(test)]
@@ -226,9 +233,9 @@ impl fmt::Debug for Transform {
     }
 }
 
-/// What seals and opens AES-GCM-16, with its version, for `GETINFO`.
+/// What does AES-GCM, with its version, for `GETINFO`.
 pub fn library() -> String {
-    format!("aws-lc {}", aws_lc_rs::awslc_version())
+    choice::library()
 }
 
 /// Octets from the system's generator.
