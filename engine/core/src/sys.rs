@@ -1,5 +1,6 @@
 //! The system calls of the packet path that the standard library does not have: the only unsafe
-//! code of this crate, each block a call with buffers that live longer than it.
+//! code of this crate beside `crypto/ipsec_mb.rs`, each block a call with buffers that live longer
+//! than it.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};

@@ -435,6 +435,14 @@ mod tests {
         }
     }
 
+    /// The parts of an SA are to fit in 2 KB, and each worker uses each transform.
+    #[test]
+    fn transforms_are_small_and_can_be_shared() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Transform>();
+        assert!(size_of::<Transform>() <= 192, "{}", size_of::<Transform>());
+    }
+
     #[test]
     fn secrets_are_not_printed() {
         let transform = Transform::new(aead("rfc4106(gcm(aes))", 20, 128)).unwrap();
