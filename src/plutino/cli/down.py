@@ -30,7 +30,8 @@ _STOP_TIMEOUT = 20.0
 def down(file: Path | None, instance: str, as_json: bool) -> None:
     """Stop the daemon and the engine, and take away everything that bears our tag, nothing else.
 
-    Saved sequence numbers stay, so that static keys can be used again safely.
+    The engine goes on if others have SAs or policies in it. Saved sequence numbers stay, so that
+    static keys can be used again safely.
     """
     if file is not None:
         instance = load_target(file, instance)[0].gateway.instance
@@ -43,11 +44,12 @@ def down(file: Path | None, instance: str, as_json: bool) -> None:
                 save_running(runtime)
             plane = UserspacePlane.connect(instance, runtime, start=False)
         steps = remove_all(instance, plane, routes)
-        if plane is not None:
-            plane.shutdown()
-            plane.close()
-            _wait("the engine", lambda: not engine_running(runtime))
-    shutil.rmtree(runtime.directory, ignore_errors=True)
+        others = 0 if plane is None else _end_engine(plane, runtime)
+    if others:
+        words = f"{others} devices, SAs or policies in it are not plutino's"
+        click.echo(f"the engine goes on: {words}", err=True)
+    else:
+        shutil.rmtree(runtime.directory, ignore_errors=True)
     if as_json:
         print_json({"version": 1, "steps": [step.to_json() for step in steps]})
         return
@@ -61,6 +63,18 @@ def _stop_daemon(runtime: RuntimePaths) -> None:
     if ask_daemon(runtime.control_socket, "stop") is None:
         return
     _wait("the daemon", lambda: not runtime.control_socket.exists())
+
+
+def _end_engine(plane: UserspacePlane, runtime: RuntimePaths) -> int:
+    """End the engine, unless it holds objects of others, whose number is given."""
+    try:
+        others = plane.objects_left()
+        if others == 0:
+            plane.shutdown()
+            _wait("the engine", lambda: not engine_running(runtime))
+        return others
+    finally:
+        plane.close()
 
 
 def _wait(who: str, ended: Callable[[], bool]) -> None:

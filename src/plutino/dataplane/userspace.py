@@ -72,6 +72,17 @@ class UserspacePlane:
             with open_socket(kind) as opened:
                 self._client.new_socket(kind, opened.fileno())
 
+    def objects_left(self) -> int:
+        """Devices, SAs and policies that the engine holds, whoever made them."""
+        policies = self._xfrm.spd_info()
+        return (
+            len(self._client.list_devices())
+            + self._xfrm.sad_info().count
+            + policies.incnt
+            + policies.outcnt
+            + policies.fwdcnt
+        )
+
     def shutdown(self) -> None:
         """End the engine."""
         self._client.shutdown()
