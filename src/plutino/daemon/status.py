@@ -1,5 +1,7 @@
 """Compares what should be with what is, for people: the status report."""
 
+from contextlib import closing, suppress
+
 from plutino.apply.observe import observe
 from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Tunnel
@@ -17,6 +19,7 @@ from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.userspace import UserspacePlane
 from plutino.desired.state import TunnelPlan
 from plutino.model.drop_reason import XFRM_STAT
+from plutino.model.errors import PlaneError
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
 from plutino.model.numbers import IfId
@@ -37,14 +40,13 @@ def build_report(
     """The status of one instance, with or without engine and daemon. Changes nothing."""
     instance = loaded.gateway.instance
     with RouteClient() as routes:
-        plane = None
         if engine_running(runtime):
-            plane = UserspacePlane.connect(instance, runtime, start=False)
-        try:
-            return _build(loaded, plane, routes, daemon_pid, problems)
-        finally:
-            if plane is not None:
-                plane.close()
+            # An engine that ends while it is asked is an engine that does not run.
+            with suppress(PlaneError):
+                plane = UserspacePlane.connect(instance, runtime, start=False)
+                with closing(plane):
+                    return _build(loaded, plane, routes, daemon_pid, problems)
+        return _build(loaded, None, routes, daemon_pid, problems)
 
 
 def _build(
