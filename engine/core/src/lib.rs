@@ -9,22 +9,27 @@
 //! The control thread is the only writer of the SAD and the SPD. Workers hold a snapshot and ask
 //! once per batch whether a newer one is there, so no packet takes a lock.
 
+pub mod bundle;
 pub mod checksum;
 pub mod control;
 pub mod crypto;
 pub mod datapath;
 pub mod device;
+pub mod ecn;
 pub mod esp;
 pub mod events;
 pub mod flow_cache;
+pub mod held;
 pub mod icmp;
 pub mod inbound;
 pub mod ip;
 pub mod lifetime;
+pub mod modes;
 pub mod netlink;
 pub mod offload;
 pub mod outbound;
 pub mod policy;
+pub mod policy_check;
 pub mod policy_index;
 pub mod replay;
 pub mod sa;

@@ -2,24 +2,32 @@
 //!
 //! 1. the read is an IP packet: else dropped
 //! 2. policy: direction out, if_id by strict equality: else the kernel's ICMP answer
-//! 3. SA by the policy's template: else the answer, and XfrmOutNoStates
+//! 3. SAs by the policy's templates: else the packet is held and an SA asked for, or XfrmOutNoStates
+//!    and the answer
 //! 4. the packet is not our own ESP to that peer: else a routing loop, counted as a collision
-//! 5. sequence numbers for all segments at once: else XfrmOutStateSeqError
-//! 6. each segment is cut into its place and sealed there
-//! 7. equal segments of one SA stand in a row: one datagram for UDP_SEGMENT
+//! 5. limits of each SA: else XfrmOutStateExpired
+//! 6. what the mode carries of the packet, and the outer header: else XfrmOutStateModeError
+//! 7. sequence numbers for all segments at once: else XfrmOutStateSeqError
+//! 8. each segment is cut into its place and sealed there, from the first SA to the outermost
+//! 9. equal segments of one SA stand in a row: one datagram for UDP_SEGMENT
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
+use crate::bundle::{Bundle, Unresolved};
 use crate::device::Device;
 use crate::esp;
+use crate::events::{Event, Events};
 use crate::flow_cache::FlowCache;
-use crate::ip::{self, Packet, IPIP, IPV6};
+use crate::held::Held;
+use crate::ip::{self, Packet};
+use crate::modes::{ip_header, Wrapping};
 use crate::offload::segment::Segments;
 use crate::offload::vnet::VnetHeader;
-use crate::policy::{Action, Direction, Flow};
-use crate::sa::{Encapsulation, Sa, SaDirection};
+use crate::policy::{Action, Direction, Flow, Policy};
+use crate::sa::{Encapsulation, Sa};
 use crate::stats::{DropReason, XfrmStat};
 use crate::tables::Tables;
 
@@ -33,7 +41,9 @@ const BUFFER: usize = 256 << 10;
 /// What becomes of a flow.
 #[derive(Clone)]
 enum Verdict {
-    Seal(Arc<Sa>),
+    Seal(Arc<Bundle>),
+    /// Held until there is an SA for the template of the policy.
+    Acquire(Arc<Policy>, usize),
     /// Dropped with the ICMP answer of a link that fails.
     Unreachable(Option<DropReason>),
     Drop(DropReason),
@@ -72,10 +82,16 @@ pub struct Staging {
     pub datagrams: Vec<Datagram>,
 }
 
-/// The outbound half of a worker: its cache and its counters.
+/// The outbound half of a worker: its cache, what it holds, and its counters.
 pub struct Outbound {
     stat: Arc<XfrmStat>,
+    events: Arc<Events>,
     flows: FlowCache<Verdict>,
+    held: Held,
+    /// Policies and templates for which an SA was asked for since the tables changed.
+    asked: HashSet<(u32, usize)>,
+    /// A packet whose header does not travel as it is.
+    scratch: Vec<u8>,
 }
 
 impl Staging {
@@ -140,23 +156,47 @@ impl Default for Staging {
 }
 
 impl Outbound {
-    pub fn new(stat: Arc<XfrmStat>) -> Self {
+    pub fn new(stat: Arc<XfrmStat>, events: Arc<Events>) -> Self {
         Outbound {
             stat,
+            events,
             flows: FlowCache::new(),
+            held: Held::default(),
+            asked: HashSet::new(),
+            scratch: Vec::new(),
         }
     }
 
     /// Forgets what was found in older tables.
     pub fn tables_changed(&mut self) {
         self.flows.clear();
+        self.asked.clear();
+    }
+
+    /// Whether packets wait for an SA, and `release` should be called when tables change.
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Tries all packets that wait again: they are sealed, wait on, or are dropped. `then` is called
+    /// after each with the ICMP answer if there is one.
+    pub fn release(
+        &mut self,
+        tables: &Tables,
+        staging: &mut Staging,
+        mut then: impl FnMut(&Arc<Device>, Option<Vec<u8>>, &mut Staging),
+    ) {
+        for read in self.held.take() {
+            let answer = self.seal(tables, &read.device, &read.octets, staging);
+            then(&read.device, answer, staging);
+        }
     }
 
     /// Seals one read into `staging`; gives the ICMP answer if there is one to write back.
     pub fn seal(
         &mut self,
         tables: &Tables,
-        device: &Device,
+        device: &Arc<Device>,
         read: &[u8],
         staging: &mut Staging,
     ) -> Option<Vec<u8>> {
@@ -166,81 +206,211 @@ impl Outbound {
         let Some(packet) = ip::parse(octets) else {
             return self.drop(device, 1, None);
         };
-        let verdict = self.flows.get(device.if_id, &packet.flow, || {
+        let mut verdict = self.flows.get(device.if_id, &packet.flow, || {
             look_up(tables, device.if_id, &packet.flow)
         });
+        if matches!(&verdict, Verdict::Seal(bundle) if !bundle.is_fresh()) {
+            verdict = look_up(tables, device.if_id, &packet.flow);
+        }
         match verdict {
-            Verdict::Seal(sa) => self.seal_with(&sa, device, &header, octets, &packet, staging),
+            Verdict::Seal(bundle) => {
+                match self.seal_with(&bundle, device, &header, octets, &packet, staging) {
+                    Ok(()) => None,
+                    Err((packets, reason)) => self.drop(device, packets, reason),
+                }
+            }
             Verdict::Drop(reason) => self.drop(device, 1, Some(reason)),
-            Verdict::Unreachable(reason) => {
-                device.stats.tx_carrier_errors.fetch_add(1, Relaxed);
-                self.drop(device, 1, reason);
-                crate::icmp::unreachable(octets, &packet)
+            Verdict::Unreachable(reason) => self.unreachable(device, octets, &packet, reason),
+            Verdict::Acquire(policy, template) => {
+                if self.asked.insert((policy.index, template)) {
+                    self.events.tell(Event::Acquire {
+                        policy: Arc::clone(&policy),
+                        template,
+                        flow: packet.flow,
+                    });
+                }
+                if self.held.keep(policy.index, device, read) {
+                    return None;
+                }
+                self.unreachable(device, octets, &packet, Some(DropReason::OutNoStates))
             }
         }
     }
 
     fn seal_with(
-        &self,
-        sa: &Arc<Sa>,
+        &mut self,
+        bundle: &Bundle,
         device: &Device,
         header: &VnetHeader,
         octets: &[u8],
         packet: &Packet,
         staging: &mut Staging,
-    ) -> Option<Vec<u8>> {
-        if is_own_outer(sa, &packet.flow) {
+    ) -> Result<(), (u64, Option<DropReason>)> {
+        if bundle.sas.iter().any(|sa| is_own_outer(sa, &packet.flow)) {
             device.stats.collisions.fetch_add(1, Relaxed);
-            return self.drop(device, 1, None);
+            return Err((1, None));
         }
-        let Some(segments) = Segments::new(header, octets, packet) else {
-            return self.drop(device, 1, Some(DropReason::OutError));
+        let segments =
+            Segments::new(header, octets, packet).ok_or((1, Some(DropReason::OutError)))?;
+        let (count, inner_octets) = match bundle.sas.as_slice() {
+            [sa] => self.seal_single(sa, device, octets, packet, &segments, staging)?,
+            sas => self.seal_nested(sas, device, &segments, staging)?,
         };
-        let count = segments.count() as u64;
-        let room = segments.count() * esp::sealed_length(&sa.transform, segments.length(0), 0);
-        if !staging.has_room(room) {
-            return self.drop(device, count, Some(DropReason::OutError));
-        }
-        let Some(first) = sa.reserve_sequence(count) else {
-            return self.drop(device, count, Some(DropReason::OutStateSeqError));
-        };
-        let start = esp::payload_offset(&sa.transform);
-        let next_header = if packet.is_ipv4() { IPIP } else { IPV6 };
-        let outer = Outer {
-            source: sa.config.source,
-            destination: sa.config.destination,
-            tos: packet.tos,
-            hop_limit: None,
-            df: true,
-        };
-        let mut inner_octets = 0;
-        for n in 0..segments.count() {
-            let inner = segments.length(n);
-            let sequence = first + n as u64;
-            let iv = sequence ^ sa.state.iv_mask;
-            let target = staging.place(sa, outer, esp::sealed_length(&sa.transform, inner, 0));
-            segments.write(n, &mut target[start..start + inner]);
-            if let Err(reason) = esp::seal(
-                &sa.transform,
-                sa.config.spi,
-                sequence,
-                iv,
-                sa.esn(),
-                inner,
-                0,
-                next_header,
-                target,
-            ) {
-                // What stands there is in clear: it must not be sent.
-                target.fill(0);
-                return self.drop(device, 1, Some(reason));
-            }
-            inner_octets += inner as u64;
-        }
-        sa.state.count(count, inner_octets);
+        bundle.policy.state.count(count, inner_octets);
         device.stats.tx_packets.fetch_add(count, Relaxed);
         device.stats.tx_bytes.fetch_add(inner_octets, Relaxed);
-        None
+        Ok(())
+    }
+
+    /// Packets and inner octets that were sealed by one SA. The segments of one read differ in
+    /// nothing that the wrapping depends on.
+    fn seal_single(
+        &mut self,
+        sa: &Arc<Sa>,
+        device: &Device,
+        octets: &[u8],
+        packet: &Packet,
+        segments: &Segments,
+        staging: &mut Staging,
+    ) -> Result<(u64, u64), (u64, Option<DropReason>)> {
+        let count = segments.count() as u64;
+        let length = segments.length(0);
+        let wrapping = Wrapping::of(sa, octets, packet).map_err(|reason| (count, Some(reason)))?;
+        let tfc = |payload: usize| tfc_padding(sa, device, payload);
+        let payload = wrapping.payload(length);
+        let place = esp::sealed_length(&sa.transform, payload, tfc(payload));
+        if !staging.has_room(segments.count() * place) {
+            return Err((count, Some(DropReason::OutError)));
+        }
+        if sa.expires(&self.events, 0, 0) {
+            return Err((count, Some(DropReason::OutStateExpired)));
+        }
+        let count = within_limits(sa, count, length as u64);
+        let first = sa
+            .reserve_sequence(count)
+            .ok_or((count, Some(DropReason::OutStateSeqError)))?;
+        let offset = esp::payload_offset(&sa.transform);
+        let outer_header = header_length(&wrapping.outer);
+        let (mut inner_octets, mut outer_octets) = (0, 0);
+        for n in 0..count {
+            let inner = segments.length(n as usize);
+            let payload = wrapping.payload(inner);
+            let padding = tfc(payload);
+            let place = esp::sealed_length(&sa.transform, payload, padding);
+            let target = staging.place(sa, wrapping.outer, place);
+            if wrapping.carries_all() {
+                segments.write(n as usize, &mut target[offset..offset + inner]);
+            } else {
+                self.scratch.resize(inner, 0);
+                segments.write(n as usize, &mut self.scratch);
+                put_payload(
+                    &wrapping,
+                    &self.scratch,
+                    &mut target[offset..offset + payload],
+                );
+            }
+            seal_in_place(sa, first + n, &wrapping, payload, padding, target).map_err(
+                |reason| {
+                    // What stands there is in clear: it must not be sent.
+                    target.fill(0);
+                    (1, Some(reason))
+                },
+            )?;
+            inner_octets += inner as u64;
+            outer_octets += (payload + outer_header) as u64;
+        }
+        sa.state.count(count, outer_octets);
+        Ok((count, inner_octets))
+    }
+
+    /// The same through several SAs, packet by packet, the first SA first.
+    fn seal_nested(
+        &mut self,
+        sas: &[Arc<Sa>],
+        device: &Device,
+        segments: &Segments,
+        staging: &mut Staging,
+    ) -> Result<(u64, u64), (u64, Option<DropReason>)> {
+        let (outermost, inner_sas) = sas.split_last().expect("a bundle has an SA");
+        let mut inner_octets = 0;
+        for n in 0..segments.count() {
+            let left = (segments.count() - n) as u64;
+            let refused = |reason| (left, Some(reason));
+            let mut packet = vec![0; segments.length(n)];
+            segments.write(n, &mut packet);
+            for sa in inner_sas {
+                packet = self.wrap(sa, device, &packet).map_err(refused)?;
+            }
+            let (wrapping, sealed) = self
+                .seal_packet(outermost, device, &packet)
+                .map_err(refused)?;
+            if !staging.has_room(sealed.len()) {
+                return Err(refused(DropReason::OutError));
+            }
+            staging
+                .place(outermost, wrapping.outer, sealed.len())
+                .copy_from_slice(&sealed);
+            inner_octets += segments.length(n) as u64;
+        }
+        Ok((segments.count() as u64, inner_octets))
+    }
+
+    /// A packet as a whole IP packet around it, for the next SA.
+    fn wrap(&self, sa: &Arc<Sa>, device: &Device, packet: &[u8]) -> Result<Vec<u8>, DropReason> {
+        let (wrapping, sealed) = self.seal_packet(sa, device, packet)?;
+        let Encapsulation::Udp {
+            source_port,
+            destination_port,
+        } = sa.config.encapsulation
+        else {
+            let mut outside = ip_header(&wrapping.outer, ip::ESP, sealed.len());
+            outside.extend(sealed);
+            return Ok(outside);
+        };
+        // RFC 3948, 2.1: the checksum should be zero; over IPv6 receivers must take that for tunnels.
+        let length = 8 + sealed.len();
+        let mut outside = ip_header(&wrapping.outer, ip::UDP, length);
+        outside.extend(source_port.to_be_bytes());
+        outside.extend(destination_port.to_be_bytes());
+        outside.extend((length as u16).to_be_bytes());
+        outside.extend([0, 0]);
+        outside.extend(sealed);
+        Ok(outside)
+    }
+
+    fn seal_packet(
+        &self,
+        sa: &Arc<Sa>,
+        device: &Device,
+        packet: &[u8],
+    ) -> Result<(Wrapping, Vec<u8>), DropReason> {
+        if sa.expires(&self.events, 0, 0) {
+            return Err(DropReason::OutStateExpired);
+        }
+        let parsed = ip::parse(packet).ok_or(DropReason::OutStateModeError)?;
+        let wrapping = Wrapping::of(sa, packet, &parsed)?;
+        let payload = wrapping.payload(packet.len());
+        let padding = tfc_padding(sa, device, payload);
+        let sequence = sa.reserve_sequence(1).ok_or(DropReason::OutStateSeqError)?;
+        let mut sealed = vec![0; esp::sealed_length(&sa.transform, payload, padding)];
+        let offset = esp::payload_offset(&sa.transform);
+        put_payload(&wrapping, packet, &mut sealed[offset..offset + payload]);
+        seal_in_place(sa, sequence, &wrapping, payload, padding, &mut sealed)?;
+        let outer_header = header_length(&wrapping.outer);
+        sa.state.count(1, (payload + outer_header) as u64);
+        Ok((wrapping, sealed))
+    }
+
+    fn unreachable(
+        &self,
+        device: &Device,
+        octets: &[u8],
+        packet: &Packet,
+        reason: Option<DropReason>,
+    ) -> Option<Vec<u8>> {
+        device.stats.tx_carrier_errors.fetch_add(1, Relaxed);
+        self.drop(device, 1, reason);
+        crate::icmp::unreachable(octets, packet)
     }
 
     fn drop(&self, device: &Device, packets: u64, reason: Option<DropReason>) -> Option<Vec<u8>> {
@@ -261,15 +431,72 @@ fn look_up(tables: &Tables, if_id: u32, flow: &Flow) -> Verdict {
     if policy.action == Action::Block {
         return Verdict::Drop(DropReason::OutPolBlock);
     }
-    let Some(template) = policy.templates.first() else {
-        return Verdict::Unreachable(None);
-    };
-    match tables.outbound_sa(policy, template) {
-        None => Verdict::Unreachable(Some(DropReason::OutNoStates)),
-        Some(sa) if sa.config.direction == Some(SaDirection::In) => {
-            Verdict::Drop(DropReason::OutStateDirError)
+    match Bundle::resolve(tables, policy, flow) {
+        Ok(bundle) => Verdict::Seal(Arc::new(bundle)),
+        Err(Unresolved::NoTemplate) => Verdict::Unreachable(None),
+        Err(Unresolved::Direction) => Verdict::Drop(DropReason::OutStateDirError),
+        Err(Unresolved::NoState { template }) if tables.acquire => {
+            Verdict::Acquire(Arc::clone(policy), template)
         }
-        Some(sa) => Verdict::Seal(Arc::clone(sa)),
+        Err(Unresolved::NoState { .. }) => Verdict::Unreachable(Some(DropReason::OutNoStates)),
+    }
+}
+
+/// How many of `count` packets the hard limits let pass; those above them are
+/// lost: the next read finds the limit reached.
+fn within_limits(sa: &Sa, count: u64, octets: u64) -> u64 {
+    let limits = &sa.config.limits;
+    let packets = limits
+        .hard_packets
+        .saturating_sub(sa.state.packets.load(Relaxed));
+    let rest = limits
+        .hard_bytes
+        .saturating_sub(sa.state.octets.load(Relaxed));
+    count.min(packets).min(rest.div_ceil(octets.max(1))).max(1)
+}
+
+/// RFC 4303, 2.7: up to what the SA asks for, and no longer than the interface's packets.
+fn tfc_padding(sa: &Sa, device: &Device, payload: usize) -> usize {
+    if sa.config.tfc_padding == 0 {
+        return 0;
+    }
+    let wanted = sa.config.tfc_padding.min(device.mtu.load(Relaxed)) as usize;
+    wanted.saturating_sub(payload)
+}
+
+fn put_payload(wrapping: &Wrapping, packet: &[u8], target: &mut [u8]) {
+    let (prefix, rest) = target.split_at_mut(wrapping.prefix_length);
+    prefix.copy_from_slice(&wrapping.prefix[..wrapping.prefix_length]);
+    rest.copy_from_slice(&packet[wrapping.skip..]);
+}
+
+fn seal_in_place(
+    sa: &Sa,
+    sequence: u64,
+    wrapping: &Wrapping,
+    payload: usize,
+    tfc_padding: usize,
+    target: &mut [u8],
+) -> Result<(), DropReason> {
+    esp::seal(
+        &sa.transform,
+        sa.config.spi,
+        sequence,
+        sequence ^ sa.state.iv_mask,
+        sa.esn(),
+        payload,
+        tfc_padding,
+        wrapping.next_header,
+        target,
+    )
+}
+
+/// Octets of the outer IP header, which the kernel counts in an SA's bytes.
+fn header_length(outer: &Outer) -> usize {
+    if outer.destination.is_ipv4() {
+        20
+    } else {
+        40
     }
 }
 

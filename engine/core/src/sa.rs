@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::crypto::{random, Transform};
+use crate::events::{Event, Events};
 use crate::lifetime::Limits;
-use crate::policy::{Mark, Selector};
+use crate::policy::{Flow, Mark, Selector};
 use crate::replay::ReplayWindow;
 
 /// Bits of `usersa_info.flags`.
@@ -192,10 +193,36 @@ impl Sa {
         self.config.flags & XFRM_STATE_ESN != 0
     }
 
+    /// Whether its selector takes a flow; one that holds nothing back takes both families.
+    pub fn takes(&self, flow: &Flow) -> bool {
+        let selector = &self.config.selector;
+        let any = selector.source_prefix == 0
+            && selector.destination_prefix == 0
+            && selector.protocol == 0
+            && selector.ifindex == 0;
+        any || selector.matches(flow)
+    }
+
+    /// `xfrm_state_check_expire()`, with packets and octets of a batch that are not counted yet. At a
+    /// soft limit somebody is told once; true at a hard limit, of which somebody is told as well.
+    pub fn expires(self: &Arc<Self>, events: &Events, packets: u64, octets: u64) -> bool {
+        let limits = &self.config.limits;
+        let octets = self.state.octets.load(Ordering::Relaxed) + octets;
+        let packets = self.state.packets.load(Ordering::Relaxed) + packets;
+        let hard = limits.hard_reached(octets, packets);
+        let reached = hard || limits.soft_reached(octets, packets);
+        if reached && self.state.set_life(if hard { EXPIRED } else { DYING }) {
+            let sa = Arc::clone(self);
+            events.tell(Event::Expire { sa, hard });
+        }
+        hard
+    }
+
     /// Takes `count` consecutive sequence numbers and returns the first, or None when they are
     /// used up (RFC 4303, 3.3.3: a sequence number must never repeat).
     pub fn reserve_sequence(&self, count: u64) -> Option<u64> {
-        let limit = if self.esn() {
+        let may_wrap = self.config.extra_flags & XFRM_SA_XFLAG_OSEQ_MAY_WRAP != 0;
+        let limit = if self.esn() || may_wrap {
             u64::MAX
         } else {
             u64::from(u32::MAX)

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Room for the control messages of one packet: addresses, mark, class, segment size.
-pub const CONTROL: usize = 128;
+pub const CONTROL: usize = 160;
 /// `struct sockaddr_in6` is the longest address.
 pub const NAME: usize = 28;
 

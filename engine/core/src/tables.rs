@@ -154,11 +154,17 @@ impl Tables {
         self.policies.get(&(direction, if_id))?.find(flow, mark)
     }
 
-    /// The SA that a policy's template asks for (`xfrm_state_find`): the newest that is valid, one
-    /// that is dying only if there is no other.
-    pub fn outbound_sa(&self, policy: &Policy, template: &Template) -> Option<&Arc<Sa>> {
+    /// The SA between two ends that a policy's template asks for and that takes the flow
+    /// (`xfrm_state_find`): the newest that is valid, one that is dying only if there is no other.
+    pub fn outbound_sa(
+        &self,
+        policy: &Policy,
+        template: &Template,
+        (source, destination): (IpAddr, IpAddr),
+        flow: &Flow,
+    ) -> Option<&Arc<Sa>> {
         let key = TemplateKey {
-            destination: template.destination,
+            destination,
             protocol: template.protocol,
             mode: template.mode,
             reqid: template.reqid,
@@ -169,8 +175,9 @@ impl Tables {
             let config = &sa.config;
             sa.state.is_valid()
                 && mark & config.mark.mask == config.mark.value
-                && (template.source.is_unspecified() || config.source == template.source)
+                && (source.is_unspecified() || config.source == source)
                 && (template.spi == 0 || template.spi == config.spi)
+                && sa.takes(flow)
         };
         let sas = self.outbound.get(&key)?;
         let mut candidates = sas.iter().filter(usable);

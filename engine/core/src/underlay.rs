@@ -101,9 +101,11 @@ impl Socket {
         if kind.is_v4() {
             sys::set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
             sys::set_option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
+            sys::set_option(socket, libc::IPPROTO_IP, libc::IP_RECVTTL, 1)?;
         } else {
             sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
             sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 1)?;
         }
         if kind.is_udp() {
             sys::set_option(socket, libc::IPPROTO_UDP, UDP_GRO, 1)?;
@@ -196,6 +198,7 @@ impl Socket {
                 source_port,
                 destination,
                 tos,
+                hop_limit: info.hop_limit,
                 encapsulated: true,
             });
             start += length;
@@ -235,6 +238,7 @@ impl Socket {
                 source_port: 0,
                 destination,
                 tos: info.tos,
+                hop_limit: info.hop_limit,
                 encapsulated: false,
             });
         }
@@ -256,6 +260,7 @@ impl Socket {
 struct Info {
     destination: Option<IpAddr>,
     tos: u8,
+    hop_limit: u8,
     segment: Option<usize>,
 }
 
@@ -264,6 +269,7 @@ impl Info {
         let mut info = Info {
             destination: None,
             tos: 0,
+            hop_limit: 0,
             segment: None,
         };
         for (level, kind, payload) in meta.control.messages() {
@@ -283,6 +289,12 @@ impl Info {
                 }
                 (libc::IPPROTO_IP, libc::IP_TOS) => {
                     info.tos = payload.first().copied().unwrap_or(0)
+                }
+                (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                    let number = payload
+                        .get(..4)
+                        .and_then(|four| <[u8; 4]>::try_from(four).ok());
+                    info.hop_limit = number.map_or(0, |four| i32::from_ne_bytes(four) as u8);
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
                     let number = payload
@@ -364,6 +376,14 @@ fn target_of(sa: &Sa, outer: &Outer, segment: Option<u16>) -> Target {
                 &i32::from(outer.tos).to_ne_bytes(),
             );
         }
+    }
+    if let Some(hop_limit) = outer.hop_limit {
+        let (level, kind) = if outer.destination.is_ipv4() {
+            (libc::IPPROTO_IP, libc::IP_TTL)
+        } else {
+            (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT)
+        };
+        control.push(level, kind, &i32::from(hop_limit).to_ne_bytes());
     }
     let mark = config.output_mark;
     if mark.mask != 0 {

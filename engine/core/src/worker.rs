@@ -123,7 +123,7 @@ pub struct Shared {
 
 /// The loop of an outbound worker: TUN to underlay. Ends only with the process.
 pub fn run_outbound(worker: &Worker, shared: &Shared) -> io::Result<()> {
-    let mut outbound = Outbound::new(Arc::clone(&shared.stat));
+    let mut outbound = Outbound::new(Arc::clone(&shared.stat), Arc::clone(&shared.events));
     let mut staging = Staging::new();
     let mut limit = ErrorLimit::new(Instant::now());
     let mut buffer = vec![0; READ_BUFFER];
@@ -153,9 +153,7 @@ pub fn run_outbound(worker: &Worker, shared: &Shared) -> io::Result<()> {
                 };
                 let answer = outbound.seal(&tables, &device, &buffer[..length], &mut staging);
                 if let Some(answer) = answer.filter(|_| limit.admits(Instant::now())) {
-                    let header = VnetHeader::default().encode();
-                    // An error that cannot be delivered is lost, as on any link.
-                    let _ = sys::write_parts(fd, &[IoSlice::new(&header), IoSlice::new(&answer)]);
+                    write_back(&device, &answer);
                 }
                 if staging.is_full() {
                     flush(&mut staging, &device, shared);
@@ -167,7 +165,25 @@ pub fn run_outbound(worker: &Worker, shared: &Shared) -> io::Result<()> {
             // Old tables hold keys of SAs that were deleted.
             outbound.tables_changed();
             generation = 0;
+            if outbound.holds() {
+                let (_, tables) = shared.published.load();
+                outbound.release(&tables, &mut staging, |device, answer, staging| {
+                    if let Some(answer) = answer.filter(|_| limit.admits(Instant::now())) {
+                        write_back(device, &answer);
+                    }
+                    flush(staging, device, shared);
+                });
+            }
         }
+    }
+}
+
+/// An ICMP error to the sender of a packet; one that cannot be delivered is lost, as on any link.
+fn write_back(device: &Device, answer: &[u8]) {
+    let header = VnetHeader::default().encode();
+    let parts = [IoSlice::new(&header), IoSlice::new(answer)];
+    if let Some(queue) = device.queues.first() {
+        let _ = sys::write_parts(queue.as_fd(), &parts);
     }
 }
 
@@ -211,9 +227,10 @@ fn reason_of(error: &io::Error) -> DropReason {
 
 /// The loop of an inbound worker: underlay to TUN. Ends only with the process.
 pub fn run_inbound(worker: &Worker, shared: &Shared) -> io::Result<()> {
-    let mut inbound = Inbound::new(Arc::clone(&shared.stat));
+    let mut inbound = Inbound::new(Arc::clone(&shared.stat), Arc::clone(&shared.events));
     let mut writes = Writes::default();
-    let mut buffer = vec![0; RECEIVE_BUFFER];
+    // Behind what was received is room for packets that get another header.
+    let mut buffer = vec![0; 2 * RECEIVE_BUFFER];
     let mut received = Vec::new();
     let (mut tokens, mut ready) = (Vec::new(), Vec::new());
     let mut generation = 0;
@@ -230,7 +247,10 @@ pub fn run_inbound(worker: &Worker, shared: &Shared) -> io::Result<()> {
             }
             for _ in 0..PORTION {
                 // Errors are counted by the socket; the next wake tries again.
-                if !matches!(socket.receive(&mut buffer, &mut received), Ok(true)) {
+                if !matches!(
+                    socket.receive(&mut buffer[..RECEIVE_BUFFER], &mut received),
+                    Ok(true)
+                ) {
                     break;
                 }
                 deliver(
@@ -258,7 +278,8 @@ fn deliver(
     received: &[crate::inbound::Received],
     shared: &Shared,
 ) {
-    inbound.open(tables, buffer, received);
+    let arena = RECEIVE_BUFFER..buffer.len();
+    inbound.open(tables, buffer, received, arena);
     writes.coalesce(buffer, &inbound.inners);
     for write in &writes.writes {
         let device = &inbound.devices[write.device];
