@@ -29,6 +29,7 @@ pub mod netlink;
 pub mod offload;
 pub mod outbound;
 pub mod policy;
+pub mod policy_chain;
 pub mod policy_check;
 pub mod policy_index;
 pub mod replay;

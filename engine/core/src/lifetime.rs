@@ -31,6 +31,14 @@ impl Limits {
         hard_use_seconds: 0,
     };
 
+    /// Whether time alone can reach a limit.
+    pub fn has_times(&self) -> bool {
+        self.soft_add_seconds != 0
+            || self.hard_add_seconds != 0
+            || self.soft_use_seconds != 0
+            || self.hard_use_seconds != 0
+    }
+
     /// Whether bytes or packets have reached the hard limit (`xfrm_state_check_expire`).
     pub fn hard_reached(&self, bytes: u64, packets: u64) -> bool {
         bytes >= self.hard_bytes || packets >= self.hard_packets

@@ -91,8 +91,12 @@ pub struct Template {
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub index: u32,
-    /// Among those of equal priority the lower comes first.
+    /// Among those of equal priority the lower comes first (`xfrm_policy.pos`); a replaced policy
+    /// stands as if it had just been added.
     pub position: u64,
+    /// The same among those with the same addresses, where a policy that is replaced by one of
+    /// equal priority keeps its place (`xfrm_policy_insert_list`).
+    pub order: u64,
     pub direction: Direction,
     pub selector: Selector,
     pub if_id: u32,
@@ -100,21 +104,32 @@ pub struct Policy {
     pub priority: u32,
     pub action: Action,
     pub flags: u8,
-    pub share: u8,
     pub templates: Vec<Template>,
     pub limits: Limits,
     /// Seconds since the epoch.
     pub added: u64,
     pub state: Arc<PolicyState>,
+    pub told: Told,
 }
 
-/// What a policy counts while it is used (`struct xfrm_lifetime_cur`).
+/// Selector and templates exactly as they were told. The kernel compares and gives back every octet
+/// of them, those too that mean nothing: addresses beyond their prefix, padding.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// `struct xfrm_selector`.
+    pub selector: [u8; 56],
+    /// `struct xfrm_user_tmpl`, one after the other.
+    pub templates: Box<[u8]>,
+}
+
+/// What a policy counts while it is used (`struct xfrm_lifetime_cur`). The kernel keeps only the
+/// time; octets and packets are the engine's own.
 #[derive(Debug, Default)]
 pub struct PolicyState {
     pub octets: AtomicU64,
     pub packets: AtomicU64,
-    /// Seconds since the epoch, 0 while unused.
-    pub first_used: AtomicU64,
+    /// When it was last used, in seconds since the epoch; 0 while unused.
+    pub used: AtomicU64,
 }
 
 impl PolicyState {
@@ -122,9 +137,7 @@ impl PolicyState {
     pub fn count(&self, packets: u64, octets: u64) {
         self.packets.fetch_add(packets, Ordering::Relaxed);
         self.octets.fetch_add(octets, Ordering::Relaxed);
-        if self.first_used.load(Ordering::Relaxed) == 0 {
-            self.first_used.store(now(), Ordering::Relaxed);
-        }
+        self.used.store(now(), Ordering::Relaxed);
     }
 }
 
@@ -153,38 +166,51 @@ fn prefix_matches(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::netlink::xfrm::{encode_selector, family_of};
 
     /// A policy of direction out from one host to another, which asks for no SA.
     pub fn policy(source: IpAddr, destination: IpAddr) -> Policy {
         let prefix = if source.is_ipv4() { 32 } else { 128 };
+        let selector = Selector {
+            source,
+            source_prefix: prefix,
+            destination,
+            destination_prefix: prefix,
+            protocol: 0,
+            source_port: 0,
+            source_port_mask: 0,
+            destination_port: 0,
+            destination_port_mask: 0,
+            ifindex: 0,
+            user: 0,
+        };
         Policy {
             index: 0,
             position: 0,
+            order: 0,
             direction: Direction::Out,
-            selector: Selector {
-                source,
-                source_prefix: prefix,
-                destination,
-                destination_prefix: prefix,
-                protocol: 0,
-                source_port: 0,
-                source_port_mask: 0,
-                destination_port: 0,
-                destination_port_mask: 0,
-                ifindex: 0,
-                user: 0,
+            told: Told {
+                selector: encode_selector(&selector, family_of(source)),
+                templates: Box::default(),
             },
+            selector,
             if_id: 1,
             mark: Mark::default(),
             priority: 0,
             action: Action::Allow,
             flags: 0,
-            share: 0,
             templates: Vec::new(),
             limits: Limits::NONE,
             added: 0,
             state: Arc::default(),
         }
+    }
+
+    #[test]
+    fn a_policy_is_small() {
+        let fixed = size_of::<Policy>() + size_of::<PolicyState>();
+        let template = size_of::<Template>() + crate::netlink::xfrm::TEMPLATE;
+        assert!(fixed + template <= 512, "{fixed} and {template} octets");
     }
 
     #[test]

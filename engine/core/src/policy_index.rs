@@ -2,26 +2,27 @@
 //!
 //! Tuple space search: policies whose selectors have the same pair of prefix lengths stand in one
 //! hash table by their masked addresses. A lookup asks one table per pair of lengths in use, the
-//! one with the best priority first, and stops when no other can have a better one. Everything is a
-//! persistent map, so that a snapshot costs nothing and a change costs the same at any size.
+//! one with the best priority first, and stops when no other can have a better one. Policies with
+//! the same addresses are a chain; a long one is split again in the same way by protocol, ports,
+//! link and mark. Everything is a persistent map, so that a snapshot costs nothing and a change
+//! costs the same at any size.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
-use crate::policy::{masked, Flow, Mark, Policy};
+use crate::policy::{masked, Flow, Policy};
+use crate::policy_chain::Chain;
 
 /// IPv6, source prefix length, destination prefix length.
 type Lengths = (bool, u8, u8);
-/// Rank of a policy: priority, then age.
+/// Rank of a policy: priority, then position.
 type Rank = (u32, u64);
-/// Policies of one pair of masked addresses, by rank.
-type Bucket = RedBlackTreeMapSync<Rank, Arc<Policy>>;
 
 #[derive(Clone, Default)]
 struct Table {
-    buckets: HashTrieMapSync<(IpAddr, IpAddr), Bucket>,
+    chains: HashTrieMapSync<(IpAddr, IpAddr), Chain>,
     /// Ranks of all, to know the best.
     ranks: RedBlackTreeMapSync<Rank, ()>,
 }
@@ -62,21 +63,20 @@ impl PolicyIndex {
 
     pub fn insert(&mut self, policy: Arc<Policy>) {
         self.change(&policy.clone(), |table, rank, place| {
-            let mut bucket = table.buckets.get(&place).cloned().unwrap_or_default();
-            bucket.insert_mut(rank, policy);
-            table.buckets.insert_mut(place, bucket);
+            let chain = table.chains.get(&place).cloned().unwrap_or_default();
+            table.chains.insert_mut(place, chain.with(policy));
             table.ranks.insert_mut(rank, ());
         });
     }
 
     pub fn remove(&mut self, policy: &Policy) {
         self.change(policy, |table, rank, place| {
-            let mut bucket = table.buckets.get(&place).cloned().unwrap_or_default();
-            bucket.remove_mut(&rank);
-            if bucket.is_empty() {
-                table.buckets.remove_mut(&place);
+            let chain = table.chains.get(&place).cloned().unwrap_or_default();
+            let chain = chain.without(policy);
+            if chain.is_empty() {
+                table.chains.remove_mut(&place);
             } else {
-                table.buckets.insert_mut(place, bucket);
+                table.chains.insert_mut(place, chain);
             }
             table.ranks.remove_mut(&rank);
         });
@@ -115,19 +115,11 @@ impl PolicyIndex {
                 masked(flow.source, source),
                 masked(flow.destination, destination),
             );
-            let Some(bucket) = self
-                .tables
-                .get(lengths)
-                .and_then(|table| table.buckets.get(&place))
-            else {
-                continue;
-            };
-            let matching = bucket
-                .iter()
-                .find(|(_, policy)| matches(policy, flow, mark));
-            if let Some((rank, policy)) = matching {
-                if best.is_none_or(|(other, _)| *rank < other) {
-                    best = Some((*rank, policy));
+            let chain = self.tables.get(lengths).and_then(|t| t.chains.get(&place));
+            if let Some(policy) = chain.and_then(|chain| chain.find(flow, mark)) {
+                let rank = rank(policy);
+                if best.is_none_or(|(other, _)| rank < other) {
+                    best = Some((rank, policy));
                 }
             }
         }
@@ -135,16 +127,12 @@ impl PolicyIndex {
     }
 }
 
-/// `xfrm_policy_match()`, besides the if_id.
-fn matches(policy: &Policy, flow: &Flow, mark: u32) -> bool {
-    let Mark { value, mask } = policy.mark;
-    mark & mask == value && policy.selector.matches(flow)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::tests::policy;
+    use crate::policy::Mark;
+    use crate::policy_chain::matches;
 
     fn address(random: u64) -> IpAddr {
         // Few addresses, so that policies overlap.
@@ -173,8 +161,12 @@ mod tests {
                 one.selector.source_prefix = [0, 8, 24, 32][(random >> 3) as usize % 4];
                 one.selector.destination_prefix = [0, 22, 32][(random >> 5) as usize % 3];
                 one.selector.protocol = [0, 6, 17][(random >> 7) as usize % 3];
+                one.selector.destination_port = (random >> 13) as u16 & 3;
+                one.selector.destination_port_mask = [0, 1, 3][(random >> 17) as usize % 3];
+                one.selector.ifindex = [0, 0, 5][(random >> 21) as usize % 3];
                 one.priority = (random >> 9) as u32 % 5;
                 one.position = step;
+                one.order = step;
                 one.mark = Mark {
                     value: (random >> 11) as u32 & 1,
                     mask: 1,
@@ -189,8 +181,8 @@ mod tests {
                 destination: address(random >> 12),
                 protocol: [6, 17, 1][random as usize % 3],
                 source_port: 1,
-                destination_port: 2,
-                ifindex: 0,
+                destination_port: (random >> 9) as u16 & 3,
+                ifindex: [0, 5][(random >> 23) as usize % 2],
             };
             let mark = (random >> 20) as u32 & 1;
             let expected = all

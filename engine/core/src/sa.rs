@@ -68,6 +68,7 @@ pub enum SaDirection {
 }
 
 /// What an SA is told to be.
+#[derive(Clone)]
 pub struct SaConfig {
     pub spi: u32,
     pub source: IpAddr,

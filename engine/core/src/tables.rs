@@ -99,6 +99,11 @@ impl Tables {
         }
     }
 
+    /// SAs that a template could pick from, newest first.
+    pub fn sas_of(&self, key: &TemplateKey) -> &[Arc<Sa>] {
+        self.outbound.get(key).map_or(&[], |sas| sas)
+    }
+
     pub fn insert_policy(&mut self, policy: &Arc<Policy>) {
         let key = (policy.direction, policy.if_id);
         let mut index = self.policies.get(&key).cloned().unwrap_or_default();

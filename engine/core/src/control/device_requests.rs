@@ -230,7 +230,7 @@ pub fn get_info(state: &State) -> Result<Answer, Refusal> {
 pub fn join(payload: &[u8]) -> Result<Answer, Refusal> {
     let groups = number(&parse(payload)?, e::GROUPS, "GROUPS is missing")?;
     Ok(Answer {
-        replies: Vec::new(),
         effect: Effect::Join(groups),
+        ..Answer::default()
     })
 }

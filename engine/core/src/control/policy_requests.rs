@@ -1,265 +1,297 @@
-//! NEWPOLICY, UPDPOLICY, DELPOLICY, GETPOLICY, FLUSHPOLICY, GETSPDINFO and the defaults: errors and
-//! their words as in `net/xfrm/xfrm_user.c`.
+//! NEWPOLICY, UPDPOLICY, DELPOLICY, GETPOLICY, FLUSHPOLICY and POLEXPIRE, and the way of every
+//! request about policies: length, attributes, then what serves it (`xfrm_user_rcv_msg`).
 
 use std::sync::Arc;
 
-use super::sa_requests::find;
-use super::state::{Answer, State, GROUP_POLICY};
-use crate::lifetime::Limits;
-use crate::netlink::wire::{attributes, put_attribute, Refusal};
+use super::policy_encode::{encode, encode_deleted, encode_expired, put_type};
+use super::policy_parse::{mark_and_if_id, parse, parse_direction, verify_security, verify_type};
+use super::state::{Answer, Effect, State, GROUP_EXPIRE, GROUP_POLICY};
+use super::{defaults, migrate, spd_info};
+use crate::netlink::attributes::Attributes;
+use crate::netlink::wire::{put_message, Message, Refusal, NLMSG_DONE, NLM_F_DUMP, NLM_F_MULTI};
 use crate::netlink::xfrm::{self as x, Fields};
-use crate::policy::{Action, Direction, Mark, Policy, Template};
-use crate::sa::{now, Mode};
-use crate::spd;
+use crate::policy::{Direction, Policy};
+use crate::spd::{direction_of, Inserted, PolicyKey, Spd};
 
-/// `XFRM_MAX_DEPTH`.
-const MOST_TEMPLATES: usize = 6;
-const MODE_MAX: u8 = 6;
-const USERPOLICY_ACCEPT: u8 = 2;
-/// AH, ESP, IPCOMP, routing header, destination options, any.
-const PROTOCOLS: [u8; 6] = [50, 51, 108, 43, 60, 255];
+/// `struct xfrm_user_polexpire`, and where `hard` stands in it.
+const POLICY_EXPIRE: usize = 176;
+const HARD: usize = 168;
 
-fn invalid(words: &str) -> Refusal {
-    Refusal::new(libc::EINVAL, words)
+/// A request of `linux/xfrm.h` with its attributes.
+pub struct Request<'a> {
+    pub message: &'a Message<'a>,
+    pub attributes: Attributes<'a>,
 }
 
-fn parse_direction(number: Option<u8>) -> Result<Direction, Refusal> {
-    match number {
-        Some(0) => Ok(Direction::In),
-        Some(1) => Ok(Direction::Out),
-        Some(2) => Ok(Direction::Fwd),
-        _ => Err(invalid("Invalid policy direction")),
+impl Request<'_> {
+    pub fn payload(&self) -> &[u8] {
+        self.message.payload
     }
 }
 
-/// What besides the fixed structure identifies a policy: mark and if_id; and its type is checked.
-fn parse_extra(attributes: &[(u16, &[u8])]) -> Result<(Mark, u32), Refusal> {
-    if find(attributes, x::XFRMA_POLICY_TYPE).is_some_and(|payload| payload.first() != Some(&0)) {
-        return Err(Refusal::new(
-            libc::EOPNOTSUPP,
-            "The engine has no sub policies",
-        ));
+/// Octets of the fixed structure (`xfrm_msg_min`); None for what is no request about policies.
+fn fixed_length(kind: u16) -> Option<usize> {
+    match kind {
+        x::NEWPOLICY | x::UPDPOLICY => Some(x::POLICY_INFO),
+        x::DELPOLICY | x::GETPOLICY | x::MIGRATE => Some(x::POLICY_ID),
+        x::POLEXPIRE => Some(POLICY_EXPIRE),
+        x::FLUSHPOLICY => Some(0),
+        x::NEWSPDINFO | x::GETSPDINFO => Some(4),
+        x::SETDEFAULT | x::GETDEFAULT => Some(x::POLICY_DEFAULT),
+        _ => None,
     }
-    let mark = match find(attributes, x::XFRMA_MARK) {
-        None => Mark::default(),
-        Some(payload) => x::parse_mark(payload).ok_or(invalid("Invalid attribute length"))?,
-    };
-    let if_id = match find(attributes, x::XFRMA_IF_ID) {
-        None => 0,
-        Some(payload) => Fields(payload)
-            .u32(0)
-            .ok_or(invalid("Invalid attribute length"))?,
-    };
-    Ok((mark, if_id))
 }
 
-fn attributes_after(payload: &[u8], fixed: usize) -> Result<Vec<(u16, &[u8])>, Refusal> {
-    payload
-        .get(fixed..)
-        .and_then(attributes)
-        .ok_or_else(|| invalid("Attribute length does not fit"))
+/// Whether a request is about policies.
+pub fn serves(kind: u16) -> bool {
+    fixed_length(kind).is_some()
 }
 
-/// `verify_newpolicy_info()`, `validate_tmpl()`.
-fn parse(payload: &[u8]) -> Result<Policy, Refusal> {
-    let info = payload
-        .get(..x::POLICY_INFO)
-        .ok_or(invalid("Message is too short"))?;
-    let fields = Fields(info);
-    let family = fields.u16(40).unwrap_or(0);
-    let selector = x::parse_selector(info, 0).ok_or(invalid("Invalid selector family"))?;
-    let longest = if family == x::AF_INET { 32 } else { 128 };
-    if selector.source_prefix > longest || selector.destination_prefix > longest {
-        return Err(invalid("Invalid selector prefix length"));
+/// One request about policies.
+pub fn serve(state: &mut State, message: &Message) -> Result<Answer, Refusal> {
+    // Either bit makes a dump of it, whose request is not looked at any further.
+    if message.kind == x::GETPOLICY && message.flags & NLM_F_DUMP != 0 {
+        return Ok(Answer {
+            effect: Effect::DumpPolicies,
+            ..Answer::default()
+        });
     }
-    let action = match fields.u8(161) {
-        Some(0) => Action::Allow,
-        Some(1) => Action::Block,
-        _ => return Err(invalid("Invalid policy action")),
+    let fixed = fixed_length(message.kind).unwrap_or(0);
+    let attributes = if message.kind == x::NEWSPDINFO {
+        Attributes::parse_spd(message.payload, fixed)?
+    } else {
+        Attributes::parse(message.payload, fixed)?
     };
-    let attributes = attributes_after(payload, x::POLICY_INFO)?;
-    let (mark, if_id) = parse_extra(&attributes)?;
-    let templates = match find(&attributes, x::XFRMA_TMPL) {
-        None => Vec::new(),
-        Some(payload) => {
-            x::parse_templates(payload).ok_or(invalid("Invalid family in template"))?
+    let warning = attributes.warning;
+    let request = Request {
+        message,
+        attributes,
+    };
+    match carry_out(state, &request) {
+        Ok(answer) => Ok(Answer { warning, ..answer }),
+        Err(mut refusal) => {
+            refusal.words = refusal.words.or(warning.map(str::to_owned));
+            Err(refusal)
         }
-    };
-    verify_templates(&templates, family)?;
-    Ok(Policy {
-        index: 0,
-        position: 0,
-        direction: parse_direction(fields.u8(160))?,
-        selector,
-        if_id,
-        mark,
-        priority: fields.u32(152).unwrap_or(0),
-        action,
-        flags: fields.u8(162).unwrap_or(0),
-        share: fields.u8(163).unwrap_or(0),
-        templates,
-        limits: Limits::NONE,
-        added: now(),
-        state: Arc::default(),
-    })
+    }
 }
 
-fn verify_templates(templates: &[Template], family: u16) -> Result<(), Refusal> {
-    if templates.len() > MOST_TEMPLATES {
-        return Err(invalid("Template count must be <= XFRM_MAX_DEPTH (6)"));
+fn carry_out(state: &mut State, request: &Request) -> Result<Answer, Refusal> {
+    let kind = request.message.kind;
+    if kind != x::NEWSPDINFO {
+        reject_unused(&request.attributes)?;
     }
-    let mut previous = family;
-    for template in templates {
-        let own = x::family_of(template.destination);
-        if template.mode >= MODE_MAX {
-            return Err(invalid("Mode in template must be < XFRM_MODE_MAX (6)"));
+    match kind {
+        x::NEWPOLICY | x::UPDPOLICY => add(state, request),
+        x::DELPOLICY => delete(state, request),
+        x::GETPOLICY => get(state, request),
+        x::FLUSHPOLICY => flush(state, request),
+        x::POLEXPIRE => expire(state, request),
+        x::MIGRATE => migrate::migrate(state, request),
+        x::NEWSPDINFO => spd_info::set(state, request),
+        x::GETSPDINFO => spd_info::get(state, request),
+        x::SETDEFAULT => defaults::set(state, request),
+        x::GETDEFAULT => defaults::get(state),
+        _ => Err(Refusal::from(libc::EINVAL)),
+    }
+}
+
+/// `xfrm_reject_unused_attr()`, as far as it is about requests that are no SA's.
+fn reject_unused(attributes: &Attributes) -> Result<(), Refusal> {
+    for (number, words) in [
+        (x::XFRMA_SA_DIR, "Invalid attribute SA_DIR"),
+        (x::XFRMA_SA_PCPU, "Invalid attribute SA_PCPU"),
+    ] {
+        if attributes.get(number).is_some() {
+            return Err(Refusal::new(libc::EINVAL, words));
         }
-        if template.mode != Mode::Tunnel as u8 && own != previous {
-            return Err(invalid("Mode in template doesn't support a family change"));
-        }
-        if !PROTOCOLS.contains(&template.protocol) {
-            return Err(invalid("Invalid XFRM protocol in template"));
-        }
-        previous = own;
     }
     Ok(())
 }
 
-fn encode(policy: &Policy) -> Vec<u8> {
-    let mut info = vec![0; x::POLICY_INFO];
-    let family = x::family_of(policy.selector.source);
-    info[..56].copy_from_slice(&x::encode_selector(&policy.selector, family));
-    info[56..120].copy_from_slice(&x::unlimited());
-    info[120..152].copy_from_slice(&x::current_lifetime(0, 0, policy.added, 0));
-    info[152..156].copy_from_slice(&policy.priority.to_ne_bytes());
-    info[156..160].copy_from_slice(&policy.index.to_ne_bytes());
-    info[160..164].copy_from_slice(&[
-        policy.direction as u8,
-        policy.action as u8,
-        policy.flags,
-        policy.share,
-    ]);
-    if !policy.templates.is_empty() {
-        put_attribute(
-            &mut info,
-            x::XFRMA_TMPL,
-            &x::encode_templates(&policy.templates),
-        );
+/// NEWPOLICY, or UPDPOLICY, which replaces and adds (`xfrm_add_policy`).
+fn add(state: &mut State, request: &Request) -> Result<Answer, Refusal> {
+    let policy = parse(request.payload(), &request.attributes)?;
+    let kind = request.message.kind;
+    if kind == x::NEWPOLICY && state.spd.find(&PolicyKey::of(&policy)).is_some() {
+        return Err(Refusal::from(libc::EEXIST));
     }
-    // struct xfrm_userpolicy_type: the main type, and its padding
-    put_attribute(&mut info, x::XFRMA_POLICY_TYPE, &[0; 6]);
-    if policy.mark.mask != 0 || policy.mark.value != 0 {
-        put_attribute(&mut info, x::XFRMA_MARK, &x::encode_mark(policy.mark));
+    let Inserted { policy, replaced } = state.spd.insert(policy);
+    if let Some(old) = replaced {
+        state.remove_policy(&old);
     }
-    if policy.if_id != 0 {
-        put_attribute(&mut info, x::XFRMA_IF_ID, &policy.if_id.to_ne_bytes());
-    }
-    info
-}
-
-/// NEWPOLICY, or UPDPOLICY, which replaces and adds.
-pub fn add(state: &mut State, payload: &[u8], update: bool) -> Result<Answer, Refusal> {
-    let policy = parse(payload)?;
-    let policy = if update {
-        if let Some(old) = state.spd.find(&spd::key_of(&policy)).cloned() {
-            state.remove_policy(&old);
-        }
-        state.spd.replace(policy)
-    } else {
-        state.spd.add(policy).ok_or(Refusal::from(libc::EEXIST))?
-    };
-    let kind = if update { x::UPDPOLICY } else { x::NEWPOLICY };
     state.insert_policy(&policy);
-    state.notify(GROUP_POLICY, (kind, encode(&policy)));
+    state.notify_of(GROUP_POLICY, request.message, || (kind, encode(&policy)));
     Answer::done()
 }
 
-/// The policy that `struct xfrm_userpolicy_id` names, by index or by selector, if_id and mark.
-fn named(state: &State, payload: &[u8]) -> Result<Arc<Policy>, Refusal> {
-    let id = payload
-        .get(..x::POLICY_ID)
-        .ok_or(invalid("Message is too short"))?;
-    let fields = Fields(id);
-    let direction = parse_direction(fields.u8(60))?;
-    let attributes = attributes_after(payload, x::POLICY_ID)?;
-    let (mark, if_id) = parse_extra(&attributes)?;
-    let index = fields.u32(56).unwrap_or(0);
+/// The policy that is asked for: by index, or by selector; with the mark and if_id that it has.
+/// `selector` starts the structure; index and direction stand where the caller says.
+fn named(
+    state: &State,
+    request: &Request,
+    index: u32,
+    direction: Option<u8>,
+) -> Result<Arc<Policy>, Refusal> {
+    verify_type(&request.attributes)?;
+    let direction = parse_direction(direction)?;
+    let (mark, if_id) = mark_and_if_id(&request.attributes);
     let found = if index != 0 {
-        state
-            .spd
-            .get(index)
-            .filter(|policy| policy.direction == direction && policy.if_id == if_id)
+        let fits = |policy: &&Arc<Policy>| {
+            direction_of(index) == direction as u32 && policy.if_id == if_id && policy.mark == mark
+        };
+        state.spd.get(index).filter(fits)
     } else {
-        let selector = x::parse_selector(id, 0).ok_or(invalid("Invalid selector family"))?;
-        state.spd.find(&(direction, selector, if_id, mark))
+        verify_security(&request.attributes)?;
+        let selector = request.payload()[..x::SELECTOR]
+            .try_into()
+            .expect("56 octets");
+        state.spd.find(&PolicyKey {
+            direction,
+            selector,
+            if_id,
+            mark,
+        })
     };
     found.cloned().ok_or(Refusal::from(libc::ENOENT))
 }
 
-pub fn delete(state: &mut State, payload: &[u8]) -> Result<Answer, Refusal> {
-    let policy = named(state, payload)?;
-    state.spd.remove(policy.index);
+/// What `struct xfrm_userpolicy_id` names; and whether it is by index.
+fn named_by_id(state: &State, request: &Request) -> Result<(Arc<Policy>, bool), Refusal> {
+    let fields = Fields(request.payload());
+    let index = fields.u32(56).unwrap_or(0);
+    Ok((named(state, request, index, fields.u8(60))?, index != 0))
+}
+
+fn delete(state: &mut State, request: &Request) -> Result<Answer, Refusal> {
+    let (policy, by_index) = named_by_id(state, request)?;
+    state.spd.remove(&policy);
     state.remove_policy(&policy);
-    state.notify(GROUP_POLICY, (x::DELPOLICY, payload.to_vec()));
+    state.notify_of(GROUP_POLICY, request.message, || {
+        (x::DELPOLICY, encode_deleted(&policy, by_index))
+    });
     Answer::done()
 }
 
-pub fn get(state: &State, payload: &[u8]) -> Result<Answer, Refusal> {
-    let policy = named(state, payload)?;
+fn get(state: &State, request: &Request) -> Result<Answer, Refusal> {
+    let (policy, _) = named_by_id(state, request)?;
     Answer::of(vec![(x::NEWPOLICY, encode(&policy))])
 }
 
-pub fn dump(state: &State) -> Result<Answer, Refusal> {
-    Answer::of(
-        state
-            .spd
-            .iter()
-            .map(|policy| (x::NEWPOLICY, encode(policy)))
-            .collect(),
-    )
-}
-
-pub fn flush(state: &mut State) -> Result<Answer, Refusal> {
-    if state.spd.flush() > 0 {
+/// An SPD that is empty already is no error, and nothing to tell of.
+fn flush(state: &mut State, request: &Request) -> Result<Answer, Refusal> {
+    verify_type(&request.attributes)?;
+    if state.spd.flush() {
         state.clear_policies();
+        state.notify_of(GROUP_POLICY, request.message, || {
+            let mut payload = Vec::new();
+            put_type(&mut payload);
+            (x::FLUSHPOLICY, payload)
+        });
     }
-    state.notify(GROUP_POLICY, (x::FLUSHPOLICY, Vec::new()));
     Answer::done()
 }
 
-pub fn info(state: &State, payload: &[u8]) -> Result<Answer, Refusal> {
-    let flags = payload.get(..4).ok_or(invalid("Message is too short"))?;
-    let mut reply = flags.to_vec();
-    let mut counts = Vec::with_capacity(24);
-    for direction in [Direction::In, Direction::Out, Direction::Fwd] {
-        counts.extend(state.spd.count(direction).to_ne_bytes());
-    }
-    counts.resize(24, 0); // no policies of sockets
-    put_attribute(&mut reply, 1, &counts);
-    put_attribute(
-        &mut reply,
-        2,
-        &[8u32.to_ne_bytes(), (1u32 << 20).to_ne_bytes()].concat(),
-    );
-    Answer::of(vec![(x::NEWSPDINFO, reply)])
+/// POLEXPIRE as a request: a key manager says that a policy has expired (`xfrm_add_pol_expire`).
+fn expire(state: &mut State, request: &Request) -> Result<Answer, Refusal> {
+    let fields = Fields(request.payload());
+    let index = fields.u32(156).unwrap_or(0);
+    let policy = named(state, request, index, fields.u8(160))?;
+    let hard = fields.u8(HARD).unwrap_or(0) != 0;
+    tell_expired(state, &policy, hard, request.message.port);
+    Answer::done()
 }
 
-/// Without a policy the engine drops in every direction; what the kernel accepts by default are
-/// packets that no interface of ours ever sees.
-pub fn get_default() -> Result<Answer, Refusal> {
-    Answer::of(vec![(x::GETDEFAULT, vec![USERPOLICY_ACCEPT; 3])])
+fn tell_expired(state: &mut State, policy: &Arc<Policy>, hard: bool, port: u32) {
+    if hard && state.spd.remove(policy) {
+        state.remove_policy(policy);
+    }
+    let about = Message {
+        kind: x::POLEXPIRE,
+        flags: 0,
+        sequence: 0,
+        port,
+        payload: &[],
+    };
+    state.notify_of(GROUP_EXPIRE, &about, || {
+        (x::POLEXPIRE, encode_expired(policy, hard))
+    });
 }
 
-pub fn set_default(payload: &[u8]) -> Result<Answer, Refusal> {
-    let wanted = payload.get(..3).ok_or(invalid("Message is too short"))?;
-    if wanted
-        .iter()
-        .all(|one| matches!(*one, 0 | USERPOLICY_ACCEPT))
-    {
-        return Answer::done();
+/// Seconds after which a soft limit is told of again (`XFRM_KM_TIMEOUT`).
+const KM_TIMEOUT: i64 = 30;
+
+/// What time has done to policies by now, in seconds since the epoch (`xfrm_policy_timer`). Gives
+/// the second at which there may be more to do.
+pub fn expire_policies(state: &mut State, now: u64) -> Option<u64> {
+    for policy in state.spd.take_due(now) {
+        let limits = &policy.limits;
+        let used = policy.state.used.load(std::sync::atomic::Ordering::Relaxed);
+        let since_use = if used == 0 { policy.added } else { used };
+        // Signed and wrapping, as the kernel counts: a limit beyond all time has passed.
+        let left = |limit: u64, since: u64| {
+            (limit != 0).then_some(limit.wrapping_add(since).wrapping_sub(now) as i64)
+        };
+        let hard = [
+            left(limits.hard_add_seconds, policy.added),
+            left(limits.hard_use_seconds, since_use),
+        ];
+        if hard.into_iter().flatten().any(|left| left <= 0) {
+            tell_expired(state, &policy, true, 0);
+            continue;
+        }
+        let soft = [
+            left(limits.soft_add_seconds, policy.added),
+            left(limits.soft_use_seconds, since_use),
+        ];
+        if soft.into_iter().flatten().any(|left| left <= 0) {
+            tell_expired(state, &policy, false, 0);
+        }
+        let soft = soft
+            .into_iter()
+            .flatten()
+            .map(|left| if left <= 0 { KM_TIMEOUT } else { left });
+        if let Some(next) = hard.into_iter().flatten().chain(soft).min() {
+            let next = now.saturating_add(next as u64);
+            state.spd.look_again(policy.position, next);
+        }
     }
-    Err(Refusal::new(
-        libc::EOPNOTSUPP,
-        "The engine does not serve default policies yet",
-    ))
+    state.spd.deadline()
 }
+
+/// How far a dump of the policies has come: only what it needs to go on, whatever their number.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyDump {
+    /// Sequence number and port of the request.
+    pub sequence: u32,
+    pub port: u32,
+    /// Those older than this are still to come.
+    pub before: u64,
+}
+
+impl PolicyDump {
+    /// Appends messages up to `most` octets; true when the dump has ended with NLMSG_DONE.
+    pub fn go_on(&mut self, spd: &Spd, target: &mut Vec<u8>, most: usize) -> bool {
+        let about = Message {
+            kind: x::GETPOLICY,
+            flags: 0,
+            sequence: self.sequence,
+            port: self.port,
+            payload: &[],
+        };
+        for policy in spd.older_than(self.before) {
+            if target.len() > most {
+                return false;
+            }
+            let message = encode(policy);
+            put_message(target, x::NEWPOLICY, NLM_F_MULTI, &about, &message);
+            self.before = policy.position;
+        }
+        put_message(target, NLMSG_DONE, NLM_F_MULTI, &about, &[0; 4]);
+        true
+    }
+}
+
+/// Directions in the order of `struct xfrm_userpolicy_default`, and of `struct xfrmu_spdinfo`.
+pub const DEFAULT_ORDER: [Direction; 3] = [Direction::In, Direction::Fwd, Direction::Out];
+pub const INFO_ORDER: [Direction; 3] = [Direction::In, Direction::Out, Direction::Fwd];

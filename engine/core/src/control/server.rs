@@ -8,32 +8,25 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
-use super::state::{Answer, Effect, State};
+use super::client::{Answers, Client};
+use super::state::{Effect, State};
 use super::unix;
 use crate::netlink::wire::{
-    self, put_acknowledgement, put_message, Message, Refusal, NLMSG_DONE, NLM_F_ACK, NLM_F_DUMP,
-    NLM_F_MULTI, NLM_F_REQUEST,
+    self, put_acknowledgement, put_message, Message, Refusal, NLM_F_ACK, NLM_F_REQUEST,
 };
+use crate::sa::now;
 
 const LONGEST_REQUEST: usize = 64 << 10;
-const LONGEST_REPLY: usize = 32 << 10;
 const MOST_CONNECTIONS: usize = 64;
+/// Seconds after which the clock is looked at again.
+const LONGEST_WAIT: u64 = 3600;
 /// Smallest type that is a request and no message about messages (`NLMSG_MIN_TYPE`).
 const FIRST_TYPE: u16 = 0x10;
-
-struct Connection {
-    fd: OwnedFd,
-    groups: u32,
-    /// Datagrams that the client has not taken yet.
-    outgoing: VecDeque<Vec<u8>>,
-    /// Notifications were lost, which it is told before the next one.
-    overrun: bool,
-}
 
 /// The engine's control socket and everything behind it.
 pub struct Server {
     listener: OwnedFd,
-    connections: Vec<Connection>,
+    clients: Vec<Client>,
     state: State,
     buffer: Vec<u8>,
 }
@@ -61,7 +54,7 @@ impl Server {
         }
         Ok(Server {
             listener: unix::listen(path)?,
-            connections: Vec::new(),
+            clients: Vec::new(),
             state: State::new()?,
             buffer: vec![0; LONGEST_REQUEST],
         })
@@ -70,15 +63,13 @@ impl Server {
     /// Serves until it is told to shut down.
     pub fn run(&mut self) -> io::Result<()> {
         loop {
+            let timeout = self.tick();
             let mut waiting: Vec<(RawFd, bool)> = vec![(self.listener.as_raw_fd(), false)];
-            waiting.extend(
-                self.connections
-                    .iter()
-                    .map(|one| (one.fd.as_raw_fd(), !one.outgoing.is_empty())),
-            );
-            let ready = unix::poll(&waiting)?;
+            let clients = self.clients.iter();
+            waiting.extend(clients.map(|one| (one.fd.as_raw_fd(), one.is_waiting())));
+            let ready = unix::poll(&waiting, timeout)?;
             // From the end, so that closing one moves none that is still to come.
-            for index in (0..self.connections.len()).rev() {
+            for index in (0..self.clients.len()).rev() {
                 if !ready[index + 1] {
                     continue;
                 }
@@ -89,7 +80,10 @@ impl Server {
                 };
                 match then {
                     Then::GoOn => {}
-                    Then::Close => drop(self.connections.swap_remove(index)),
+                    Then::Close => {
+                        self.clients.swap_remove(index);
+                        self.listen_for();
+                    }
                     Then::Shutdown => return Ok(()),
                 }
             }
@@ -103,22 +97,17 @@ impl Server {
         let Ok(fd) = unix::accept(self.listener.as_fd()) else {
             return;
         };
-        if self.connections.len() == MOST_CONNECTIONS {
+        if self.clients.len() == MOST_CONNECTIONS {
             eprintln!("plutino-engine: refused a connection: {MOST_CONNECTIONS} are open");
             return;
         }
-        self.connections.push(Connection {
-            fd,
-            groups: 0,
-            outgoing: VecDeque::new(),
-            overrun: false,
-        });
+        self.clients.push(Client::new(fd));
     }
 
     /// One datagram of requests.
     fn serve(&mut self, index: usize) -> Then {
-        let connection = &mut self.connections[index];
-        let received = match unix::receive(connection.fd.as_fd(), &mut self.buffer) {
+        let client = &self.clients[index];
+        let received = match unix::receive(client.fd.as_fd(), &mut self.buffer) {
             Ok(received) => received,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Then::GoOn,
             Err(_) => return Then::Close,
@@ -143,19 +132,26 @@ impl Server {
         messages: &[Message],
         mut descriptors: VecDeque<OwnedFd>,
     ) -> Then {
-        let mut outgoing = Outgoing::default();
+        let mut answers = Answers::default();
         let mut shutdown = false;
         for message in messages {
             let mut result = Ok(());
-            if message.flags & NLM_F_REQUEST != 0 && message.kind >= FIRST_TYPE {
+            let mut warning = None;
+            if answers.is_full() {
+                result = Err(Refusal::from(libc::ENOBUFS));
+            } else if message.flags & NLM_F_REQUEST != 0 && message.kind >= FIRST_TYPE {
                 match self.state.handle(message, &mut descriptors) {
                     Ok(answer) => {
                         match answer.effect {
-                            Effect::None => {}
-                            Effect::Join(groups) => self.connections[index].groups = groups,
+                            Effect::None | Effect::DumpPolicies => {}
+                            Effect::Join(groups) => {
+                                self.clients[index].groups = groups;
+                                self.listen_for();
+                            }
                             Effect::Shutdown => shutdown = true,
                         }
-                        if outgoing.put_replies(message, answer) {
+                        warning = answer.warning;
+                        if answers.put_replies(message, answer) {
                             continue;
                         }
                     }
@@ -163,12 +159,12 @@ impl Server {
                 }
             }
             if message.flags & NLM_F_ACK != 0 || result.is_err() {
-                outgoing.put(|target| put_acknowledgement(target, message, &result));
+                answers.put(|target| put_acknowledgement(target, message, &result, warning));
             }
         }
         self.state.publish();
         self.notify();
-        self.connections[index].outgoing.extend(outgoing.finish());
+        self.clients[index].queue(answers);
         match self.flush(index) {
             Then::GoOn if shutdown => Then::Shutdown,
             then => then,
@@ -177,15 +173,10 @@ impl Server {
 
     /// Sends what waits, as far as the client takes it.
     fn flush(&mut self, index: usize) -> Then {
-        let connection = &mut self.connections[index];
-        while let Some(datagram) = connection.outgoing.front() {
-            match unix::send(connection.fd.as_fd(), datagram) {
-                Ok(()) => drop(connection.outgoing.pop_front()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => return Then::Close,
-            }
+        match self.clients[index].flush(&self.state.spd) {
+            Ok(()) => Then::GoOn,
+            Err(_) => Then::Close,
         }
-        Then::GoOn
     }
 
     /// Tells the members of each group. Who does not read loses notifications and is told so.
@@ -193,74 +184,32 @@ impl Server {
         for notification in self.state.notifications.drain(..) {
             let (kind, payload) = notification.reply;
             let about = Message {
-                kind: 0,
-                flags: 0,
-                sequence: 0,
-                port: 0,
-                payload: &[],
+                sequence: notification.sequence,
+                port: notification.port,
+                ..Message::NONE
             };
             let mut datagram = Vec::new();
             put_message(&mut datagram, kind, 0, &about, &payload);
-            for connection in &mut self.connections {
-                if connection.groups >> (notification.group - 1) & 1 == 0 {
-                    continue;
-                }
-                if connection.overrun {
-                    let mut lost = Vec::new();
-                    let refusal = Refusal::from(libc::ENOBUFS);
-                    put_acknowledgement(&mut lost, &about, &Err(refusal));
-                    connection.overrun = unix::send(connection.fd.as_fd(), &lost).is_err();
-                }
-                // After answers that still wait nothing may overtake them.
-                connection.overrun = connection.overrun
-                    || !connection.outgoing.is_empty()
-                    || unix::send(connection.fd.as_fd(), &datagram).is_err();
+            for client in &mut self.clients {
+                client.notify(notification.group, &datagram);
             }
         }
     }
-}
 
-/// Answers, split into datagrams.
-#[derive(Default)]
-struct Outgoing {
-    done: Vec<Vec<u8>>,
-    current: Vec<u8>,
-}
-
-impl Outgoing {
-    fn put(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
-        if self.current.len() > LONGEST_REPLY {
-            self.done.push(std::mem::take(&mut self.current));
-        }
-        encode(&mut self.current);
+    /// What the members of any group make worth telling.
+    fn listen_for(&mut self) {
+        self.state.heard = self.clients.iter().fold(0, |all, one| all | one.groups);
     }
 
-    /// The messages before the acknowledgement; true if a dump has ended, which needs none.
-    fn put_replies(&mut self, to: &Message, answer: Answer) -> bool {
-        let dump = to.flags & NLM_F_DUMP == NLM_F_DUMP && is_get(to.kind);
-        let flags = if dump { NLM_F_MULTI } else { 0 };
-        for (kind, payload) in answer.replies {
-            self.put(|target| put_message(target, kind, flags, to, &payload));
-        }
-        if dump {
-            self.put(|target| put_message(target, NLMSG_DONE, NLM_F_MULTI, to, &[0; 4]));
-        }
-        dump
+    /// What time brings about; gives the milliseconds to wait at most.
+    fn tick(&mut self) -> i32 {
+        let now = now();
+        let deadline = self.state.tick(now);
+        self.state.publish();
+        self.notify();
+        deadline.map_or(-1, |deadline| {
+            let seconds = deadline.saturating_sub(now).clamp(1, LONGEST_WAIT);
+            seconds as i32 * 1000
+        })
     }
-
-    fn finish(mut self) -> Vec<Vec<u8>> {
-        if !self.current.is_empty() {
-            self.done.push(self.current);
-        }
-        self.done
-    }
-}
-
-/// Requests that may be dumps; for others the same bits are REPLACE and EXCL.
-fn is_get(kind: u16) -> bool {
-    use crate::netlink::{engine, xfrm};
-    matches!(
-        kind,
-        xfrm::GETSA | xfrm::GETPOLICY | engine::GETDEV | engine::GETSOCK
-    )
 }

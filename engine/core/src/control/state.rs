@@ -13,7 +13,7 @@ use crate::events::Events;
 use crate::netlink::engine as e;
 use crate::netlink::wire::{Message, Refusal, NLM_F_DUMP};
 use crate::netlink::xfrm as x;
-use crate::policy::Policy;
+use crate::policy::{Direction, Policy};
 use crate::sa::{Sa, DELETED};
 use crate::sad::Sad;
 use crate::spd::Spd;
@@ -21,8 +21,10 @@ use crate::stats::XfrmStat;
 use crate::tables::{Published, Tables};
 
 /// Multicast groups (`XFRMNLGRP_*`).
+pub const GROUP_EXPIRE: u32 = 2;
 pub const GROUP_SA: u32 = 3;
 pub const GROUP_POLICY: u32 = 4;
+pub const GROUP_MIGRATE: u32 = 7;
 
 /// A message that answers a request or tells of a change: type and payload.
 pub type Reply = (u16, Vec<u8>);
@@ -31,28 +33,37 @@ pub type Reply = (u16, Vec<u8>);
 pub struct Notification {
     pub group: u32,
     pub reply: Reply,
+    /// Sequence number and port of the request that made the change, 0 if none did.
+    pub sequence: u32,
+    pub port: u32,
 }
 
 /// What a request asks for besides its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Effect {
+    #[default]
     None,
     /// The connection's memberships.
     Join(u32),
+    /// All policies follow, as the client takes them.
+    DumpPolicies,
     Shutdown,
 }
 
 /// The answer to a request: messages before the acknowledgement, and its effect.
+#[derive(Default)]
 pub struct Answer {
     pub replies: Vec<Reply>,
     pub effect: Effect,
+    /// Words in the acknowledgement of a request that was carried out.
+    pub warning: Option<&'static str>,
 }
 
 impl Answer {
     pub fn of(replies: Vec<Reply>) -> Result<Answer, Refusal> {
         Ok(Answer {
             replies,
-            effect: Effect::None,
+            ..Answer::default()
         })
     }
 
@@ -71,6 +82,8 @@ pub struct State {
     pub boot_id: [u8; 16],
     /// Told to listeners after the tables are published.
     pub notifications: Vec<Notification>,
+    /// Groups that somebody listens to, bit n-1 for group n.
+    pub heard: u32,
     pub events: Arc<Events>,
     /// What is published next.
     pub tables: Tables,
@@ -98,6 +111,7 @@ impl State {
             stat,
             boot_id: random(),
             notifications: Vec::new(),
+            heard: 0,
             published,
             changed: false,
         })
@@ -119,15 +133,7 @@ impl State {
             x::GETSA => sa_requests::get(self, payload),
             x::FLUSHSA => sa_requests::flush(self, payload),
             x::GETSADINFO => sa_requests::info(self, payload),
-            x::NEWPOLICY => policy_requests::add(self, payload, false),
-            x::UPDPOLICY => policy_requests::add(self, payload, true),
-            x::DELPOLICY => policy_requests::delete(self, payload),
-            x::GETPOLICY if dump => policy_requests::dump(self),
-            x::GETPOLICY => policy_requests::get(self, payload),
-            x::FLUSHPOLICY => policy_requests::flush(self),
-            x::GETSPDINFO => policy_requests::info(self, payload),
-            x::GETDEFAULT => policy_requests::get_default(),
-            x::SETDEFAULT => policy_requests::set_default(payload),
+            kind if policy_requests::serves(kind) => policy_requests::serve(self, request),
             e::NEWDEV => device_requests::add(self, payload, descriptors),
             e::DELDEV => device_requests::delete(self, payload),
             e::GETDEV => device_requests::get(self, payload, dump),
@@ -138,14 +144,14 @@ impl State {
             e::GETINFO => device_requests::get_info(self),
             e::JOIN => device_requests::join(payload),
             e::SHUTDOWN => Ok(Answer {
-                replies: Vec::new(),
                 effect: Effect::Shutdown,
+                ..Answer::default()
             }),
             kind if x::MESSAGES.contains(&kind) => Err(Refusal::new(
                 libc::EOPNOTSUPP,
                 "The engine does not serve this request yet",
             )),
-            _ => Err(Refusal::new(libc::EINVAL, "Unknown message type")),
+            _ => Err(Refusal::from(libc::EINVAL)),
         }
     }
 
@@ -159,6 +165,18 @@ impl State {
     pub fn remove_sa(&mut self, sa: &Arc<Sa>) {
         sa.state.set_life(DELETED);
         self.tables.remove_sa(sa);
+        self.changed = true;
+    }
+
+    /// Puts an SA in force instead of one that becomes it and shares its state.
+    pub fn replace_sa(&mut self, old: &Arc<Sa>, new: &Arc<Sa>) {
+        self.tables.remove_sa(old);
+        self.insert_sa(new);
+    }
+
+    /// Whether packets without a policy are blocked.
+    pub fn set_default(&mut self, direction: Direction, blocked: bool) {
+        self.tables.blocked[direction as usize] = blocked;
         self.changed = true;
     }
 
@@ -194,7 +212,26 @@ impl State {
 
     /// Tells the listeners of a group, after the tables are published.
     pub fn notify(&mut self, group: u32, reply: Reply) {
-        self.notifications.push(Notification { group, reply });
+        self.notify_of(group, &Message::NONE, || reply);
+    }
+
+    /// The same for a change that a request has made. What nobody listens for is not even encoded.
+    pub fn notify_of(&mut self, group: u32, cause: &Message, reply: impl FnOnce() -> Reply) {
+        if self.heard >> (group - 1) & 1 == 0 {
+            return;
+        }
+        self.notifications.push(Notification {
+            group,
+            reply: reply(),
+            sequence: cause.sequence,
+            port: cause.port,
+        });
+    }
+
+    /// What time brings about by now, in seconds since the epoch; gives the second at which there
+    /// may be more to do.
+    pub fn tick(&mut self, now: u64) -> Option<u64> {
+        policy_requests::expire_policies(self, now)
     }
 
     /// Puts all changes of a datagram in force at once.

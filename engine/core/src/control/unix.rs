@@ -161,8 +161,9 @@ pub fn send(fd: BorrowedFd, octets: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Waits for input, or for room to write where `writing` says so; gives which are ready.
-pub fn poll(descriptors: &[(RawFd, bool)]) -> io::Result<Vec<bool>> {
+/// Waits for input, or for room to write where `writing` says so, but no longer than some
+/// milliseconds (-1: as long as it takes); gives which are ready.
+pub fn poll(descriptors: &[(RawFd, bool)], timeout: libc::c_int) -> io::Result<Vec<bool>> {
     let mut polled: Vec<libc::pollfd> = descriptors
         .iter()
         .map(|(fd, writing)| libc::pollfd {
@@ -176,7 +177,7 @@ pub fn poll(descriptors: &[(RawFd, bool)]) -> io::Result<Vec<bool>> {
         })
         .collect();
     // SAFETY: the array is local, with its length.
-    match check(unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, -1) }) {
+    match check(unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout) }) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
             Ok(vec![false; descriptors.len()])
         }

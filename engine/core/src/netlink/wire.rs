@@ -16,6 +16,9 @@ pub const NLM_F_ACK_TLVS: u16 = 0x200;
 pub const NLM_F_EXCL: u16 = 0x200;
 
 const NLMSGERR_ATTR_MSG: u16 = 1;
+const NLMSGERR_ATTR_OFFS: u16 = 2;
+const NLMSGERR_ATTR_POLICY: u16 = 4;
+const NLA_F_NESTED: u16 = 0x8000;
 const NLA_TYPE_MASK: u16 = 0x3fff;
 
 /// One request; the payload is without the header.
@@ -28,11 +31,32 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
 }
 
+impl Message<'_> {
+    /// What a message refers to that answers none.
+    pub const NONE: Message<'static> = Message {
+        kind: 0,
+        flags: 0,
+        sequence: 0,
+        port: 0,
+        payload: &[],
+    };
+}
+
 /// A refusal: a positive errno and words.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub errno: i32,
     pub words: Option<String>,
+    pub attribute: Option<BadAttribute>,
+}
+
+/// The attribute that a request was refused for: NLMSGERR_ATTR_OFFS and NLMSGERR_ATTR_POLICY.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BadAttribute {
+    /// From the start of the message.
+    pub offset: u32,
+    /// Attributes that say what it should have been; empty if nothing does.
+    pub policy: Vec<u8>,
 }
 
 impl Refusal {
@@ -40,6 +64,7 @@ impl Refusal {
         Refusal {
             errno,
             words: Some(words.to_owned()),
+            attribute: None,
         }
     }
 }
@@ -47,7 +72,11 @@ impl Refusal {
 /// Errno alone, where the kernel has no words either.
 impl From<i32> for Refusal {
     fn from(errno: i32) -> Refusal {
-        Refusal { errno, words: None }
+        Refusal {
+            errno,
+            words: None,
+            attribute: None,
+        }
     }
 }
 
@@ -112,12 +141,19 @@ pub fn put_message(target: &mut Vec<u8>, kind: u16, flags: u16, to: &Message, pa
     target.resize(target.len().next_multiple_of(4), 0);
 }
 
-/// Appends the answer to a request: NLMSG_ERROR, capped, with words if there are any.
-pub fn put_acknowledgement(target: &mut Vec<u8>, to: &Message, result: &Result<(), Refusal>) {
-    let (errno, words) = match result {
-        Ok(()) => (0, None),
-        Err(refusal) => (refusal.errno, refusal.words.as_deref()),
-    };
+/// Appends the answer to a request: NLMSG_ERROR, capped, with words if there are any. `warning` are
+/// words that stand where the refusal has none, even if nothing was refused.
+pub fn put_acknowledgement(
+    target: &mut Vec<u8>,
+    to: &Message,
+    result: &Result<(), Refusal>,
+    warning: Option<&str>,
+) {
+    let refusal = result.as_ref().err();
+    let errno = refusal.map_or(0, |refusal| refusal.errno);
+    let words = refusal
+        .and_then(|refusal| refusal.words.as_deref())
+        .or(warning);
     let mut payload = Vec::with_capacity(64);
     payload.extend((-errno).to_ne_bytes());
     payload.extend(((HEADER + to.payload.len()) as u32).to_ne_bytes());
@@ -131,6 +167,15 @@ pub fn put_acknowledgement(target: &mut Vec<u8>, to: &Message, result: &Result<(
         let mut text = words.as_bytes().to_vec();
         text.push(0);
         put_attribute(&mut payload, NLMSGERR_ATTR_MSG, &text);
+    }
+    if let Some(attribute) = refusal.and_then(|refusal| refusal.attribute.as_ref()) {
+        flags |= NLM_F_ACK_TLVS;
+        let offset = attribute.offset.to_ne_bytes();
+        put_attribute(&mut payload, NLMSGERR_ATTR_OFFS, &offset);
+        if !attribute.policy.is_empty() {
+            let number = NLMSGERR_ATTR_POLICY | NLA_F_NESTED;
+            put_attribute(&mut payload, number, &attribute.policy);
+        }
     }
     put_message(target, NLMSG_ERROR, flags, to, &payload);
 }
@@ -150,7 +195,7 @@ mod tests {
         };
         let mut octets = Vec::new();
         put_message(&mut octets, 0x11, 2, &to, b"xyz");
-        put_acknowledgement(&mut octets, &to, &Err(Refusal::new(22, "no")));
+        put_acknowledgement(&mut octets, &to, &Err(Refusal::new(22, "no")), None);
         let read = messages(&octets).unwrap();
         assert_eq!(read.len(), 2);
         assert_eq!(

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::lifetime::Limits;
 use crate::policy::{Mark, Selector, Template};
 
 pub const NEWSA: u16 = 0x10;
@@ -13,8 +14,10 @@ pub const DELPOLICY: u16 = 0x14;
 pub const GETPOLICY: u16 = 0x15;
 pub const UPDPOLICY: u16 = 0x19;
 pub const UPDSA: u16 = 0x1a;
+pub const POLEXPIRE: u16 = 0x1b;
 pub const FLUSHSA: u16 = 0x1c;
 pub const FLUSHPOLICY: u16 = 0x1d;
+pub const MIGRATE: u16 = 0x21;
 pub const NEWSADINFO: u16 = 0x22;
 pub const GETSADINFO: u16 = 0x23;
 pub const NEWSPDINFO: u16 = 0x24;
@@ -29,9 +32,13 @@ pub const XFRMA_ALG_CRYPT: u16 = 2;
 pub const XFRMA_ALG_COMP: u16 = 3;
 pub const XFRMA_ENCAP: u16 = 4;
 pub const XFRMA_TMPL: u16 = 5;
+pub const XFRMA_POLICY: u16 = 7;
+pub const XFRMA_SEC_CTX: u16 = 8;
 pub const XFRMA_LASTUSED: u16 = 15;
 pub const XFRMA_POLICY_TYPE: u16 = 16;
+pub const XFRMA_MIGRATE: u16 = 17;
 pub const XFRMA_ALG_AEAD: u16 = 18;
+pub const XFRMA_KMADDRESS: u16 = 19;
 pub const XFRMA_ALG_AUTH_TRUNC: u16 = 20;
 pub const XFRMA_MARK: u16 = 21;
 pub const XFRMA_TFCPAD: u16 = 22;
@@ -41,16 +48,29 @@ pub const XFRMA_SET_MARK: u16 = 29;
 pub const XFRMA_SET_MARK_MASK: u16 = 30;
 pub const XFRMA_IF_ID: u16 = 31;
 pub const XFRMA_SA_DIR: u16 = 33;
+pub const XFRMA_SA_PCPU: u16 = 35;
+
+/// Attributes of GETSPDINFO and NEWSPDINFO.
+pub const XFRMA_SPD_INFO: u16 = 1;
+pub const XFRMA_SPD_HINFO: u16 = 2;
+pub const XFRMA_SPD_IPV4_HTHRESH: u16 = 3;
+pub const XFRMA_SPD_IPV6_HTHRESH: u16 = 4;
 
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
 
-const SELECTOR: usize = 56;
+pub const SELECTOR: usize = 56;
 pub const SA_INFO: usize = 224;
 pub const SA_ID: usize = 24;
 pub const POLICY_INFO: usize = 168;
 pub const POLICY_ID: usize = 64;
-const TEMPLATE: usize = 64;
+pub const TEMPLATE: usize = 64;
+/// `struct xfrm_user_migrate`.
+pub const MIGRATE_ENTRY: usize = 76;
+/// `struct xfrm_user_kmaddress`.
+pub const KMADDRESS: usize = 40;
+/// `struct xfrm_userpolicy_default`.
+pub const POLICY_DEFAULT: usize = 3;
 pub const REPLAY_HEADER: usize = 24;
 const ALGORITHM_NAME: usize = 64;
 
@@ -73,6 +93,10 @@ impl Fields<'_> {
 
     pub fn u32(self, at: usize) -> Option<u32> {
         Some(u32::from_ne_bytes(self.0.get(at..at + 4)?.try_into().ok()?))
+    }
+
+    pub fn u64(self, at: usize) -> Option<u64> {
+        Some(u64::from_ne_bytes(self.0.get(at..at + 8)?.try_into().ok()?))
     }
 
     pub fn be32(self, at: usize) -> Option<u32> {
@@ -296,6 +320,39 @@ pub fn encode_replay(oseq: u64, seq: u64, window: u32, bitmap: &[u32]) -> Vec<u8
     .chain(bitmap)
     {
         octets.extend(number.to_ne_bytes());
+    }
+    octets
+}
+
+/// `struct xfrm_lifetime_cfg`.
+pub fn parse_limits(octets: &[u8], at: usize) -> Option<Limits> {
+    let fields = Fields(octets);
+    Some(Limits {
+        soft_bytes: fields.u64(at)?,
+        hard_bytes: fields.u64(at + 8)?,
+        soft_packets: fields.u64(at + 16)?,
+        hard_packets: fields.u64(at + 24)?,
+        soft_add_seconds: fields.u64(at + 32)?,
+        hard_add_seconds: fields.u64(at + 40)?,
+        soft_use_seconds: fields.u64(at + 48)?,
+        hard_use_seconds: fields.u64(at + 56)?,
+    })
+}
+
+pub fn encode_limits(limits: &Limits) -> [u8; 64] {
+    let mut octets = [0; 64];
+    let numbers = [
+        limits.soft_bytes,
+        limits.hard_bytes,
+        limits.soft_packets,
+        limits.hard_packets,
+        limits.soft_add_seconds,
+        limits.hard_add_seconds,
+        limits.soft_use_seconds,
+        limits.hard_use_seconds,
+    ];
+    for (chunk, number) in octets.chunks_exact_mut(8).zip(numbers) {
+        chunk.copy_from_slice(&number.to_ne_bytes());
     }
     octets
 }

@@ -1,0 +1,168 @@
+//! One connection to the control socket: what waits to be sent, and notifications that were lost.
+//!
+//! A client is read only after it has taken all answers to what it asked before. So what waits for it
+//! are the answers to one datagram, bounded too, and a dump is made piece by piece as it is taken.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::policy_requests::PolicyDump;
+use super::state::{Answer, Effect};
+use super::unix;
+use crate::netlink::wire::{
+    put_acknowledgement, put_message, Message, Refusal, NLMSG_DONE, NLM_F_DUMP, NLM_F_MULTI,
+};
+use crate::spd::Spd;
+
+/// Octets after which answers go on in another datagram.
+const LONGEST_REPLY: usize = 32 << 10;
+/// Octets of answers after which the rest of a datagram's requests is refused.
+const MOST_WAITING: usize = 4 << 20;
+
+enum Outgoing {
+    Datagram(Vec<u8>),
+    Policies(PolicyDump),
+}
+
+/// A connection; each is one netlink socket.
+pub struct Client {
+    pub fd: OwnedFd,
+    /// Memberships, bit n-1 for group n.
+    pub groups: u32,
+    /// What the client has not taken yet.
+    outgoing: VecDeque<Outgoing>,
+    /// Notifications were lost, which it is told as soon as there is room.
+    overrun: bool,
+}
+
+impl Client {
+    pub fn new(fd: OwnedFd) -> Client {
+        Client {
+            fd,
+            groups: 0,
+            outgoing: VecDeque::new(),
+            overrun: false,
+        }
+    }
+
+    /// Whether something waits for the client to read; then nothing is read from it.
+    pub fn is_waiting(&self) -> bool {
+        self.overrun || !self.outgoing.is_empty()
+    }
+
+    pub fn queue(&mut self, answers: Answers) {
+        self.outgoing.extend(answers.finish());
+    }
+
+    /// Sends what waits, as far as the client takes it. An error means that it is gone.
+    pub fn flush(&mut self, spd: &Spd) -> io::Result<()> {
+        while let Some(first) = self.outgoing.front_mut() {
+            match first {
+                Outgoing::Datagram(datagram) => {
+                    if !try_send(&self.fd, datagram)? {
+                        return Ok(());
+                    }
+                    self.outgoing.pop_front();
+                }
+                Outgoing::Policies(dump) => {
+                    let mut piece = Vec::with_capacity(LONGEST_REPLY + 1024);
+                    if dump.go_on(spd, &mut piece, LONGEST_REPLY) {
+                        self.outgoing.pop_front();
+                    }
+                    self.outgoing.push_front(Outgoing::Datagram(piece));
+                }
+            }
+        }
+        if self.overrun {
+            let mut lost = Vec::new();
+            let refusal = Err(Refusal::from(libc::ENOBUFS));
+            put_acknowledgement(&mut lost, &Message::NONE, &refusal, None);
+            self.overrun = !try_send(&self.fd, &lost)?;
+        }
+        Ok(())
+    }
+
+    /// Tells of a change. What does not go at once is lost: after answers that still wait, or the
+    /// word of other losses, nothing may overtake.
+    pub fn notify(&mut self, group: u32, datagram: &[u8]) {
+        if self.groups >> (group - 1) & 1 == 0 {
+            return;
+        }
+        // One that is gone is found out when it is read next.
+        self.overrun = self.is_waiting() || !try_send(&self.fd, datagram).unwrap_or(true);
+    }
+}
+
+/// False if the client has no room.
+fn try_send(fd: &OwnedFd, datagram: &[u8]) -> io::Result<bool> {
+    match unix::send(fd.as_fd(), datagram) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The answers to a datagram of requests, split into datagrams.
+#[derive(Default)]
+pub struct Answers {
+    done: Vec<Outgoing>,
+    octets: usize,
+    current: Vec<u8>,
+}
+
+impl Answers {
+    pub fn put(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        if self.current.len() > LONGEST_REPLY {
+            self.close();
+        }
+        let before = self.current.len();
+        encode(&mut self.current);
+        self.octets += self.current.len() - before;
+    }
+
+    /// Whether so much waits already that nothing more may be asked.
+    pub fn is_full(&self) -> bool {
+        self.octets > MOST_WAITING
+    }
+
+    /// The messages before the acknowledgement; true if a dump has ended, which needs none.
+    pub fn put_replies(&mut self, to: &Message, answer: Answer) -> bool {
+        if answer.effect == Effect::DumpPolicies {
+            self.close();
+            self.done.push(Outgoing::Policies(PolicyDump {
+                sequence: to.sequence,
+                port: to.port,
+                before: u64::MAX,
+            }));
+            return true;
+        }
+        let dump = to.flags & NLM_F_DUMP == NLM_F_DUMP && is_get(to.kind);
+        let flags = if dump { NLM_F_MULTI } else { 0 };
+        for (kind, payload) in answer.replies {
+            self.put(|target| put_message(target, kind, flags, to, &payload));
+        }
+        if dump {
+            self.put(|target| put_message(target, NLMSG_DONE, NLM_F_MULTI, to, &[0; 4]));
+        }
+        dump
+    }
+
+    fn close(&mut self) {
+        if !self.current.is_empty() {
+            let datagram = std::mem::take(&mut self.current);
+            self.done.push(Outgoing::Datagram(datagram));
+        }
+    }
+
+    fn finish(mut self) -> Vec<Outgoing> {
+        self.close();
+        self.done
+    }
+}
+
+/// Requests that may be dumps; for others the same bits are REPLACE and EXCL.
+fn is_get(kind: u16) -> bool {
+    use crate::netlink::{engine, xfrm};
+    matches!(kind, xfrm::GETSA | engine::GETDEV | engine::GETSOCK)
+}
