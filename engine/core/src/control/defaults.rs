@@ -17,10 +17,12 @@ fn encode(state: &State) -> Vec<u8> {
             USERPOLICY_ACCEPT
         }
     };
-    DEFAULT_ORDER
+    let mut message: Vec<u8> = DEFAULT_ORDER
         .iter()
         .map(|direction| told(state.tables.blocked[*direction as usize]))
-        .collect()
+        .collect();
+    message.push(0);
+    message
 }
 
 pub fn get(state: &State) -> Result<Answer, Refusal> {

@@ -16,6 +16,8 @@ use crate::sad;
 use crate::tables::TemplateKey;
 
 const ENCAP_TEMPLATE: usize = 24;
+/// `IPSEC_ULPROTO_ANY`.
+const ULPROTO_ANY: u8 = 255;
 const UDP_ENCAP_ESPINUDP: u16 = 2;
 
 /// `struct xfrm_user_migrate`: one entry of XFRMA_MIGRATE.
@@ -147,7 +149,7 @@ fn verify(entries: &[Entry]) -> Result<(), Refusal> {
 }
 
 /// The flow of which the policy is looked for (`xfrm_migrate_policy_find`): the selector's addresses
-/// and, if it has a protocol, link and ports, read as the kernel reads those of a packet.
+/// and, unless its protocol is any, link and ports, read as the kernel reads those of a packet.
 fn flow_of(selector: &[u8]) -> Result<Flow, Refusal> {
     let not_found = || Refusal::new(libc::EAFNOSUPPORT, "Target policy not found");
     let Selector {
@@ -176,7 +178,7 @@ fn flow_of(selector: &[u8]) -> Result<Flow, Refusal> {
         protocol,
         source_port,
         destination_port,
-        ifindex: if protocol == 0 { 0 } else { ifindex },
+        ifindex: if protocol == ULPROTO_ANY { 0 } else { ifindex },
     })
 }
 

@@ -29,7 +29,7 @@ impl Request<'_> {
     }
 }
 
-/// Octets of the fixed structure (`xfrm_msg_min`); None for what is no request about policies.
+/// Octets of the fixed structure (`xfrm_msg_min`); None for what is served elsewhere.
 fn fixed_length(kind: u16) -> Option<usize> {
     match kind {
         x::NEWPOLICY | x::UPDPOLICY => Some(x::POLICY_INFO),
@@ -38,11 +38,15 @@ fn fixed_length(kind: u16) -> Option<usize> {
         x::FLUSHPOLICY => Some(0),
         x::NEWSPDINFO | x::GETSPDINFO => Some(4),
         x::SETDEFAULT | x::GETDEFAULT => Some(x::POLICY_DEFAULT),
+        // Told by the kernel and never asked; refused after their attributes are read.
+        x::NEWSADINFO => Some(0),
+        x::REPORT => Some(4 + x::SELECTOR),
+        x::MAPPING => Some(64),
         _ => None,
     }
 }
 
-/// Whether a request is about policies.
+/// Whether a request is about policies, or one that nobody serves.
 pub fn serves(kind: u16) -> bool {
     fixed_length(kind).is_some()
 }

@@ -17,15 +17,17 @@ pub const UPDSA: u16 = 0x1a;
 pub const POLEXPIRE: u16 = 0x1b;
 pub const FLUSHSA: u16 = 0x1c;
 pub const FLUSHPOLICY: u16 = 0x1d;
+pub const REPORT: u16 = 0x20;
 pub const MIGRATE: u16 = 0x21;
 pub const NEWSADINFO: u16 = 0x22;
 pub const GETSADINFO: u16 = 0x23;
 pub const NEWSPDINFO: u16 = 0x24;
 pub const GETSPDINFO: u16 = 0x25;
+pub const MAPPING: u16 = 0x26;
 pub const SETDEFAULT: u16 = 0x27;
 pub const GETDEFAULT: u16 = 0x28;
 /// First and last number of the kernel's messages.
-pub const MESSAGES: std::ops::RangeInclusive<u16> = 0x10..=0x29;
+pub const MESSAGES: std::ops::RangeInclusive<u16> = 0x10..=0x28;
 
 pub const XFRMA_ALG_AUTH: u16 = 1;
 pub const XFRMA_ALG_CRYPT: u16 = 2;

@@ -1,0 +1,34 @@
+"""The engine as a process of a test's own."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from plutino.dataplane.engine_process import engine_path
+
+_START_TIMEOUT = 10.0
+
+
+@contextmanager
+def engine_process(directory: Path) -> Iterator[Path]:
+    """Run the engine with its socket in ``directory``; give the socket's path."""
+    path = directory / "engine.sock"
+    process = subprocess.Popen([engine_path(), "--socket", path])
+    try:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while not _answers(path):
+            assert process.poll() is None, "the engine has ended"
+            assert time.monotonic() < deadline, "the engine does not come up"
+            time.sleep(0.005)
+        yield path
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        return probe.connect_ex(str(path)) == 0
