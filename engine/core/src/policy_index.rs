@@ -23,16 +23,16 @@ type Rank = (u32, u64);
 #[derive(Clone, Default)]
 struct Table {
     chains: HashTrieMapSync<(IpAddr, IpAddr), Chain>,
-    /// Ranks of all, to know the best.
-    ranks: RedBlackTreeMapSync<Rank, ()>,
+    /// How many there are of each priority, to know the best.
+    priorities: RedBlackTreeMapSync<u32, u32>,
 }
 
 /// Policies of one direction and if_id.
 #[derive(Clone, Default)]
 pub struct PolicyIndex {
     tables: HashTrieMapSync<Lengths, Table>,
-    /// Tables in order of their best rank.
-    order: RedBlackTreeMapSync<(Rank, Lengths), ()>,
+    /// Tables in order of their best priority.
+    order: RedBlackTreeMapSync<(u32, Lengths), ()>,
 }
 
 fn lengths(policy: &Policy) -> Lengths {
@@ -62,15 +62,16 @@ impl PolicyIndex {
     }
 
     pub fn insert(&mut self, policy: Arc<Policy>) {
-        self.change(&policy.clone(), |table, rank, place| {
+        self.change(&policy.clone(), |table, priority, place| {
             let chain = table.chains.get(&place).cloned().unwrap_or_default();
             table.chains.insert_mut(place, chain.with(policy));
-            table.ranks.insert_mut(rank, ());
+            let count = table.priorities.get(&priority).map_or(1, |count| count + 1);
+            table.priorities.insert_mut(priority, count);
         });
     }
 
     pub fn remove(&mut self, policy: &Policy) {
-        self.change(policy, |table, rank, place| {
+        self.change(policy, |table, priority, place| {
             let chain = table.chains.get(&place).cloned().unwrap_or_default();
             let chain = chain.without(policy);
             if chain.is_empty() {
@@ -78,22 +79,25 @@ impl PolicyIndex {
             } else {
                 table.chains.insert_mut(place, chain);
             }
-            table.ranks.remove_mut(&rank);
+            match table.priorities.get(&priority) {
+                Some(&count) if count > 1 => table.priorities.insert_mut(priority, count - 1),
+                _ => drop(table.priorities.remove_mut(&priority)),
+            }
         });
     }
 
-    fn change(&mut self, policy: &Policy, change: impl FnOnce(&mut Table, Rank, (IpAddr, IpAddr))) {
+    fn change(&mut self, policy: &Policy, change: impl FnOnce(&mut Table, u32, (IpAddr, IpAddr))) {
         let lengths = lengths(policy);
         let mut table = self.tables.get(&lengths).cloned().unwrap_or_default();
-        if let Some((best, ())) = table.ranks.first() {
+        if let Some((best, _)) = table.priorities.first() {
             self.order.remove_mut(&(*best, lengths));
         }
-        change(&mut table, rank(policy), place(policy));
-        match table.ranks.first() {
+        change(&mut table, policy.priority, place(policy));
+        match table.priorities.first() {
             None => {
                 self.tables.remove_mut(&lengths);
             }
-            Some((best, ())) => {
+            Some((best, _)) => {
                 self.order.insert_mut((*best, lengths), ());
                 self.tables.insert_mut(lengths, table);
             }
@@ -104,7 +108,7 @@ impl PolicyIndex {
     pub fn find(&self, flow: &Flow, mark: u32) -> Option<&Arc<Policy>> {
         let mut best: Option<(Rank, &Arc<Policy>)> = None;
         for ((table_best, lengths), ()) in self.order.iter() {
-            if best.is_some_and(|(rank, _)| rank < *table_best) {
+            if best.is_some_and(|((priority, _), _)| priority < *table_best) {
                 break;
             }
             let (v6, source, destination) = *lengths;

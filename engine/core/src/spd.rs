@@ -1,6 +1,7 @@
 //! The security policy database (RFC 4301, 4.4.1) as the control thread keeps it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use crate::policy::{Direction, Mark, Policy};
@@ -30,7 +31,9 @@ impl PolicyKey {
 pub struct Spd {
     policies: BTreeMap<u64, Arc<Policy>>,
     by_index: HashMap<u32, u64>,
-    by_key: HashMap<PolicyKey, u64>,
+    /// Hash of the identity, and position: a quarter of what a map by identity takes.
+    by_key: BTreeSet<(u64, u64)>,
+    hasher: RandomState,
     counts: [u32; 3],
     next_index: u32,
     next_position: u64,
@@ -59,10 +62,7 @@ impl Spd {
     /// replaced one leaves its index. An index that was asked for is given if it is free.
     pub fn insert(&mut self, mut policy: Policy) -> Inserted {
         let key = PolicyKey::of(&policy);
-        let replaced = self
-            .by_key
-            .get(&key)
-            .map(|at| Arc::clone(&self.policies[at]));
+        let replaced = self.find(&key).cloned();
         self.next_position += 1;
         policy.position = self.next_position;
         policy.order = policy.position;
@@ -77,7 +77,7 @@ impl Spd {
         }
         let policy = Arc::new(policy);
         let position = policy.position;
-        self.by_key.insert(key, position);
+        self.by_key.insert((self.hasher.hash_one(&key), position));
         self.by_index.insert(policy.index, position);
         self.counts[policy.direction as usize] += 1;
         if policy.limits.has_times() {
@@ -120,7 +120,11 @@ impl Spd {
     }
 
     pub fn find(&self, key: &PolicyKey) -> Option<&Arc<Policy>> {
-        self.policies.get(self.by_key.get(key)?)
+        let hash = self.hasher.hash_one(key);
+        self.by_key
+            .range((hash, 0)..=(hash, u64::MAX))
+            .filter_map(|(_, position)| self.policies.get(position))
+            .find(|policy| PolicyKey::of(policy) == *key)
     }
 
     /// Takes a policy out; false if it is there no more.
@@ -130,7 +134,8 @@ impl Spd {
             return false;
         }
         self.by_index.remove(&policy.index);
-        self.by_key.remove(&PolicyKey::of(policy));
+        let hash = self.hasher.hash_one(PolicyKey::of(policy));
+        self.by_key.remove(&(hash, position));
         self.counts[policy.direction as usize] -= 1;
         if let Some(deadline) = self.deadline_of.remove(&position) {
             self.deadlines.remove(&(deadline, position));

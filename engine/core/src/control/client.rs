@@ -18,7 +18,7 @@ use crate::spd::Spd;
 /// Octets after which answers go on in another datagram.
 const LONGEST_REPLY: usize = 32 << 10;
 /// Octets of answers after which the rest of a datagram's requests is refused.
-const MOST_WAITING: usize = 4 << 20;
+const MOST_WAITING: usize = 1 << 20;
 
 enum Outgoing {
     Datagram(Vec<u8>),
