@@ -246,6 +246,11 @@ def test_migrate_moves_sas_and_keeps_everything_else(engine: Path) -> None:
         moved = association(source=ip_address("203.0.113.1"), destination=ip_address("203.0.113.2"))
         assert dict(client.list_sas()).get(moved) == before
         assert {sa for sa, _use in client.list_sas()} == {moved, stays}
+        back = migration(("203.0.113.2", "203.0.113.1"), ("198.51.100.2", "192.0.2.1"))
+        for there in (back, migration()):  # what looks for templates' SAs finds it too
+            request = policy_id() + attribute(MIGRATE_LIST, there) + attribute(IF_ID, b"\5\0\0\0")
+            assert plane.ask(MIGRATE, request)[-1].errno == 0
+            assert (moved in dict(client.list_sas())) == (there != back)
         client.delete_sa(moved)  # it is found by its new identity, and by that alone
         assert [sa for sa, _use in client.list_sas()] == [stays]
 
