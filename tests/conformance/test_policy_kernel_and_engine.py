@@ -352,16 +352,16 @@ def test_policies_expire_by_time(both: Both) -> None:
     assert len(both.dump()) == 1
 
 
-def random_selector(source: random.Random) -> bytes:
+def random_selector(source: random.Random, *, ipv6: bool) -> bytes:
     """Few addresses and ports, so that selectors overlap."""
-    protocol = source.choice((0, 0, 6, 17, 1, 47, 132, 135))
-    lengths = (0, 8, 16, 24, 30, 32)
+    form = "2001:db8:{}::{}" if ipv6 else "10.{}.0.{}"
+    hosts = [form.format(source.randrange(2), source.randrange(4)) for _host in range(2)]
+    lengths = (0, 32, 48, 64, 126, 128) if ipv6 else (0, 8, 16, 24, 30, 32)
     masks = (0, 0, 0xFFFF, 0xFF00, 0x0001)
     return selector(
-        f"10.{source.randrange(2)}.0.{source.randrange(4)}",
-        f"10.{source.randrange(2)}.0.{source.randrange(4)}",
+        *hosts,
         prefixes=(source.choice(lengths), source.choice(lengths)),
-        protocol=protocol,
+        protocol=source.choice((0, 0, 6, 17, 1, 58, 47, 132, 135, 255)),
         ports=(
             source.choice((0, 1, 0x0801)),
             source.choice(masks),
@@ -386,31 +386,28 @@ def ask_which_matches(both: Both, flow: bytes, identity: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_the_same_policy_matches(both: Both, number: int) -> None:
     """Of many that overlap, through additions, deletions and changes of priority."""
     source = random.Random(number)
+    ipv6 = number % 2 == 1
     found = 0
     for changes in range(60):
-        for _change in range(3):
-            kind = source.choice((NEWPOLICY, DELPOLICY)) if changes > 30 else NEWPOLICY
-            told = policy(random_selector(source), priority=source.randrange(3))
-            identity = if_id(source.randrange(2))
-            both.ask(
-                kind,
-                (told if kind == NEWPOLICY else policy_id(told[:56]))
-                + templates(template())
-                + identity,
-            )
-        old = source.choice(both.dump()).payload
+        for _addition in range(3 if changes < 40 else 1):
+            identity = mark(source.randrange(2), source.choice((0, 0, 1, 3)))
+            told = policy(random_selector(source, ipv6=ipv6), priority=source.randrange(3))
+            attributes = templates(template()) + identity + if_id(source.randrange(2))
+            both.ask(NEWPOLICY, told + attributes)
+        dump = both.dump()
+        old = source.choice(dump).payload
         priority = struct.unpack_from("=I", old, 152)[0] ^ 1
-        has_if_id = old.endswith(if_id(1))
-        both.ask(
-            UPDPOLICY,
-            policy(old[:56], priority=priority) + templates(template()) + if_id(has_if_id),
-        )
+        both.ask(UPDPOLICY, policy(old[:56], priority=priority) + old[168:])
+        if changes > 30:
+            gone = source.choice(dump).payload
+            both.ask(DELPOLICY, policy_id(gone[:56]) + gone[168:])
         for _flow in range(5):
-            found += ask_which_matches(both, random_selector(source), if_id(source.randrange(2)))
+            flow = random_selector(source, ipv6=ipv6)
+            found += ask_which_matches(both, flow, if_id(source.randrange(2)))
     assert found > 50
 
 
