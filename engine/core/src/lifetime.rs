@@ -50,8 +50,101 @@ impl Limits {
     }
 }
 
+/// What time has brought about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    pub hard: bool,
+    pub soft: bool,
+    /// Seconds until the next look.
+    pub next: Option<u64>,
+}
+
+impl Limits {
+    /// Which limits an SA of some age, used for so many seconds, has reached
+    /// (`xfrm_timer_handler`). Of one that is dying only the hard limits count.
+    pub fn due(&self, age: u64, used_for: u64, dying: bool) -> Due {
+        let left = |limit: u64, spent: u64| (limit != 0).then(|| limit.saturating_sub(spent));
+        let hard = [
+            left(self.hard_add_seconds, age),
+            left(self.hard_use_seconds, used_for),
+        ];
+        let soft = [
+            left(self.soft_add_seconds, age),
+            left(self.soft_use_seconds, used_for),
+        ];
+        if hard.contains(&Some(0)) {
+            return Due {
+                hard: true,
+                ..Due::default()
+            };
+        }
+        let reached = !dying && soft.contains(&Some(0));
+        let soft = soft.into_iter().filter(|_| !dying).flatten();
+        Due {
+            hard: false,
+            soft: reached,
+            next: hard
+                .into_iter()
+                .flatten()
+                .chain(soft)
+                .filter(|left| *left > 0)
+                .min(),
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits::NONE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Soft and hard limits since adding and first use, what time has passed, and what is due.
+    #[test]
+    fn times_that_are_due() {
+        let due = |hard, soft, next| Due { hard, soft, next };
+        for (limits, age, used_for, dying, expected) in [
+            (
+                [0, 0, 0, 0],
+                1 << 40,
+                1 << 40,
+                false,
+                due(false, false, None),
+            ),
+            ([0, 10, 0, 0], 0, 0, false, due(false, false, Some(10))),
+            ([0, 10, 0, 0], 9, 0, false, due(false, false, Some(1))),
+            ([0, 10, 0, 0], 10, 0, false, due(true, false, None)),
+            ([5, 10, 0, 0], 5, 0, false, due(false, true, Some(5))),
+            ([5, 10, 0, 0], 7, 0, true, due(false, false, Some(3))),
+            ([0, 0, 3, 8], 99, 0, false, due(false, false, Some(3))),
+            ([0, 0, 3, 8], 99, 3, false, due(false, true, Some(5))),
+            ([0, 0, 3, 8], 99, 8, true, due(true, false, None)),
+            ([5, 5, 0, 0], 5, 0, false, due(true, false, None)),
+            ([5, 0, 9, 0], 4, 1, false, due(false, false, Some(1))),
+            (
+                [0, u64::MAX, 0, 0],
+                5,
+                0,
+                false,
+                due(false, false, Some(u64::MAX - 5)),
+            ),
+        ] {
+            let limits_of = Limits {
+                soft_add_seconds: limits[0],
+                hard_add_seconds: limits[1],
+                soft_use_seconds: limits[2],
+                hard_use_seconds: limits[3],
+                ..Limits::NONE
+            };
+            assert_eq!(
+                limits_of.due(age, used_for, dying),
+                expected,
+                "{limits:?} at {age}, {used_for}"
+            );
+        }
     }
 }

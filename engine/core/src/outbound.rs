@@ -90,6 +90,8 @@ pub struct Outbound {
     held: Held,
     /// Policies and templates for which an SA was asked for since the tables changed.
     asked: HashSet<(u32, usize)>,
+    /// Policies for which a larval SA was seen: once it is gone, nobody will answer any more.
+    answering: HashSet<u32>,
     /// A packet whose header does not travel as it is.
     scratch: Vec<u8>,
 }
@@ -163,6 +165,7 @@ impl Outbound {
             flows: FlowCache::new(),
             held: Held::default(),
             asked: HashSet::new(),
+            answering: HashSet::new(),
             scratch: Vec::new(),
         }
     }
@@ -187,8 +190,11 @@ impl Outbound {
         mut then: impl FnMut(&Arc<Device>, Option<Vec<u8>>, &mut Staging),
     ) {
         for read in self.held.take() {
-            let answer = self.seal(tables, &read.device, &read.octets, staging);
+            let answer = self.seal_or_hold(tables, &read.device, &read.octets, staging, true);
             then(&read.device, answer, staging);
+        }
+        if self.held.is_empty() {
+            self.answering.clear();
         }
     }
 
@@ -199,6 +205,18 @@ impl Outbound {
         device: &Arc<Device>,
         read: &[u8],
         staging: &mut Staging,
+    ) -> Option<Vec<u8>> {
+        self.seal_or_hold(tables, device, read, staging, false)
+    }
+
+    /// `again` for a read that was held before.
+    fn seal_or_hold(
+        &mut self,
+        tables: &Tables,
+        device: &Arc<Device>,
+        read: &[u8],
+        staging: &mut Staging,
+        again: bool,
     ) -> Option<Vec<u8>> {
         let Some((header, octets)) = VnetHeader::parse(read) else {
             return self.drop(device, 1, None);
@@ -222,6 +240,10 @@ impl Outbound {
             Verdict::Drop(reason) => self.drop(device, 1, Some(reason)),
             Verdict::Unreachable(reason) => self.unreachable(device, octets, &packet, reason),
             Verdict::Acquire(policy, template) => {
+                if self.has_given_up(tables, &policy, template) && again {
+                    let reason = Some(DropReason::OutNoStates);
+                    return self.unreachable(device, octets, &packet, reason);
+                }
                 if self.asked.insert((policy.index, template)) {
                     self.events.tell(Event::Acquire {
                         policy: Arc::clone(&policy),
@@ -399,6 +421,19 @@ impl Outbound {
         let outer_header = header_length(&wrapping.outer);
         sa.state.count(1, (payload + outer_header) as u64);
         Ok((wrapping, sealed))
+    }
+
+    /// Whether the larval SA that was there while packets waited has gone without an SA.
+    fn has_given_up(&mut self, tables: &Tables, policy: &Policy, template: usize) -> bool {
+        let larval = policy
+            .templates
+            .get(template)
+            .is_some_and(|template| tables.larval(policy, template));
+        if larval {
+            self.answering.insert(policy.index);
+            return false;
+        }
+        self.answering.contains(&policy.index)
     }
 
     fn unreachable(

@@ -72,6 +72,24 @@ impl ReplayWindow {
         self.window
     }
 
+    /// The state of `xfrm_replay_state`: bit n stands for number `seq - n`.
+    pub fn restore_legacy(&mut self, seq: u32, bitmap: u32) {
+        self.last = u64::from(seq);
+        self.blocks.fill(0);
+        for age in 0..u64::from(self.window.min(32)).min(self.last) {
+            if bitmap >> age & 1 == 1 {
+                self.set(self.last - age);
+            }
+        }
+    }
+
+    /// The same, to be told.
+    pub fn legacy_bitmap(&self) -> u32 {
+        let ages = 0..u64::from(self.window.min(32)).min(self.last);
+        ages.filter(|age| self.is_set(self.last - age))
+            .fold(0, |bitmap, age| bitmap | 1 << age)
+    }
+
     /// The ring in the kernel's layout.
     pub fn bitmap(&self) -> Vec<u32> {
         let mut words = vec![0u32; self.window.div_ceil(32) as usize];
@@ -109,6 +127,10 @@ impl ReplayWindow {
 
     /// Remembers an authentic packet's number, which `check` let in.
     pub fn commit(&mut self, number: u64) {
+        // Without a window nothing is remembered, and nothing told (`xfrm_replay_advance`).
+        if self.window == 0 {
+            return;
+        }
         if number > self.last {
             let block_of = |n: u64| n / BLOCK;
             let ahead = block_of(number) - block_of(self.last);

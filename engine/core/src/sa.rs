@@ -5,9 +5,9 @@
 //! for the replay window, behind a lock that is taken once per batch.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::crypto::{random, Transform};
 use crate::events::{Event, Events};
@@ -27,6 +27,11 @@ pub const XFRM_STATE_ESN: u8 = 128;
 /// Bits of XFRMA_SA_EXTRA_FLAGS.
 pub const XFRM_SA_XFLAG_DONT_ENCAP_DSCP: u32 = 1;
 pub const XFRM_SA_XFLAG_OSEQ_MAY_WRAP: u32 = 2;
+
+/// `XFRM_AE_SEQT_SIZE`, what net.core.xfrm_aevent_rseqth starts as.
+pub const DEFAULT_REPLAY_THRESHOLD: u32 = 2;
+/// `XFRM_AE_ETIME` in tenths of a second, net.core.xfrm_aevent_etime.
+pub const DEFAULT_REPLAY_AGE: u32 = 10;
 
 /// XFRM_MODE_* that the engine serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,10 +99,32 @@ pub struct SaConfig {
     pub mapping_threshold: u32,
     /// XFRMA_NAT_KEEPALIVE_INTERVAL: seconds, 0 for none.
     pub keepalive_interval: u32,
-    pub algorithm_name: String,
-    pub icv_bits: u32,
+    /// XFRMA_ETIMER_THRESH: tenths of a second between two aevents, 0 for none.
+    pub replay_age: u32,
+    /// The selector's family as it is told: AF_UNSPEC lets in packets of both families.
+    pub selector_family: u16,
+    /// `xfrm_encap_tmpl.encap_oa`, which means nothing to the engine.
+    pub original_address: [u8; 16],
+    /// XFRMA_COADDR, likewise.
+    pub care_of: Option<[u8; 16]>,
+    /// `km.seq`: what ties it to an acquire.
+    pub sequence: u32,
+    /// XFRMA_SA_PCPU.
+    pub cpu: Option<u32>,
+    pub replay_form: ReplayForm,
     /// Seconds since the epoch.
     pub added: u64,
+    /// The same moment by `clock()`, which no change of the time of day moves.
+    pub added_clock: u64,
+}
+
+/// In which structure the replay state travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayForm {
+    /// `xfrm_replay_state`: a window of at most 32 packets, told in `xfrm_usersa_info`.
+    Legacy { window: u8 },
+    /// `xfrm_replay_state_esn` with a bitmap of so many words, with ESN or without.
+    Bitmap { words: u32 },
 }
 
 /// A soft limit was reached: another SA should come (`km.dying`).
@@ -106,10 +133,12 @@ pub const DYING: u8 = 1;
 pub const EXPIRED: u8 = 2;
 /// It was deleted (XFRM_STATE_DEAD); workers may still hold it.
 pub const DELETED: u8 = 4;
+/// Listeners were told that a soft limit was reached.
+pub const TOLD: u8 = 8;
 
 /// What an SA counts and remembers while it runs.
 pub struct SaState {
-    /// Bits `DYING` to `DELETED`.
+    /// Bits `DYING` to `TOLD`.
     life: AtomicU8,
     /// Last sequence number sent, 64 bits; workers reserve a run of numbers per batch.
     pub oseq: AtomicU64,
@@ -126,12 +155,23 @@ pub struct SaState {
     pub replay_window_drops: AtomicU64,
     pub replay_drops: AtomicU64,
     pub integrity_failures: AtomicU64,
+    /// XFRMA_REPLAY_THRESH: packets between two aevents, 0 for none.
+    pub replay_threshold: AtomicU32,
+    /// Numbers received and sent that the last aevent told (`preplay`).
+    pub told_seq: AtomicU64,
+    pub told_oseq: AtomicU64,
+    /// When and with which port MAPPING was told last: seconds of `clock()` above 16 bits of port.
+    pub mapping_told: AtomicU64,
 }
 
 impl SaState {
     /// At rest, with what a dump of the SA told before.
     pub fn new(oseq: u64, replay: ReplayWindow) -> Self {
         SaState {
+            replay_threshold: AtomicU32::new(DEFAULT_REPLAY_THRESHOLD),
+            told_seq: AtomicU64::new(replay.seq()),
+            told_oseq: AtomicU64::new(oseq),
+            mapping_told: AtomicU64::new(0),
             life: AtomicU8::new(0),
             oseq: AtomicU64::new(oseq),
             iv_mask: u64::from_ne_bytes(random()),
@@ -149,6 +189,29 @@ impl SaState {
     /// Sets bits of its life; true if one of them is new.
     pub fn set_life(&self, bits: u8) -> bool {
         self.life.fetch_or(bits, Ordering::Relaxed) & bits != bits
+    }
+
+    /// Takes bits of its life back, as UPDSA does for a soft limit that was raised.
+    pub fn clear_life(&self, bits: u8) {
+        self.life.fetch_and(!bits, Ordering::Relaxed);
+    }
+
+    /// Goes on with another's life.
+    pub fn take_life(&self, other: &SaState) {
+        let life = other.life.load(Ordering::Relaxed) & !DELETED;
+        self.life.store(life, Ordering::Relaxed);
+    }
+
+    /// Whether so much has moved since the last aevent that another is due
+    /// (`xfrm_replay_notify`); `seq` is the highest number received. For a worker, after a batch.
+    pub fn replay_moved(&self, seq: u64) -> bool {
+        let threshold = u64::from(self.replay_threshold.load(Ordering::Relaxed));
+        let moved = |now: u64, told: &AtomicU64| {
+            now.wrapping_sub(told.load(Ordering::Relaxed)) >= threshold
+        };
+        threshold != 0
+            && (moved(seq, &self.told_seq)
+                || moved(self.oseq.load(Ordering::Relaxed), &self.told_oseq))
     }
 
     pub fn has_life(&self, bits: u8) -> bool {
@@ -182,37 +245,48 @@ pub fn now() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
+/// Seconds since the engine's first look at a clock that only goes ahead.
+pub fn clock() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_secs()
+}
+
 /// One SA: what it is, its key, and its running state.
 pub struct Sa {
     pub config: SaConfig,
-    pub transform: Transform,
+    /// Shared by an SA and what UPDSA or a migration makes of it.
+    pub transform: Arc<Transform>,
     pub state: Arc<SaState>,
 }
 
 impl Sa {
+    /// Whether an inner packet is one of those that the SA is for; one without a selector's family
+    /// takes all.
+    pub fn takes(&self, flow: &Flow) -> bool {
+        self.config.selector_family == 0 || self.config.selector.matches(flow)
+    }
+
     pub fn esn(&self) -> bool {
         self.config.flags & XFRM_STATE_ESN != 0
     }
 
-    /// Whether its selector takes a flow; one that holds nothing back takes both families.
-    pub fn takes(&self, flow: &Flow) -> bool {
-        let selector = &self.config.selector;
-        let any = selector.source_prefix == 0
-            && selector.destination_prefix == 0
-            && selector.protocol == 0
-            && selector.ifindex == 0;
-        any || selector.matches(flow)
-    }
-
-    /// `xfrm_state_check_expire()`, with packets and octets of a batch that are not counted yet. At a
-    /// soft limit somebody is told once; true at a hard limit, of which somebody is told as well.
-    pub fn expires(self: &Arc<Self>, events: &Events, packets: u64, octets: u64) -> bool {
+    /// Marks the SA where octets or packets have reached a limit, with those of a batch that are not
+    /// counted yet (`xfrm_state_check_expire`). Gives whether it is a hard limit, and whether that
+    /// is new.
+    pub fn check_limits(&self, packets: u64, octets: u64) -> (bool, bool) {
         let limits = &self.config.limits;
         let octets = self.state.octets.load(Ordering::Relaxed) + octets;
         let packets = self.state.packets.load(Ordering::Relaxed) + packets;
         let hard = limits.hard_reached(octets, packets);
         let reached = hard || limits.soft_reached(octets, packets);
-        if reached && self.state.set_life(if hard { EXPIRED } else { DYING }) {
+        let new = reached && self.state.set_life(if hard { EXPIRED } else { DYING });
+        (hard, new)
+    }
+
+    /// The same for a worker, which tells the control thread of what is new; true at a hard limit.
+    pub fn expires(self: &Arc<Self>, events: &Events, packets: u64, octets: u64) -> bool {
+        let (hard, new) = self.check_limits(packets, octets);
+        if new {
             let sa = Arc::clone(self);
             events.tell(Event::Expire { sa, hard });
         }

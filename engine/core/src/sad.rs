@@ -1,19 +1,41 @@
-//! The security association database (RFC 4301, 4.4.2) as the control thread keeps it.
+//! The security association database (RFC 4301, 4.4.2) as the control thread keeps it: SAs, and
+//! larval ones, which were asked for and have no keys yet (XFRM_STATE_ACQ).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::policy::Mark;
-use crate::sa::{Sa, SaConfig};
+use crate::sa::{Sa, SaConfig, SaState};
 
 /// What identifies an SA: destination, SPI, protocol and mark; if_id is no part of it.
 pub type SaKey = (IpAddr, u32, u8, u32);
+
+/// An SA that an acquire or ALLOCSPI has made room for.
+pub struct Larval {
+    /// Never given twice.
+    pub number: u64,
+    /// With SPI 0 as long as none was allocated.
+    pub config: SaConfig,
+    /// At rest.
+    pub state: Arc<SaState>,
+}
+
+/// What a name stands for.
+#[derive(Clone)]
+pub enum Found {
+    Sa(Arc<Sa>),
+    Larval(Arc<Larval>),
+}
 
 /// All SAs, in the order of their identity.
 #[derive(Default)]
 pub struct Sad {
     sas: BTreeMap<SaKey, Arc<Sa>>,
+    larvae: BTreeMap<u64, Arc<Larval>>,
+    larvae_made: u64,
+    /// How many SAs and larvae have an SPI of a protocol.
+    spis: HashMap<(u32, u8), u32>,
 }
 
 pub fn key_of(config: &SaConfig) -> SaKey {
@@ -24,21 +46,28 @@ pub fn key(destination: IpAddr, spi: u32, protocol: u8, mark: Mark) -> SaKey {
     (destination, spi, protocol, mark.value & mark.mask)
 }
 
+/// `xfrm_id_proto_match()`: 0 for any, 255 for AH, ESP and IPCOMP.
+pub fn protocol_matches(protocol: u8, wanted: u8) -> bool {
+    wanted == 0 || protocol == wanted || (wanted == 255 && matches!(protocol, 50 | 51 | 108))
+}
+
 impl Sad {
     /// None if the identity is taken.
     pub fn add(&mut self, sa: Sa) -> Option<Arc<Sa>> {
-        match self.sas.entry(key_of(&sa.config)) {
-            std::collections::btree_map::Entry::Occupied(_) => None,
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                Some(Arc::clone(entry.insert(Arc::new(sa))))
-            }
+        let key = key_of(&sa.config);
+        if self.sas.contains_key(&key) {
+            return None;
         }
+        Some(self.replace(sa))
     }
 
-    /// Replaces an SA of the same identity.
+    /// Replaces an SA of the same identity, or adds one.
     pub fn replace(&mut self, sa: Sa) -> Arc<Sa> {
         let sa = Arc::new(sa);
-        self.sas.insert(key_of(&sa.config), Arc::clone(&sa));
+        let key = key_of(&sa.config);
+        if self.sas.insert(key, Arc::clone(&sa)).is_none() {
+            self.take_spi(key.1, key.2);
+        }
         sa
     }
 
@@ -46,30 +75,139 @@ impl Sad {
         self.sas.get(key)
     }
 
-    pub fn remove(&mut self, key: &SaKey) -> Option<Arc<Sa>> {
-        self.sas.remove(key)
+    /// What a request names (`__xfrm_state_lookup`): the mark is compared under that of the SA.
+    pub fn find(&self, destination: IpAddr, spi: u32, protocol: u8, mark: u32) -> Option<Found> {
+        let fits = |config: &SaConfig| mark & config.mark.mask == config.mark.value;
+        let first = (destination, spi, protocol, 0);
+        let last = (destination, spi, protocol, u32::MAX);
+        let mut sas = self.sas.range(first..=last).map(|(_, sa)| sa).rev();
+        if let Some(sa) = sas.find(|sa| fits(&sa.config)) {
+            return Some(Found::Sa(Arc::clone(sa)));
+        }
+        let of_spi = |larval: &&Arc<Larval>| {
+            let config = &larval.config;
+            (config.destination, config.spi, config.protocol) == (destination, spi, protocol)
+                && spi != 0
+                && fits(config)
+        };
+        self.larvae().find(of_spi).cloned().map(Found::Larval)
     }
 
-    /// Removes all of one protocol; 0 or 255 for any (`IPSEC_PROTO_ANY`). Gives those that went.
+    /// Whether nothing has the SPI, whatever its destination (`xfrm_state_lookup_spi_proto`).
+    pub fn spi_is_free(&self, spi: u32, protocol: u8) -> bool {
+        !self.spis.contains_key(&(spi, protocol))
+    }
+
+    pub fn remove(&mut self, key: &SaKey) -> Option<Arc<Sa>> {
+        let sa = self.sas.remove(key)?;
+        self.release_spi(key.1, key.2);
+        Some(sa)
+    }
+
+    /// Removes all SAs of one protocol (`protocol_matches`). Gives those that went.
     pub fn flush(&mut self, protocol: u8) -> Vec<Arc<Sa>> {
-        let (gone, kept) = std::mem::take(&mut self.sas)
-            .into_iter()
-            .partition::<BTreeMap<_, _>, _>(|(key, _)| {
-                matches!(protocol, 0 | 255) || key.2 == protocol
-            });
-        self.sas = kept;
-        gone.into_values().collect()
+        let gone: Vec<SaKey> = self
+            .sas
+            .keys()
+            .filter(|key| protocol_matches(key.2, protocol))
+            .copied()
+            .collect();
+        gone.iter().filter_map(|key| self.remove(key)).collect()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Sa>> {
         self.sas.values()
     }
 
+    /// SAs and larvae.
     pub fn len(&self) -> usize {
-        self.sas.len()
+        self.sas.len() + self.larvae.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.sas.is_empty()
+        self.len() == 0
+    }
+
+    /// Adds a larval SA.
+    pub fn add_larval(&mut self, config: SaConfig, state: Arc<SaState>) -> Arc<Larval> {
+        self.larvae_made += 1;
+        self.put_larval(Larval {
+            number: self.larvae_made,
+            config,
+            state,
+        })
+    }
+
+    /// Adds one, or one that has changed.
+    pub fn put_larval(&mut self, larval: Larval) -> Arc<Larval> {
+        self.remove_larval(larval.number);
+        if larval.config.spi != 0 {
+            self.take_spi(larval.config.spi, larval.config.protocol);
+        }
+        let larval = Arc::new(larval);
+        self.larvae.insert(larval.number, Arc::clone(&larval));
+        larval
+    }
+
+    pub fn remove_larval(&mut self, number: u64) -> Option<Arc<Larval>> {
+        let larval = self.larvae.remove(&number)?;
+        if larval.config.spi != 0 {
+            self.release_spi(larval.config.spi, larval.config.protocol);
+        }
+        Some(larval)
+    }
+
+    pub fn larval(&self, number: u64) -> Option<&Arc<Larval>> {
+        self.larvae.get(&number)
+    }
+
+    /// Newest first.
+    pub fn larvae(&self) -> impl Iterator<Item = &Arc<Larval>> {
+        self.larvae.values().rev()
+    }
+
+    /// The larval SA of an acquire (`__xfrm_find_acq_byseq`).
+    pub fn larval_of_sequence(
+        &self,
+        mark: u32,
+        sequence: u32,
+        cpu: Option<u32>,
+    ) -> Option<&Arc<Larval>> {
+        self.larvae().find(|larval| {
+            let config = &larval.config;
+            config.sequence == sequence
+                && mark & config.mark.mask == config.mark.value
+                && config.cpu == cpu
+        })
+    }
+
+    /// The larval SA without SPI for which one like this is to be (`__find_acq_core`). if_id is not
+    /// compared.
+    pub fn larval_like(&self, wanted: &SaConfig) -> Option<&Arc<Larval>> {
+        let mark = wanted.mark.value & wanted.mark.mask;
+        self.larvae().find(|larval| {
+            let config = &larval.config;
+            config.spi == 0
+                && config.reqid == wanted.reqid
+                && config.mode == wanted.mode
+                && config.protocol == wanted.protocol
+                && mark & config.mark.mask == config.mark.value
+                && config.cpu == wanted.cpu
+                && config.destination == wanted.destination
+                && config.source == wanted.source
+        })
+    }
+
+    fn take_spi(&mut self, spi: u32, protocol: u8) {
+        *self.spis.entry((spi, protocol)).or_default() += 1;
+    }
+
+    fn release_spi(&mut self, spi: u32, protocol: u8) {
+        if let Some(count) = self.spis.get_mut(&(spi, protocol)) {
+            *count -= 1;
+            if *count == 0 {
+                self.spis.remove(&(spi, protocol));
+            }
+        }
     }
 }

@@ -13,7 +13,8 @@ use rpds::HashTrieMapSync;
 use crate::device::Device;
 use crate::policy::{Direction, Flow, Policy, Template};
 use crate::policy_index::PolicyIndex;
-use crate::sa::{Sa, DYING};
+use crate::sa::{Sa, SaConfig, DYING};
+use crate::sad::Larval;
 use crate::sys::Waker;
 
 /// What a template asks for by equality (`xfrm_state_find`).
@@ -28,7 +29,10 @@ pub struct TemplateKey {
 
 impl TemplateKey {
     pub fn of_sa(sa: &Sa) -> TemplateKey {
-        let config = &sa.config;
+        TemplateKey::of_config(&sa.config)
+    }
+
+    pub fn of_config(config: &SaConfig) -> TemplateKey {
         TemplateKey {
             destination: config.destination,
             protocol: config.protocol,
@@ -46,11 +50,15 @@ pub struct Tables {
     inbound: HashTrieMapSync<u32, Arc<[Arc<Sa>]>>,
     /// What a template picks from, newest first.
     outbound: HashTrieMapSync<TemplateKey, Arc<[Arc<Sa>]>>,
+    /// SAs that were asked for and are not there yet.
+    larval: HashTrieMapSync<TemplateKey, Arc<[Arc<Larval>]>>,
     policies: HashTrieMapSync<(Direction, u32), PolicyIndex>,
     /// By if_id.
     devices: HashTrieMapSync<u32, Arc<Device>>,
     /// Somebody listens for ACQUIRE.
     pub acquire: bool,
+    /// Somebody listens for aevents: workers tell of replay states that have moved.
+    pub aevents: bool,
     /// Directions in which a packet without policy is blocked (XFRM_MSG_SETDEFAULT).
     pub blocked: [bool; 3],
 }
@@ -97,6 +105,63 @@ impl Tables {
                 self.outbound.insert_mut(key, list);
             }
         }
+    }
+
+    pub fn insert_larval(&mut self, larval: &Arc<Larval>) {
+        let key = TemplateKey::of_config(&larval.config);
+        let others = self
+            .larval
+            .get(&key)
+            .into_iter()
+            .flat_map(|list| list.iter());
+        let all = std::iter::once(larval).chain(others).cloned().collect();
+        self.larval.insert_mut(key, all);
+    }
+
+    pub fn remove_larval(&mut self, larval: &Larval) {
+        let key = TemplateKey::of_config(&larval.config);
+        let Some(list) = self.larval.get(&key) else {
+            return;
+        };
+        let others = list.iter().filter(|other| other.number != larval.number);
+        let rest: Arc<[Arc<Larval>]> = others.cloned().collect();
+        if rest.is_empty() {
+            self.larval.remove_mut(&key);
+        } else {
+            self.larval.insert_mut(key, rest);
+        }
+    }
+
+    /// Whether the SA that a policy's template asks for has been asked for already
+    /// (`acquire_in_progress` of `xfrm_state_find`).
+    pub fn larval(&self, policy: &Policy, template: &Template) -> bool {
+        self.larval_between(policy, template, template.source, template.destination)
+    }
+
+    /// The same where the packet tells an address that the template does not.
+    pub fn larval_between(
+        &self,
+        policy: &Policy,
+        template: &Template,
+        source: IpAddr,
+        destination: IpAddr,
+    ) -> bool {
+        let key = TemplateKey {
+            destination,
+            protocol: template.protocol,
+            mode: template.mode,
+            reqid: template.reqid,
+            if_id: policy.if_id,
+        };
+        let mark = policy.mark.value & policy.mark.mask;
+        self.larval.get(&key).is_some_and(|list| {
+            list.iter().any(|larval| {
+                let config = &larval.config;
+                mark & config.mark.mask == config.mark.value
+                    && (source.is_unspecified() || config.source == source)
+                    && (template.spi == 0 || template.spi == config.spi)
+            })
+        })
     }
 
     /// SAs that a template could pick from, newest first.

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use zeroize::Zeroizing;
+
 use super::policy_requests::PolicyDump;
 use super::state::{Answer, Effect};
 use super::unix;
@@ -19,9 +21,12 @@ use crate::spd::Spd;
 const LONGEST_REPLY: usize = 32 << 10;
 /// Octets of answers after which the rest of a datagram's requests is refused.
 const MOST_WAITING: usize = 1 << 20;
+/// Octets of one message.
+const LONGEST_MESSAGE: usize = 4 << 10;
 
 enum Outgoing {
-    Datagram(Vec<u8>),
+    /// It may hold keys.
+    Datagram(Zeroizing<Vec<u8>>),
     Policies(PolicyDump),
 }
 
@@ -70,7 +75,7 @@ impl Client {
                     if dump.go_on(spd, &mut piece, LONGEST_REPLY) {
                         self.outgoing.pop_front();
                     }
-                    self.outgoing.push_front(Outgoing::Datagram(piece));
+                    self.outgoing.push_front(Outgoing::Datagram(piece.into()));
                 }
             }
         }
@@ -108,13 +113,17 @@ fn try_send(fd: &OwnedFd, datagram: &[u8]) -> io::Result<bool> {
 pub struct Answers {
     done: Vec<Outgoing>,
     octets: usize,
-    current: Vec<u8>,
+    current: Zeroizing<Vec<u8>>,
 }
 
 impl Answers {
     pub fn put(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         if self.current.len() > LONGEST_REPLY {
             self.close();
+        }
+        // Never outgrown, so that no copy of a key is left behind.
+        if self.current.is_empty() {
+            self.current.reserve(LONGEST_REPLY + LONGEST_MESSAGE);
         }
         let before = self.current.len();
         encode(&mut self.current);
@@ -140,6 +149,7 @@ impl Answers {
         let dump = to.flags & NLM_F_DUMP == NLM_F_DUMP && is_get(to.kind);
         let flags = if dump { NLM_F_MULTI } else { 0 };
         for (kind, payload) in answer.replies {
+            let payload = Zeroizing::new(payload);
             self.put(|target| put_message(target, kind, flags, to, &payload));
         }
         if dump {

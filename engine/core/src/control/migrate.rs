@@ -7,7 +7,6 @@ use super::policy_encode::put_type;
 use super::policy_parse::{invalid, parse_direction, parse_templates, verify_type, MOST_TEMPLATES};
 use super::policy_requests::Request;
 use super::state::{Answer, State, GROUP_MIGRATE};
-use crate::crypto::Transform;
 use crate::netlink::wire::{put_attribute, Message, Refusal};
 use crate::netlink::xfrm::{self as x, Fields};
 use crate::policy::{Flow, Policy, Selector};
@@ -313,7 +312,7 @@ fn move_sa(old: &Sa, entry: &Entry, encapsulation: Option<&[u8]>) -> Option<Sa> 
             encapsulation,
             ..config.clone()
         },
-        transform: Transform::new(old.transform.algorithms().clone()).ok()?,
+        transform: Arc::clone(&old.transform),
         state: Arc::clone(&old.state),
     })
 }

@@ -1,12 +1,20 @@
 //! The control side: requests of `linux/xfrm.h` and our own, one thread, one writer.
 
+pub mod acquire;
+pub mod aevents;
+pub mod allocate_spi;
 pub mod client;
 pub mod defaults;
 pub mod device_requests;
+pub mod expiry;
+pub mod mapping;
 pub mod migrate;
+pub mod migrate_state;
 pub mod policy_encode;
 pub mod policy_parse;
 pub mod policy_requests;
+pub mod sa_encode;
+pub mod sa_parse;
 pub mod sa_requests;
 pub mod server;
 pub mod spd_info;

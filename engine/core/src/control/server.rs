@@ -8,11 +8,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use super::client::{Answers, Client};
 use super::state::{Effect, State};
 use super::unix;
 use crate::netlink::wire::{
-    self, put_acknowledgement, put_message, Message, Refusal, NLM_F_ACK, NLM_F_REQUEST,
+    self, put_acknowledgement, put_message, Message, Refusal, HEADER, NLM_F_ACK, NLM_F_REQUEST,
 };
 use crate::sa::now;
 
@@ -67,6 +69,8 @@ impl Server {
             let mut waiting: Vec<(RawFd, bool)> = vec![(self.listener.as_raw_fd(), false)];
             let clients = self.clients.iter();
             waiting.extend(clients.map(|one| (one.fd.as_raw_fd(), one.is_waiting())));
+            // What workers tell is looked at in `tick`.
+            waiting.push((self.state.events.waker().fd().as_raw_fd(), false));
             let ready = unix::poll(&waiting, timeout)?;
             // From the end, so that closing one moves none that is still to come.
             for index in (0..self.clients.len()).rev() {
@@ -183,12 +187,13 @@ impl Server {
     fn notify(&mut self) {
         for notification in self.state.notifications.drain(..) {
             let (kind, payload) = notification.reply;
+            let payload = Zeroizing::new(payload); // it may hold keys
             let about = Message {
                 sequence: notification.sequence,
                 port: notification.port,
                 ..Message::NONE
             };
-            let mut datagram = Vec::new();
+            let mut datagram = Zeroizing::new(Vec::with_capacity(HEADER + payload.len() + 4));
             put_message(&mut datagram, kind, 0, &about, &payload);
             for client in &mut self.clients {
                 client.notify(notification.group, &datagram);
@@ -198,7 +203,8 @@ impl Server {
 
     /// What the members of any group make worth telling.
     fn listen_for(&mut self) {
-        self.state.heard = self.clients.iter().fold(0, |all, one| all | one.groups);
+        let heard = self.clients.iter().fold(0, |all, one| all | one.groups);
+        self.state.listen(heard);
     }
 
     /// What time brings about; gives the milliseconds to wait at most.

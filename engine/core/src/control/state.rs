@@ -5,26 +5,29 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::{device_requests, policy_requests, sa_requests};
+use super::expiry::{self, Agenda, Subject};
+use super::{aevents, device_requests, policy_requests, sa_requests};
 use crate::crypto::random;
 use crate::datapath::DataPath;
 use crate::device::Device;
 use crate::events::Events;
 use crate::netlink::engine as e;
 use crate::netlink::wire::{Message, Refusal, NLM_F_DUMP};
-use crate::netlink::xfrm as x;
 use crate::policy::{Direction, Policy};
-use crate::sa::{Sa, DELETED};
-use crate::sad::Sad;
+use crate::sa::{clock, Sa, DELETED};
+use crate::sad::{key_of, Larval, Sad};
 use crate::spd::Spd;
 use crate::stats::XfrmStat;
 use crate::tables::{Published, Tables};
 
 /// Multicast groups (`XFRMNLGRP_*`).
+pub const GROUP_ACQUIRE: u32 = 1;
 pub const GROUP_EXPIRE: u32 = 2;
 pub const GROUP_SA: u32 = 3;
 pub const GROUP_POLICY: u32 = 4;
+pub const GROUP_AEVENTS: u32 = 5;
 pub const GROUP_MIGRATE: u32 = 7;
+pub const GROUP_MAPPING: u32 = 8;
 
 /// A message that answers a request or tells of a change: type and payload.
 pub type Reply = (u16, Vec<u8>);
@@ -85,6 +88,12 @@ pub struct State {
     /// Groups that somebody listens to, bit n-1 for group n.
     pub heard: u32,
     pub events: Arc<Events>,
+    /// How many events were lost when the SAs were last looked through for what those had said.
+    pub events_lost: u64,
+    /// When to look at which SA.
+    pub agenda: Agenda,
+    /// Of the last acquire (`xfrm_get_acqseq`).
+    sequence: u32,
     /// What is published next.
     pub tables: Tables,
     published: Arc<Published>,
@@ -107,6 +116,9 @@ impl State {
                 Arc::clone(&events),
             )?,
             events,
+            events_lost: 0,
+            agenda: Agenda::default(),
+            sequence: 0,
             tables: Tables::default(),
             stat,
             boot_id: random(),
@@ -126,13 +138,7 @@ impl State {
         let dump = request.flags & NLM_F_DUMP == NLM_F_DUMP;
         let payload = request.payload;
         match request.kind {
-            x::NEWSA => sa_requests::add(self, payload, false),
-            x::UPDSA => sa_requests::add(self, payload, true),
-            x::DELSA => sa_requests::delete(self, payload),
-            x::GETSA if dump => sa_requests::dump(self),
-            x::GETSA => sa_requests::get(self, payload),
-            x::FLUSHSA => sa_requests::flush(self, payload),
-            x::GETSADINFO => sa_requests::info(self, payload),
+            kind if sa_requests::serves(kind) => sa_requests::serve(self, request),
             kind if policy_requests::serves(kind) => policy_requests::serve(self, request),
             e::NEWDEV => device_requests::add(self, payload, descriptors),
             e::DELDEV => device_requests::delete(self, payload),
@@ -147,10 +153,6 @@ impl State {
                 effect: Effect::Shutdown,
                 ..Answer::default()
             }),
-            kind if x::MESSAGES.contains(&kind) => Err(Refusal::new(
-                libc::EOPNOTSUPP,
-                "The engine does not serve this request yet",
-            )),
             _ => Err(Refusal::from(libc::EINVAL)),
         }
     }
@@ -159,19 +161,76 @@ impl State {
     pub fn insert_sa(&mut self, sa: &Arc<Sa>) {
         self.tables.insert_sa(sa);
         self.changed = true;
+        let key = key_of(&sa.config);
+        if sa.config.limits.has_times() {
+            self.agenda.put(Subject::Sa(key), clock());
+        } else {
+            self.agenda.remove(Subject::Sa(key));
+        }
+        self.agenda.remove(Subject::Replay(key));
+        aevents::await_next(self, sa, clock());
     }
 
     /// Takes an SA out of force. Workers that still hold it stop using it at once.
     pub fn remove_sa(&mut self, sa: &Arc<Sa>) {
         sa.state.set_life(DELETED);
-        self.tables.remove_sa(sa);
-        self.changed = true;
+        self.withdraw_sa(sa);
     }
 
     /// Puts an SA in force instead of one that becomes it and shares its state.
     pub fn replace_sa(&mut self, old: &Arc<Sa>, new: &Arc<Sa>) {
-        self.tables.remove_sa(old);
+        self.withdraw_sa(old);
         self.insert_sa(new);
+    }
+
+    fn withdraw_sa(&mut self, sa: &Arc<Sa>) {
+        self.tables.remove_sa(sa);
+        self.changed = true;
+        let key = key_of(&sa.config);
+        self.agenda.remove(Subject::Sa(key));
+        self.agenda.remove(Subject::Replay(key));
+    }
+
+    /// Makes a larval SA known to workers, and ends it when its time is over.
+    pub fn insert_larval(&mut self, larval: &Arc<Larval>) {
+        self.tables.insert_larval(larval);
+        self.changed = true;
+        let config = &larval.config;
+        let at = config.added_clock + config.limits.hard_add_seconds;
+        self.agenda.put(Subject::Larval(larval.number), at);
+    }
+
+    pub fn remove_larval(&mut self, number: u64) -> Option<Arc<Larval>> {
+        let larval = self.sad.remove_larval(number)?;
+        self.tables.remove_larval(&larval);
+        self.changed = true;
+        self.agenda.remove(Subject::Larval(number));
+        Some(larval)
+    }
+
+    /// The number of another acquire, never 0.
+    pub fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1).max(1);
+        self.sequence
+    }
+
+    /// The groups that somebody listens to have changed.
+    pub fn listen(&mut self, heard: u32) {
+        self.heard = heard;
+        let hears = |group: u32| heard >> (group - 1) & 1 == 1;
+        let (acquire, aevents) = (hears(GROUP_ACQUIRE), hears(GROUP_AEVENTS));
+        if (acquire, aevents) == (self.tables.acquire, self.tables.aevents) {
+            return;
+        }
+        let begins = aevents && !self.tables.aevents;
+        (self.tables.acquire, self.tables.aevents) = (acquire, aevents);
+        self.changed = true;
+        if begins {
+            let all: Vec<Arc<Sa>> = self.sad.iter().cloned().collect();
+            let clock = clock();
+            all.iter()
+                .for_each(|sa| aevents::await_next(self, sa, clock));
+        }
     }
 
     /// Whether packets without a policy are blocked.
@@ -231,7 +290,9 @@ impl State {
     /// What time brings about by now, in seconds since the epoch; gives the second at which there
     /// may be more to do.
     pub fn tick(&mut self, now: u64) -> Option<u64> {
-        policy_requests::expire_policies(self, now)
+        let sas = expiry::tick(self).map(|at| now + at.saturating_sub(clock()).max(1));
+        let policies = policy_requests::expire_policies(self, now);
+        sas.into_iter().chain(policies).min()
     }
 
     /// Puts all changes of a datagram in force at once.

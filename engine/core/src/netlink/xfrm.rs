@@ -12,11 +12,16 @@ pub const GETSA: u16 = 0x12;
 pub const NEWPOLICY: u16 = 0x13;
 pub const DELPOLICY: u16 = 0x14;
 pub const GETPOLICY: u16 = 0x15;
+pub const ALLOCSPI: u16 = 0x16;
+pub const ACQUIRE: u16 = 0x17;
+pub const EXPIRE: u16 = 0x18;
 pub const UPDPOLICY: u16 = 0x19;
 pub const UPDSA: u16 = 0x1a;
 pub const POLEXPIRE: u16 = 0x1b;
 pub const FLUSHSA: u16 = 0x1c;
 pub const FLUSHPOLICY: u16 = 0x1d;
+pub const NEWAE: u16 = 0x1e;
+pub const GETAE: u16 = 0x1f;
 pub const REPORT: u16 = 0x20;
 pub const MIGRATE: u16 = 0x21;
 pub const NEWSADINFO: u16 = 0x22;
@@ -26,6 +31,7 @@ pub const GETSPDINFO: u16 = 0x25;
 pub const MAPPING: u16 = 0x26;
 pub const SETDEFAULT: u16 = 0x27;
 pub const GETDEFAULT: u16 = 0x28;
+pub const MIGRATE_STATE: u16 = 0x29;
 /// First and last number of the kernel's messages.
 pub const MESSAGES: std::ops::RangeInclusive<u16> = 0x10..=0x28;
 
@@ -34,8 +40,15 @@ pub const XFRMA_ALG_CRYPT: u16 = 2;
 pub const XFRMA_ALG_COMP: u16 = 3;
 pub const XFRMA_ENCAP: u16 = 4;
 pub const XFRMA_TMPL: u16 = 5;
+pub const XFRMA_SA: u16 = 6;
 pub const XFRMA_POLICY: u16 = 7;
 pub const XFRMA_SEC_CTX: u16 = 8;
+pub const XFRMA_LTIME_VAL: u16 = 9;
+pub const XFRMA_REPLAY_VAL: u16 = 10;
+pub const XFRMA_REPLAY_THRESH: u16 = 11;
+pub const XFRMA_ETIMER_THRESH: u16 = 12;
+pub const XFRMA_SRCADDR: u16 = 13;
+pub const XFRMA_COADDR: u16 = 14;
 pub const XFRMA_LASTUSED: u16 = 15;
 pub const XFRMA_POLICY_TYPE: u16 = 16;
 pub const XFRMA_MIGRATE: u16 = 17;
@@ -45,11 +58,16 @@ pub const XFRMA_ALG_AUTH_TRUNC: u16 = 20;
 pub const XFRMA_MARK: u16 = 21;
 pub const XFRMA_TFCPAD: u16 = 22;
 pub const XFRMA_REPLAY_ESN_VAL: u16 = 23;
+pub const XFRMA_SA_EXTRA_FLAGS: u16 = 24;
+pub const XFRMA_PROTO: u16 = 25;
+pub const XFRMA_ADDRESS_FILTER: u16 = 26;
 pub const XFRMA_OFFLOAD_DEV: u16 = 28;
 pub const XFRMA_SET_MARK: u16 = 29;
 pub const XFRMA_SET_MARK_MASK: u16 = 30;
 pub const XFRMA_IF_ID: u16 = 31;
+pub const XFRMA_MTIMER_THRESH: u16 = 32;
 pub const XFRMA_SA_DIR: u16 = 33;
+pub const XFRMA_NAT_KEEPALIVE_INTERVAL: u16 = 34;
 pub const XFRMA_SA_PCPU: u16 = 35;
 
 /// Attributes of GETSPDINFO and NEWSPDINFO.
@@ -246,32 +264,53 @@ pub fn encode_mark(mark: Mark) -> [u8; 8] {
     octets
 }
 
-/// `struct xfrm_algo_aead`: name, key with salt, length of the ICV in bits.
-pub struct Aead<'a> {
+/// `struct xfrm_algo`, `xfrm_algo_auth` or `xfrm_algo_aead`: a name, then `header` octets in all
+/// before the key.
+pub struct NamedKey<'a> {
     pub name: String,
-    pub keymat: &'a [u8],
+    pub key: &'a [u8],
+    /// Of the ICV; 0 where the structure tells none.
     pub icv_bits: u32,
 }
 
-pub fn parse_aead(octets: &[u8]) -> Option<Aead<'_>> {
-    let name = octets.get(..ALGORITHM_NAME)?;
-    let end = name.iter().position(|octet| *octet == 0)?;
+/// Octets before the key of `struct xfrm_algo`, and of those that tell the ICV's length too.
+pub const ALGORITHM: usize = ALGORITHM_NAME + 4;
+pub const ALGORITHM_WITH_ICV: usize = ALGORITHM_NAME + 8;
+
+/// None if the key is not there in full.
+pub fn parse_algorithm(octets: &[u8], header: usize) -> Option<NamedKey<'_>> {
+    let name = octets.get(..ALGORITHM_NAME - 1)?;
+    let end = name
+        .iter()
+        .position(|octet| *octet == 0)
+        .unwrap_or(name.len());
     let fields = Fields(octets);
-    let length = (fields.u32(64)? as usize).div_ceil(8);
-    Some(Aead {
-        name: String::from_utf8(name[..end].to_vec()).ok()?,
-        icv_bits: fields.u32(68)?,
-        keymat: octets.get(72..72usize.checked_add(length)?)?,
+    let length = (fields.u32(ALGORITHM_NAME)? as usize).div_ceil(8);
+    Some(NamedKey {
+        name: String::from_utf8_lossy(&name[..end]).into_owned(),
+        key: octets.get(header..header.checked_add(length)?)?,
+        icv_bits: if header == ALGORITHM {
+            0
+        } else {
+            fields.u32(ALGORITHM)?
+        },
     })
 }
 
-pub fn encode_aead(name: &str, keymat: &[u8], icv_bits: u32) -> zeroize::Zeroizing<Vec<u8>> {
-    let mut octets = zeroize::Zeroizing::new(Vec::with_capacity(72 + keymat.len()));
+/// The structure of an algorithm; without ICV it is `struct xfrm_algo`.
+pub fn encode_algorithm(
+    name: &str,
+    key: &[u8],
+    icv_bits: Option<u32>,
+) -> zeroize::Zeroizing<Vec<u8>> {
+    let mut octets = zeroize::Zeroizing::new(Vec::with_capacity(ALGORITHM_WITH_ICV + key.len()));
     octets.extend(name.as_bytes());
     octets.resize(ALGORITHM_NAME, 0);
-    octets.extend((keymat.len() as u32 * 8).to_ne_bytes());
-    octets.extend(icv_bits.to_ne_bytes());
-    octets.extend(keymat);
+    octets.extend((key.len() as u32 * 8).to_ne_bytes());
+    if let Some(bits) = icv_bits {
+        octets.extend(bits.to_ne_bytes());
+    }
+    octets.extend(key);
     octets
 }
 
@@ -285,14 +324,13 @@ pub struct ReplayEsn {
     pub words: u32,
 }
 
-/// None if the length is neither that of the header alone nor that of header and bitmap.
+/// Header, and the bitmap if it is there in full; the caller has looked at the lengths.
 pub fn parse_replay(octets: &[u8]) -> Option<ReplayEsn> {
     let fields = Fields(octets);
     let words = fields.u32(0)?;
-    let bitmap = octets.get(REPLAY_HEADER..)?;
-    if !bitmap.is_empty() && bitmap.len() as u64 != u64::from(words) * 4 {
-        return None;
-    }
+    let bitmap = octets
+        .get(REPLAY_HEADER..REPLAY_HEADER + 4 * words as usize)
+        .unwrap_or(&[]);
     let half = |low: usize, high: usize| {
         Some(u64::from(fields.u32(high)?) << 32 | u64::from(fields.u32(low)?))
     };
