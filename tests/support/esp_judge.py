@@ -14,10 +14,14 @@ from tests.support.engine_lab import OUTER, EngineCase, EngineEnd, Flow
 
 
 def echo_reply(case: EngineCase, version: int, sender: str, receiver: str, text: bytes) -> bytes:
-    """A packet that the kernel takes in silence, whoever it belongs to."""
+    """A packet that the kernel takes in silence, whoever it belongs to.
+
+    With DF, whose identification means nothing: a socket that writes the header chooses another.
+    """
     source, destination = case.address(version, sender), case.address(version, receiver)
     if version == 4:
-        return bytes(IP(src=source, dst=destination, ttl=64) / ICMP(type=0, id=7) / text)
+        header = IP(src=source, dst=destination, ttl=64, id=0, flags="DF")
+        return bytes(header / ICMP(type=0, id=7) / text)
     reply = ICMPv6EchoReply(id=7, data=text)
     return bytes(IPv6(src=source, dst=destination, hlim=64) / reply)
 
@@ -77,8 +81,8 @@ class Judge:
 def outer_header(flow: Flow) -> Any:
     """IP header of the outer addresses."""
     addresses = OUTER[flow.case.outer]
-    kind = IP if flow.case.outer == 4 else IPv6
-    return kind(src=addresses[flow.sender], dst=addresses[flow.receiver])
+    ends = {"src": addresses[flow.sender], "dst": addresses[flow.receiver]}
+    return IP(id=0, flags="DF", **ends) if flow.case.outer == 4 else IPv6(**ends)
 
 
 def transport_of(packet: bytes) -> tuple[int, bytes]:

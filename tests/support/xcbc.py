@@ -13,7 +13,7 @@ class AesXcbc:
     """Called as scapy calls a MAC of pyca/cryptography: key, digest, backend."""
 
     def __init__(self, key: bytes, _digest: object = None, _backend: object = None) -> None:
-        base = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
+        base = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
         self._one, self._two, self._three = (base.update(bytes([n]) * _BLOCK) for n in (1, 2, 3))
         self._octets = bytearray()
 

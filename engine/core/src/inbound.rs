@@ -53,6 +53,10 @@ pub struct Received {
     /// Outer type of service or traffic class, and hop limit.
     pub tos: u8,
     pub hop_limit: u8,
+    /// Identification and DF of an outer IPv4 header; a socket for UDP does not tell them, and then a
+    /// packet counts as one that may not be fragmented, whose identification is nothing (RFC 6864).
+    pub identification: u16,
+    pub df: bool,
     /// Came in UDP.
     pub encapsulated: bool,
 }
@@ -312,9 +316,10 @@ impl Inbound {
                     destination: received.destination,
                     tos: received.tos,
                     hop_limit: Some(received.hop_limit),
-                    df: false,
+                    df: received.df,
                 };
-                let header = ip_header(&outer, opened.next_header, opened.payload);
+                let mut header = ip_header(&outer, opened.next_header, opened.payload);
+                modes::identify(&mut header, received.identification);
                 let range = self.put_together(buffer, &header, payload)?;
                 if received.encapsulated {
                     mend_checksum(&mut buffer[range.clone()]);
@@ -322,13 +327,8 @@ impl Inbound {
                 range
             }
             Mode::Beet => {
-                let (header, skip) = modes::beet_header(
-                    sa,
-                    opened.next_header,
-                    &buffer[payload.clone()],
-                    received.tos,
-                    received.hop_limit,
-                )?;
+                let (header, skip) =
+                    modes::beet_header(sa, opened.next_header, &buffer[payload.clone()], received)?;
                 self.put_together(buffer, &header, payload.start + skip..payload.end)?
             }
         };
@@ -489,6 +489,7 @@ fn nested_in(tables: &Tables, octets: &[u8], packet: &Packet) -> Option<Received
             return None;
         }
     }
+    let v4 = packet.is_ipv4();
     Some(Received {
         start,
         length: body.len(),
@@ -500,11 +501,13 @@ fn nested_in(tables: &Tables, octets: &[u8], packet: &Packet) -> Option<Received
         },
         destination: packet.flow.destination,
         tos: packet.tos,
-        hop_limit: if packet.is_ipv4() {
-            octets[8]
+        hop_limit: octets[if v4 { 8 } else { 7 }],
+        identification: if v4 {
+            u16::from_be_bytes([octets[4], octets[5]])
         } else {
-            octets[7]
+            0
         },
+        df: !v4 || octets[6] & 0x40 != 0,
         encapsulated,
     })
 }

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 
 use crate::checksum;
 use crate::ecn;
+use crate::inbound::Received;
 use crate::ip::{Packet, IPIP, IPV6};
 use crate::outbound::Outer;
 use crate::sa::{Mode, Sa, XFRM_STATE_NOPMTUDISC};
@@ -173,19 +174,20 @@ pub fn beet_header(
     sa: &Sa,
     next_header: u8,
     payload: &[u8],
-    tos: u8,
-    hop_limit: u8,
+    received: &Received,
 ) -> Result<(Vec<u8>, usize), DropReason> {
     let selector = &sa.config.selector;
     let outer = Outer {
         source: selector.source,
         destination: selector.destination,
-        tos,
-        hop_limit: Some(hop_limit),
-        df: false,
+        tos: received.tos,
+        hop_limit: Some(received.hop_limit),
+        df: received.df,
     };
     if selector.source.is_ipv6() || next_header != BEETPH {
-        return Ok((ip_header(&outer, next_header, payload.len()), 0));
+        let mut header = ip_header(&outer, next_header, payload.len());
+        identify(&mut header, received.identification);
+        return Ok((header, 0));
     }
     let bad = DropReason::InStateModeError;
     let [protocol, units, padding, ..] = *payload else {
@@ -201,8 +203,17 @@ pub fn beet_header(
     let mut header = ip_header(&outer, protocol, payload.len() - skip);
     header[0] = 0x45 + (options / 4) as u8;
     header.extend(&payload[skip..skip + options]);
-    header[10..12].fill(0);
-    let sum = checksum::finish(checksum::sum(&header, 0));
-    header[10..12].copy_from_slice(&sum);
+    identify(&mut header, received.identification);
     Ok((header, skip + options))
+}
+
+/// Sets the identification of an IPv4 header, and its checksum.
+pub fn identify(header: &mut [u8], identification: u16) {
+    if header[0] >> 4 != 4 {
+        return;
+    }
+    header[4..6].copy_from_slice(&identification.to_be_bytes());
+    header[10..12].fill(0);
+    let sum = checksum::finish(checksum::sum(header, 0));
+    header[10..12].copy_from_slice(&sum);
 }

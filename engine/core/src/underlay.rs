@@ -199,6 +199,8 @@ impl Socket {
                 destination,
                 tos,
                 hop_limit: info.hop_limit,
+                identification: 0,
+                df: true,
                 encapsulated: true,
             });
             start += length;
@@ -231,6 +233,12 @@ impl Socket {
                 SocketKind::RawV4 => usize::from(buffer[n * SLOT] & 15) * 4,
                 _ => 0,
             };
+            let (identification, df) = match &buffer[n * SLOT..n * SLOT + header] {
+                [_, _, _, _, high, low, flags, ..] => {
+                    (u16::from_be_bytes([*high, *low]), flags & 0x40 != 0)
+                }
+                _ => (0, true),
+            };
             received.push(Received {
                 start: n * SLOT + header,
                 length: meta.length.saturating_sub(header),
@@ -239,6 +247,8 @@ impl Socket {
                 destination,
                 tos: info.tos,
                 hop_limit: info.hop_limit,
+                identification,
+                df,
                 encapsulated: false,
             });
         }
