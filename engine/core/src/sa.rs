@@ -245,10 +245,12 @@ pub fn now() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// Seconds since the engine's first look at a clock that only goes ahead.
+/// Seconds by a clock that only goes ahead; it began as seconds since the epoch, so that what was
+/// before the engine has a place on it.
 pub fn clock() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_secs()
+    static START: OnceLock<(u64, Instant)> = OnceLock::new();
+    let (epoch, start) = START.get_or_init(|| (now(), Instant::now()));
+    epoch + start.elapsed().as_secs()
 }
 
 /// One SA: what it is, its key, and its running state.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::policy_parse::invalid;
 use super::policy_requests::Request;
 use super::sa_encode::{put_direction, put_encapsulation, put_output_mark};
-use super::sa_parse::{encapsulation, output_mark, verify_keepalive, verify_mapping_threshold};
+use super::sa_parse::{encapsulation, output_mark, refuse};
+use super::sa_verify::{verify_keepalive, verify_mapping_threshold};
 use super::state::{Answer, State, GROUP_MIGRATE};
 use crate::netlink::wire::{put_attribute, Refusal};
 use crate::netlink::xfrm::{self as x, Fields};
@@ -28,13 +29,6 @@ const RESERVED: usize = 130;
 /// `XFRM_MIGRATE_STATE_*`.
 const CLEAR_OFFLOAD: u32 = 1;
 const UPDATE_H2H_SEL: u32 = 2;
-
-fn refuse(condition: bool, words: &str) -> Result<(), Refusal> {
-    if condition {
-        return Err(invalid(words));
-    }
-    Ok(())
-}
 
 pub fn migrate(state: &mut State, request: &Request) -> Result<Answer, Refusal> {
     let fields = Fields(request.payload());

@@ -16,6 +16,7 @@ pub mod policy_requests;
 pub mod sa_encode;
 pub mod sa_parse;
 pub mod sa_requests;
+pub mod sa_verify;
 pub mod server;
 pub mod spd_info;
 pub mod state;
