@@ -112,3 +112,19 @@ def test_a_refused_edit_leaves_the_tunnel_that_ran(paris: Host) -> None:
     assert everything(paris) == before
     paris.file.write_text(good)
     assert steps(paris, "apply") == []
+
+
+def test_another_key_of_the_same_spi_is_taken_into_use(paris: Host) -> None:
+    """UPDSA would leave the old key in force, so the SA is made anew."""
+    steps(paris, "apply")
+    keys = paris.folder / "paris-berlin.keys"
+    text = keys.read_text()
+    material = next(line for line in text.splitlines() if line.startswith("key")).split('"')[1]
+    keys.write_text(text.replace(material, "00" * (len(material) // 2), 1))
+    planned = steps(paris, "plan")
+    assert [(step["action"], step["kind"]) for step in planned] == [
+        ("delete", "sa"),
+        ("create", "sa"),
+    ]
+    assert steps(paris, "apply") == planned
+    assert steps(paris, "apply") == []

@@ -37,7 +37,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     ours = {link.name: link for link in observed.links if link.alias == alias(desired)}
     links = tuple(_link_steps(desired, observed, ours))
     gone = {name for name in ours if name not in {one.name for one in desired.interfaces}}
-    sas = tuple(_keyed_steps(desired.sas, observed.sas, lambda sa: sa.identity, _settled))
+    replaced, sas = _sa_steps(desired.sas, observed.sas)
     policies = tuple(
         _keyed_steps(desired.policies, observed.policies, lambda policy: policy.identity)
     )
@@ -49,6 +49,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(links, StepAction.CREATE, StepAction.UPDATE),
         *_only(route_steps, StepAction.DELETE),
         *_only(policies, StepAction.CREATE, StepAction.UPDATE),
+        *replaced,
         *_only(sas, StepAction.CREATE, StepAction.UPDATE),
         *_only(addresses, StepAction.DELETE),
         *_only(addresses, StepAction.CREATE),
@@ -138,6 +139,43 @@ def _set_steps(wanted: tuple[_Value, ...], there: tuple[_Value, ...]) -> Iterato
 
 def _same(value: _Value) -> _Value:
     return value
+
+
+def _sa_steps(
+    wanted: tuple[SecurityAssociation, ...], there: tuple[SecurityAssociation, ...]
+) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """The steps for SAs, and what comes before them: the removal of those that are made anew.
+
+    XFRM_MSG_UPDSA changes little of an SA that has its keys (``xfrm_state_update``).
+    """
+    replaced, steps = [], []
+    for step in _keyed_steps(wanted, there, lambda sa: sa.identity, _settled):
+        before, after = step.previous, step.subject
+        if (
+            isinstance(before, SecurityAssociation)
+            and isinstance(after, SecurityAssociation)
+            and not _may_update(before, after)
+        ):
+            replaced.append(Step(StepAction.DELETE, before, step.why))
+            step = Step(StepAction.CREATE, after, step.why)  # noqa: PLW2901
+        steps.append(step)
+    return tuple(replaced), tuple(steps)
+
+
+def _may_update(before: SecurityAssociation, after: SecurityAssociation) -> bool:
+    """Whether only output mark, ports or if_id differ, and none of them is taken away."""
+    taken_over = replace(
+        _settled(before),
+        output_mark=after.output_mark,
+        encapsulation=after.encapsulation,
+        if_id=after.if_id,
+    )
+    return (
+        taken_over == _settled(after)
+        and (before.encapsulation is None) == (after.encapsulation is None)
+        and (after.output_mark is not None or before.output_mark is None)
+        and after.if_id != 0
+    )
 
 
 def _keyed_steps(
