@@ -23,6 +23,8 @@ const LONGEST_REPLY: usize = 32 << 10;
 const MOST_WAITING: usize = 1 << 20;
 /// Octets of one message.
 const LONGEST_MESSAGE: usize = 4 << 10;
+/// Pieces of a dump that are made for a client before others have their turn.
+const PIECES: usize = 8;
 
 enum Outgoing {
     /// It may hold keys.
@@ -62,6 +64,7 @@ impl Client {
 
     /// Sends what waits, as far as the client takes it. An error means that it is gone.
     pub fn flush(&mut self, spd: &Spd) -> io::Result<()> {
+        let mut pieces = 0;
         while let Some(first) = self.outgoing.front_mut() {
             match first {
                 Outgoing::Datagram(datagram) => {
@@ -70,7 +73,9 @@ impl Client {
                     }
                     self.outgoing.pop_front();
                 }
+                Outgoing::Policies(_) if pieces == PIECES => return Ok(()),
                 Outgoing::Policies(dump) => {
+                    pieces += 1;
                     let mut piece = Vec::with_capacity(LONGEST_REPLY + 1024);
                     if dump.go_on(spd, &mut piece, LONGEST_REPLY) {
                         self.outgoing.pop_front();
