@@ -186,7 +186,7 @@ impl Inbound {
     fn open_row(&mut self, tables: &Tables, sa: &Arc<Sa>, buffer: &mut [u8], row: &[Received]) {
         let device = self.device(tables, sa.config.if_id);
         let (mut packets, mut octets) = (0, 0);
-        let mut path = SecPath {
+        let path = SecPath {
             sas: vec![Arc::clone(sa)],
             verified: 0,
         };
@@ -226,9 +226,12 @@ impl Inbound {
                 Err(reason) => self.drop(device, reason),
             }
         }
-        path.sas.clear();
+        let seq = window.seq();
         drop(window);
         sa.state.count(packets, octets);
+        if tables.aevents && sa.state.replay_moved(seq) {
+            self.events.tell(Event::Replay { sa: Arc::clone(sa) });
+        }
     }
 
     /// The same for a packet that was inside another.

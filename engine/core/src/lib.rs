@@ -28,6 +28,8 @@ pub mod modes;
 pub mod netlink;
 pub mod offload;
 pub mod outbound;
+#[cfg(test)]
+mod path_tests;
 pub mod policy;
 pub mod policy_chain;
 pub mod policy_check;

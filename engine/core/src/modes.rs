@@ -207,11 +207,13 @@ pub fn beet_header(
     Ok((header, skip + options))
 }
 
-/// Sets the identification of an IPv4 header, and its checksum.
-pub fn identify(header: &mut [u8], identification: u16) {
-    if header[0] >> 4 != 4 {
+/// Sets the identification of an IPv4 packet, and the checksum of its header.
+pub fn identify(packet: &mut [u8], identification: u16) {
+    if packet[0] >> 4 != 4 {
         return;
     }
+    let length = usize::from(packet[0] & 15) * 4;
+    let header = &mut packet[..length];
     header[4..6].copy_from_slice(&identification.to_be_bytes());
     header[10..12].fill(0);
     let sum = checksum::finish(checksum::sum(header, 0));

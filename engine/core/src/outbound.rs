@@ -233,7 +233,12 @@ impl Outbound {
         match verdict {
             Verdict::Seal(bundle) => {
                 match self.seal_with(&bundle, device, &header, octets, &packet, staging) {
-                    Ok(()) => None,
+                    Ok(()) => {
+                        if tables.aevents {
+                            self.tell_of_replay(&bundle);
+                        }
+                        None
+                    }
                     Err((packets, reason)) => self.drop(device, packets, reason),
                 }
             }
@@ -282,6 +287,16 @@ impl Outbound {
         device.stats.tx_packets.fetch_add(count, Relaxed);
         device.stats.tx_bytes.fetch_add(inner_octets, Relaxed);
         Ok(())
+    }
+
+    /// Sequence numbers have moved so far that listeners of aevents are told.
+    fn tell_of_replay(&self, bundle: &Bundle) {
+        for sa in &bundle.sas {
+            let seq = sa.state.replay.lock().map_or(0, |window| window.seq());
+            if sa.state.replay_moved(seq) {
+                self.events.tell(Event::Replay { sa: Arc::clone(sa) });
+            }
+        }
     }
 
     /// Packets and inner octets that were sealed by one SA. The segments of one read differ in
