@@ -1,0 +1,4 @@
+//! The invariant stands in the first line of `src/invariants/replay.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| plutino_engine_fuzz::invariants::replay::check(octets));
