@@ -20,7 +20,7 @@ pub fn check(octets: &[u8]) {
             if at & 1 == 1 && alien.len() >= 4 {
                 alien[..4].copy_from_slice(&SPI.to_be_bytes());
             }
-            refused(peers, &mut alien);
+            refused(peers, &alien);
         }
         kind => {
             let mut read = vec![0; 10];
@@ -33,17 +33,17 @@ pub fn check(octets: &[u8]) {
                     2 => hostile.truncate(place),
                     _ => {
                         let before = peers.dropped();
-                        let taken = peers.open(&mut hostile.clone(), *at).is_some();
+                        let taken = peers.open(&hostile, *at).is_some();
                         assert_eq!(peers.dropped(), before + u64::from(!taken));
                     }
                 }
-                refused(peers, &mut hostile);
+                refused(peers, &hostile);
             }
         }
     });
 }
 
-fn refused(peers: &mut Peers, packet: &mut [u8]) {
+fn refused(peers: &mut Peers, packet: &[u8]) {
     let before = peers.dropped();
     assert!(peers.open(packet, 0).is_none());
     assert_eq!(peers.dropped(), before + 1);

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use plutino_engine_core::control::state::State;
 use plutino_engine_core::netlink::wire::{attributes, messages, Message};
 use plutino_engine_core::netlink::xfrm as x;
+use plutino_engine_core::policy::Direction;
 
 /// More than these are flushed, so that a long run measures parsers and not memory.
 const MOST_OBJECTS: usize = 512;
@@ -31,8 +32,9 @@ pub fn check_request(message: &Message) {
             assert!(refusal.errno > 0);
         }
         state.notifications.clear();
-        let crowded = state.sad.len() > MOST_OBJECTS || state.spd.iter().count() > MOST_OBJECTS;
-        if crowded {
+        let directions = [Direction::In, Direction::Out, Direction::Fwd];
+        let policies: u32 = directions.map(|one| state.spd.count(one)).iter().sum();
+        if state.sad.len() > MOST_OBJECTS || policies as usize > MOST_OBJECTS {
             for (kind, payload) in [(x::FLUSHSA, &[0u8; 4][..]), (x::FLUSHPOLICY, &[][..])] {
                 let flush = Message {
                     kind,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use plutino_engine_core::control::state::State;
 use plutino_engine_core::device::Device;
+use plutino_engine_core::events::Events;
 use plutino_engine_core::inbound::{Inbound, Received};
 use plutino_engine_core::netlink::wire::Message;
 use plutino_engine_core::netlink::xfrm as x;
@@ -17,6 +18,8 @@ use plutino_engine_core::tables::Tables;
 use super::requests::{new_policy, new_sa, IF_ID, ONE, TWO};
 
 pub const SPI: u32 = 0x1001;
+/// Octets for a packet and for another header before it.
+const BUFFER: usize = 256 << 10;
 
 /// The sender's half and the receiver's half.
 pub struct Peers {
@@ -27,6 +30,7 @@ pub struct Peers {
     pub inbound: Inbound,
     pub staging: Staging,
     pub stat: Arc<XfrmStat>,
+    buffer: Vec<u8>,
 }
 
 fn handle(state: &mut State, kind: u16, payload: &[u8]) {
@@ -66,14 +70,16 @@ impl Peers {
             stats: Arc::new(LinkStats::default()),
         });
         let stat = Arc::new(XfrmStat::new());
+        let events = Arc::new(Events::new().expect("an eventfd can be made"));
         Peers {
             sender: tables(true, &device),
             receiver: tables(false, &device),
             device,
-            outbound: Outbound::new(Arc::clone(&stat)),
-            inbound: Inbound::new(Arc::clone(&stat)),
+            outbound: Outbound::new(Arc::clone(&stat), Arc::clone(&events)),
+            inbound: Inbound::new(Arc::clone(&stat), events),
             staging: Staging::new(),
             stat,
+            buffer: vec![0; BUFFER],
         }
     }
 
@@ -91,21 +97,28 @@ impl Peers {
         packets
     }
 
-    /// Opens one packet in place; gives the inner packet, if it is accepted.
-    pub fn open<'a>(&mut self, packet: &'a mut [u8], tos: u8) -> Option<&'a [u8]> {
+    /// Opens one packet; gives the inner packet, if it is accepted.
+    pub fn open(&mut self, packet: &[u8], tos: u8) -> Option<&[u8]> {
+        let length = packet.len();
+        self.buffer[..length].copy_from_slice(packet);
         let received = Received {
             start: 0,
-            length: packet.len(),
+            length,
             source: IpAddr::from(ONE),
             source_port: 0,
             destination: IpAddr::from(TWO),
             tos,
+            hop_limit: 64,
+            identification: 0,
+            df: true,
             encapsulated: false,
         };
-        self.inbound.open(&self.receiver, packet, &[received]);
+        let arena = length..BUFFER;
+        self.inbound
+            .open(&self.receiver, &mut self.buffer, &[received], arena);
         match self.inbound.inners.as_slice() {
             [] => None,
-            [inner] => Some(&packet[inner.start..inner.start + inner.length]),
+            [inner] => Some(&self.buffer[inner.start..inner.start + inner.length]),
             _ => panic!("one packet became several"),
         }
     }
