@@ -39,6 +39,7 @@ impl DataPath {
             published,
             stat,
             events,
+            path_mtus: Arc::default(),
             sockets,
         });
         let start = |name: &str, run: fn(&Worker, &Shared) -> io::Result<()>| {

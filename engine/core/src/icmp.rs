@@ -1,4 +1,4 @@
-//! The kernel's answer to a packet that no SA takes: host unreachable (`xfrmi_xmit2`).
+//! The kernel's answers to a packet that no SA takes, or that the path does not (`xfrmi_xmit2`).
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -40,6 +40,18 @@ impl ErrorLimit {
 /// Type 3 code 1 for IPv4, type 1 code 3 for IPv6, from the address that could not be reached; None
 /// where an error must not be answered (RFC 1122, 3.2.2; RFC 4443, 2.4 (e)).
 pub fn unreachable(octets: &[u8], packet: &Packet) -> Option<Vec<u8>> {
+    let what = if packet.is_ipv4() { [3, 1] } else { [1, 3] };
+    answer(octets, packet, what, 0)
+}
+
+/// Fragmentation needed (RFC 1191, 4), or packet too big (RFC 4443, 3.2), with the MTU in bytes.
+pub fn too_big(octets: &[u8], packet: &Packet, mtu: usize) -> Option<Vec<u8>> {
+    let what = if packet.is_ipv4() { [3, 4] } else { [2, 0] };
+    answer(octets, packet, what, mtu as u32)
+}
+
+/// An error of that type and code; `rest` fills the header's last four octets.
+fn answer(octets: &[u8], packet: &Packet, what: [u8; 2], rest: u32) -> Option<Vec<u8>> {
     if packet.later_fragment || is_error(octets, packet) {
         return None;
     }
@@ -61,7 +73,9 @@ pub fn unreachable(octets: &[u8], packet: &Packet) -> Option<Vec<u8>> {
             reply.extend(source.octets());
             let sum = checksum::finish(checksum::sum(&reply, 0));
             reply[10..12].copy_from_slice(&sum);
-            reply.extend([3, 1, 0, 0, 0, 0, 0, 0]);
+            reply.extend(what);
+            reply.extend([0, 0]);
+            reply.extend(rest.to_be_bytes());
             reply.extend(quoted);
             let sum = checksum::finish(checksum::sum(&reply[20..], 0));
             reply[22..24].copy_from_slice(&sum);
@@ -78,7 +92,9 @@ pub fn unreachable(octets: &[u8], packet: &Packet) -> Option<Vec<u8>> {
             reply.extend([ICMPV6, 64]);
             reply.extend(destination.octets());
             reply.extend(source.octets());
-            reply.extend([1, 3, 0, 0, 0, 0, 0, 0]);
+            reply.extend(what);
+            reply.extend([0, 0]);
+            reply.extend(rest.to_be_bytes());
             reply.extend(quoted);
             let pseudo =
                 checksum::pseudo_header(&destination.octets(), &source.octets(), ICMPV6, length);

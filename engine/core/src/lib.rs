@@ -28,6 +28,7 @@ pub mod modes;
 pub mod netlink;
 pub mod offload;
 pub mod outbound;
+pub mod path_mtu;
 #[cfg(test)]
 mod path_tests;
 pub mod policy;

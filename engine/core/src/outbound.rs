@@ -7,9 +7,10 @@
 //! 4. the packet is not our own ESP to that peer: else a routing loop, counted as a collision
 //! 5. limits of each SA: else XfrmOutStateExpired
 //! 6. what the mode carries of the packet, and the outer header: else XfrmOutStateModeError
-//! 7. sequence numbers for all segments at once: else XfrmOutStateSeqError
-//! 8. each segment is cut into its place and sealed there, from the first SA to the outermost
-//! 9. equal segments of one SA stand in a row: one datagram for UDP_SEGMENT
+//! 7. the path takes it in one piece: else the kernel's ICMP answer, or fragments outside
+//! 8. sequence numbers for all segments at once: else XfrmOutStateSeqError
+//! 9. each segment is cut into its place and sealed there, from the first SA to the outermost
+//! 10. equal segments of one SA stand in a row: one datagram for UDP_SEGMENT
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -22,10 +23,12 @@ use crate::esp;
 use crate::events::{Event, Events};
 use crate::flow_cache::FlowCache;
 use crate::held::Held;
+use crate::icmp;
 use crate::ip::{self, Packet};
 use crate::modes::{ip_header, Wrapping};
 use crate::offload::segment::Segments;
 use crate::offload::vnet::VnetHeader;
+use crate::path_mtu::{self, PathMtus, Paths};
 use crate::policy::{Action, Direction, Flow, Policy};
 use crate::sa::{Encapsulation, Sa};
 use crate::stats::{DropReason, XfrmStat};
@@ -35,6 +38,8 @@ use crate::tables::Tables;
 const LONGEST_DATAGRAM: usize = 65_507;
 /// Segments in one send (`UDP_MAX_SEGMENTS` of older kernels).
 const MOST_SEGMENTS: usize = 64;
+/// The least MTU of IPv6.
+const LEAST_V6: usize = 1280;
 /// What a full read becomes at most: 64 KiB in segments of 500 octets, each with its overhead.
 const BUFFER: usize = 256 << 10;
 
@@ -47,6 +52,19 @@ enum Verdict {
     /// Dropped with the ICMP answer of a link that fails.
     Unreachable(Option<DropReason>),
     Drop(DropReason),
+}
+
+/// Why packets were not sealed, and how many.
+enum Refused {
+    Dropped(u64, Option<DropReason>),
+    /// The sender is told the MTU that fits.
+    TooBig(usize),
+}
+
+impl Refused {
+    fn of(packets: u64, reason: DropReason) -> Refused {
+        Refused::Dropped(packets, Some(reason))
+    }
 }
 
 /// The outer IP header of a packet, which the underlay's socket writes.
@@ -90,6 +108,7 @@ pub struct Outbound {
     held: Held,
     /// Policies and templates for which an SA was asked for since the tables changed.
     asked: HashSet<(u32, usize)>,
+    paths: Paths,
     /// Policies for which a larval SA was seen: once it is gone, nobody will answer any more.
     answering: HashSet<u32>,
     /// A packet whose header does not travel as it is.
@@ -158,8 +177,9 @@ impl Default for Staging {
 }
 
 impl Outbound {
-    pub fn new(stat: Arc<XfrmStat>, events: Arc<Events>) -> Self {
+    pub fn new(stat: Arc<XfrmStat>, events: Arc<Events>, paths: Arc<PathMtus>) -> Self {
         Outbound {
+            paths: Paths::new(paths),
             stat,
             events,
             flows: FlowCache::new(),
@@ -239,7 +259,11 @@ impl Outbound {
                         }
                         None
                     }
-                    Err((packets, reason)) => self.drop(device, packets, reason),
+                    Err(Refused::Dropped(packets, reason)) => self.drop(device, packets, reason),
+                    Err(Refused::TooBig(mtu)) => {
+                        self.drop(device, 1, None);
+                        icmp::too_big(octets, &packet, mtu)
+                    }
                 }
             }
             Verdict::Drop(reason) => self.drop(device, 1, Some(reason)),
@@ -272,13 +296,13 @@ impl Outbound {
         octets: &[u8],
         packet: &Packet,
         staging: &mut Staging,
-    ) -> Result<(), (u64, Option<DropReason>)> {
+    ) -> Result<(), Refused> {
         if bundle.sas.iter().any(|sa| is_own_outer(sa, &packet.flow)) {
             device.stats.collisions.fetch_add(1, Relaxed);
-            return Err((1, None));
+            return Err(Refused::Dropped(1, None));
         }
         let segments =
-            Segments::new(header, octets, packet).ok_or((1, Some(DropReason::OutError)))?;
+            Segments::new(header, octets, packet).ok_or(Refused::of(1, DropReason::OutError))?;
         let (count, inner_octets) = match bundle.sas.as_slice() {
             [sa] => self.seal_single(sa, device, octets, packet, &segments, staging)?,
             sas => self.seal_nested(sas, device, &segments, staging)?,
@@ -309,23 +333,25 @@ impl Outbound {
         packet: &Packet,
         segments: &Segments,
         staging: &mut Staging,
-    ) -> Result<(u64, u64), (u64, Option<DropReason>)> {
+    ) -> Result<(u64, u64), Refused> {
         let count = segments.count() as u64;
         let length = segments.length(0);
-        let wrapping = Wrapping::of(sa, octets, packet).map_err(|reason| (count, Some(reason)))?;
+        let wrapping =
+            Wrapping::of(sa, octets, packet).map_err(|reason| Refused::of(count, reason))?;
+        let wrapping = self.fit(sa, wrapping, octets, length)?;
         let tfc = |payload: usize| tfc_padding(sa, device, payload);
         let payload = wrapping.payload(length);
         let place = esp::sealed_length(&sa.transform, payload, tfc(payload));
         if !staging.has_room(segments.count() * place) {
-            return Err((count, Some(DropReason::OutError)));
+            return Err(Refused::of(count, DropReason::OutError));
         }
         if sa.expires(&self.events, 0, 0) {
-            return Err((count, Some(DropReason::OutStateExpired)));
+            return Err(Refused::of(count, DropReason::OutStateExpired));
         }
         let count = within_limits(sa, count, length as u64);
         let first = sa
             .reserve_sequence(count)
-            .ok_or((count, Some(DropReason::OutStateSeqError)))?;
+            .ok_or(Refused::of(count, DropReason::OutStateSeqError))?;
         let offset = esp::payload_offset(&sa.transform);
         let outer_header = header_length(&wrapping.outer);
         let (mut inner_octets, mut outer_octets) = (0, 0);
@@ -350,7 +376,7 @@ impl Outbound {
                 |reason| {
                     // What stands there is in clear: it must not be sent.
                     target.fill(0);
-                    (1, Some(reason))
+                    Refused::of(1, reason)
                 },
             )?;
             inner_octets += inner as u64;
@@ -360,6 +386,34 @@ impl Outbound {
         Ok((count, inner_octets))
     }
 
+    /// Step 7: a packet that the path does not take in one piece goes back to its sender if it may
+    /// not be cut, and is cut outside if it may (`xfrmi_xmit2`).
+    fn fit(
+        &mut self,
+        sa: &Sa,
+        mut wrapping: Wrapping,
+        octets: &[u8],
+        length: usize,
+    ) -> Result<Wrapping, Refused> {
+        let Some(mtu) = self.paths.mtu(wrapping.outer.destination) else {
+            return Ok(wrapping);
+        };
+        let longest = path_mtu::inner_mtu(sa, &wrapping, mtu);
+        if length <= longest {
+            return Ok(wrapping);
+        }
+        let (may_be_cut, told) = match octets[0] >> 4 {
+            4 => (octets[6] & 0x40 == 0, longest),
+            // RFC 8200, 5: 1280 octets must pass.
+            _ => (length <= LEAST_V6, longest.max(LEAST_V6)),
+        };
+        if !may_be_cut {
+            return Err(Refused::TooBig(told));
+        }
+        wrapping.outer.df = false;
+        Ok(wrapping)
+    }
+
     /// The same through several SAs, packet by packet, the first SA first.
     fn seal_nested(
         &mut self,
@@ -367,12 +421,12 @@ impl Outbound {
         device: &Device,
         segments: &Segments,
         staging: &mut Staging,
-    ) -> Result<(u64, u64), (u64, Option<DropReason>)> {
+    ) -> Result<(u64, u64), Refused> {
         let (outermost, inner_sas) = sas.split_last().expect("a bundle has an SA");
         let mut inner_octets = 0;
         for n in 0..segments.count() {
             let left = (segments.count() - n) as u64;
-            let refused = |reason| (left, Some(reason));
+            let refused = |reason| Refused::of(left, reason);
             let mut packet = vec![0; segments.length(n)];
             segments.write(n, &mut packet);
             for sa in inner_sas {
@@ -460,7 +514,7 @@ impl Outbound {
     ) -> Option<Vec<u8>> {
         device.stats.tx_carrier_errors.fetch_add(1, Relaxed);
         self.drop(device, 1, reason);
-        crate::icmp::unreachable(octets, packet)
+        icmp::unreachable(octets, packet)
     }
 
     fn drop(&self, device: &Device, packets: u64, reason: Option<DropReason>) -> Option<Vec<u8>> {

@@ -16,6 +16,7 @@ use crate::netlink::xfrm::{AF_INET, AF_INET6};
 use crate::offload::segment::tests::tcp;
 use crate::offload::vnet::VnetHeader;
 use crate::outbound::{Datagram, Outbound, Staging};
+use crate::path_mtu::PathMtus;
 use crate::policy::tests::policy;
 use crate::policy::{Action, Direction, Mark, Policy, Selector, Template};
 use crate::replay::ReplayWindow;
@@ -134,6 +135,7 @@ struct Pair {
     inbound: Inbound,
     stat: Arc<XfrmStat>,
     events: Arc<Events>,
+    paths: Arc<PathMtus>,
     sas: Vec<(Arc<Sa>, Arc<Sa>)>,
 }
 
@@ -167,11 +169,13 @@ impl Pair {
         receiver.insert_device(&device);
         let stat = Arc::new(XfrmStat::new());
         let events = Arc::new(Events::new().unwrap());
+        let paths = Arc::<PathMtus>::default();
         Pair {
+            paths: Arc::clone(&paths),
             sender,
             receiver,
             device,
-            outbound: Outbound::new(Arc::clone(&stat), Arc::clone(&events)),
+            outbound: Outbound::new(Arc::clone(&stat), Arc::clone(&events), Arc::clone(&paths)),
             inbound: Inbound::new(Arc::clone(&stat), Arc::clone(&events)),
             stat,
             events,
@@ -818,4 +822,56 @@ fn blocks_defaults_and_selectors() {
     let mut pair = Pair::new(vec![(there, here)]);
     assert!(pair.through(&packet(4)).is_empty());
     assert_eq!(pair.drops(), [(DropReason::InStateMismatch, 1)]);
+}
+
+#[test]
+fn what_a_path_does_not_take_goes_back_to_its_sender() {
+    for (outer, mtu, udp) in [(V4, 1400, false), (V4, 1401, true), (V6, 1500, true)] {
+        let make = || SaConfig {
+            encapsulation: if udp {
+                Encapsulation::Udp {
+                    source_port: 4500,
+                    destination_port: 4500,
+                }
+            } else {
+                Encapsulation::Esp
+            },
+            ..config(Mode::Tunnel, 1, outer.0, outer.1)
+        };
+        let mut pair = Pair::new(vec![ends(make)]);
+        pair.paths
+            .learn(address(outer.1), mtu, std::time::Instant::now());
+        for version in [4, 6] {
+            let (packets, answer) = pair.seal(&tcp(version, 1, 0x10, &[7; 1450]));
+            assert!(packets.is_empty());
+            let answer = answer.unwrap();
+            let parsed = ip::parse(&answer).unwrap();
+            let body = &answer[parsed.transport..];
+            assert_eq!(body[..2], if version == 4 { [3, 4] } else { [2, 0] });
+            let told = u32::from_be_bytes(body[4..8].try_into().unwrap()) as usize;
+            let payload = |length: usize| length - if version == 4 { 52 } else { 72 };
+            let overhead = if outer == V4 { 20 } else { 40 } + if udp { 8 } else { 0 };
+            let (packets, _) = pair.seal(&tcp(version, 1, 0x10, &vec![7; payload(told)]));
+            assert!(packets[0].1.len() + overhead <= mtu as usize);
+            assert!(packets[0].1.len() + overhead > mtu as usize - 4);
+            let (packets, answer) = pair.seal(&tcp(version, 1, 0x10, &vec![7; payload(told) + 1]));
+            assert!(packets.is_empty() && answer.is_some());
+        }
+        let mut may_be_cut = tcp(4, 1, 0x10, &[7; 1450]);
+        may_be_cut[6] = 0;
+        modes::identify(&mut may_be_cut, 9);
+        let (packets, answer) = pair.seal(&may_be_cut);
+        assert_eq!((packets.len(), answer), (1, None));
+        assert!(!packets[0].0.df);
+    }
+    // IPv6 must take 1280 octets: they are cut outside.
+    let mut pair = Pair::new(vec![ends(|| config(Mode::Tunnel, 1, V4.0, V4.1))]);
+    pair.paths
+        .learn(address(V4.1), 1000, std::time::Instant::now());
+    let (packets, answer) = pair.seal(&tcp(6, 1, 0x10, &[7; 1280 - 72]));
+    assert_eq!((packets.len(), answer), (1, None));
+    let (packets, answer) = pair.seal(&tcp(6, 1, 0x10, &[7; 1281 - 72]));
+    assert!(packets.is_empty());
+    assert_eq!(answer.unwrap()[44..48], 1280u32.to_be_bytes());
+    assert_eq!(pair.drops(), []);
 }

@@ -80,6 +80,16 @@ fn zeroed_message() -> libc::msghdr {
 
 /// One datagram into `buffer`, without waiting.
 pub fn receive(fd: BorrowedFd, buffer: &mut [u8]) -> io::Result<Meta> {
+    receive_with(fd, buffer, 0)
+}
+
+/// One error from the socket's queue (`struct sock_extended_err` in the control messages), and the
+/// start of the packet that met it.
+pub fn receive_error(fd: BorrowedFd, buffer: &mut [u8]) -> io::Result<Meta> {
+    receive_with(fd, buffer, libc::MSG_ERRQUEUE)
+}
+
+fn receive_with(fd: BorrowedFd, buffer: &mut [u8], flags: i32) -> io::Result<Meta> {
     let mut meta = Meta {
         length: 0,
         truncated: false,
@@ -98,7 +108,8 @@ pub fn receive(fd: BorrowedFd, buffer: &mut [u8]) -> io::Result<Meta> {
     message.msg_control = meta.control.octets.as_mut_ptr().cast();
     message.msg_controllen = CONTROL;
     // SAFETY: every pointer in `message` is to a local buffer or the caller's, with its length.
-    let length = check(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, libc::MSG_DONTWAIT) })?;
+    let length =
+        check(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, flags | libc::MSG_DONTWAIT) })?;
     meta.length = length;
     meta.truncated = message.msg_flags & libc::MSG_TRUNC != 0;
     meta.control.used = message.msg_controllen;

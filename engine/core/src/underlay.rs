@@ -1,13 +1,17 @@
 //! The sockets that ESP travels through: raw ESP, and UDP port 4500 (RFC 3948).
 //!
 //! UDP takes and gives whole rows of equal packets (UDP_SEGMENT, UDP_GRO); raw sockets take and give
-//! one message per packet, several per call. Path MTU discovery is the kernel's default: DF is set,
-//! and what is larger than the path is fragmented outside; the daemon lowers the device's MTU.
+//! one message per packet, several per call.
+//!
+//! Packets go out with DF, and a send that the path does not take is refused; those that may be cut
+//! on the way are sent while the option is turned off. Fragments that come in are put together by
+//! the host's kernel, which bounds them (`net.ipv4.ipfrag_high_thresh`).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::RwLock;
 
 use crate::inbound::Received;
 use crate::outbound::{Datagram, Outer};
@@ -80,6 +84,22 @@ pub struct Socket {
     pub kind: SocketKind,
     fd: OwnedFd,
     pub errors: AtomicU64,
+    /// Held for writing while DF is off.
+    df: RwLock<()>,
+}
+
+/// Packets that did not leave.
+#[derive(Debug)]
+pub enum Unsent {
+    /// Longer than the path, whose MTU is told in bytes of the IP packet.
+    TooBig {
+        mtu: u32,
+        lost: u64,
+    },
+    Failed {
+        error: io::Error,
+        lost: u64,
+    },
 }
 
 impl Socket {
@@ -110,11 +130,30 @@ impl Socket {
         if kind.is_udp() {
             sys::set_option(socket, libc::IPPROTO_UDP, UDP_GRO, 1)?;
         }
-        Ok(Socket {
+        let socket = Socket {
             kind,
             fd,
             errors: AtomicU64::new(0),
-        })
+            df: RwLock::new(()),
+        };
+        socket.set_df(true)?;
+        Ok(socket)
+    }
+
+    /// Whether what is longer than the path is refused, or cut.
+    fn set_df(&self, on: bool) -> io::Result<()> {
+        let (level, option) = if self.kind.is_v4() {
+            (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER)
+        } else {
+            (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER)
+        };
+        // The values are the same for both families.
+        let value = if on {
+            libc::IP_PMTUDISC_DO
+        } else {
+            libc::IP_PMTUDISC_DONT
+        };
+        sys::set_option(self.fd(), level, option, value)
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
@@ -122,46 +161,79 @@ impl Socket {
     }
 
     /// Sends all packets of a row; gives the first error with the number of packets it cost.
-    pub fn send(&self, row: &Datagram, buffer: &[u8]) -> Result<(), (io::Error, u64)> {
+    pub fn send(&self, row: &Datagram, buffer: &[u8]) -> Result<(), Unsent> {
         let octets = &buffer[row.start..row.start + row.length];
-        let result = if self.kind.is_udp() && row.length > row.segment {
-            let target = target_of(&row.sa, &row.outer, Some(row.segment as u16));
-            match sys::send(self.fd(), &target, octets) {
-                // Longer than the path: the kernel sends one by one, in fragments.
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE)) =>
-                {
-                    self.send_each(&row.sa, &row.outer, octets, row.segment)
-                }
-                Err(error) => Err((error, octets.len().div_ceil(row.segment) as u64)),
-                Ok(()) => Ok(()),
-            }
+        let result = if row.outer.df {
+            let _held = self.df.read().expect("no holder of the lock panics");
+            self.send_row(row, octets)
         } else {
-            self.send_each(&row.sa, &row.outer, octets, row.segment)
+            let _held = self.df.write().expect("no holder of the lock panics");
+            let result = self
+                .set_df(false)
+                .map_err(|error| (error, 0))
+                .and_then(|()| self.send_row(row, octets));
+            self.set_df(true).map_err(|error| (error, 0)).and(result)
         };
-        if result.is_err() {
+        result.map_err(|(error, sent)| {
             self.errors.fetch_add(1, Ordering::Relaxed);
-        }
-        result
+            let lost = (row.length - sent).div_ceil(row.segment) as u64;
+            let too_big = error.raw_os_error() == Some(libc::EMSGSIZE);
+            let first = &octets[sent..octets.len().min(sent + row.segment)];
+            match too_big.then(|| self.ask_mtu(row, first)).flatten() {
+                Some(mtu) => Unsent::TooBig { mtu, lost },
+                None => Unsent::Failed { error, lost },
+            }
+        })
     }
 
-    fn send_each(
-        &self,
-        sa: &Sa,
-        outer: &Outer,
-        octets: &[u8],
-        segment: usize,
-    ) -> Result<(), (io::Error, u64)> {
-        let target = target_of(sa, outer, None);
-        let packets: Vec<&[u8]> = octets.chunks(segment).collect();
-        let mut rest = packets.as_slice();
-        while !rest.is_empty() {
-            match sys::send_many(self.fd(), &target, rest) {
-                Ok(count) => rest = &rest[count..],
-                Err(error) => return Err((error, rest.len() as u64)),
+    /// On an error gives the octets that went before it.
+    fn send_row(&self, row: &Datagram, octets: &[u8]) -> Result<(), (io::Error, usize)> {
+        if !self.kind.is_udp() || row.length <= row.segment {
+            return self.send_each(row, octets);
+        }
+        let target = target_of(&row.sa, &row.outer, Some(row.segment as u16));
+        match sys::send(self.fd(), &target, octets) {
+            // Longer than the path: sent one by one, each meets its own fate.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE)) => {
+                self.send_each(row, octets)
+            }
+            result => result.map_err(|error| (error, 0)),
+        }
+    }
+
+    fn send_each(&self, row: &Datagram, octets: &[u8]) -> Result<(), (io::Error, usize)> {
+        let target = target_of(&row.sa, &row.outer, None);
+        let packets: Vec<&[u8]> = octets.chunks(row.segment).collect();
+        let mut sent = 0;
+        while sent < packets.len() {
+            match sys::send_many(self.fd(), &target, &packets[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) => return Err((error, sent * row.segment)),
             }
         }
         Ok(())
+    }
+
+    /// The path's MTU, by sending once more while the error queue is on. It is off otherwise, or
+    /// the ICMP errors of one peer would make sends to others fail.
+    fn ask_mtu(&self, row: &Datagram, packet: &[u8]) -> Option<u32> {
+        let (level, option) = if self.kind.is_v4() {
+            (libc::IPPROTO_IP, libc::IP_RECVERR)
+        } else {
+            (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+        };
+        let _held = self.df.write().expect("no holder of the lock panics");
+        sys::set_option(self.fd(), level, option, 1).ok()?;
+        let target = target_of(&row.sa, &row.outer, None);
+        let mut mtu = None;
+        if sys::send(self.fd(), &target, packet).is_err() {
+            let mut quoted = [0; 64];
+            while let Ok(meta) = sys::receive_error(self.fd(), &mut quoted) {
+                mtu = meta.control.messages().find_map(told_mtu).or(mtu);
+            }
+        }
+        sys::set_option(self.fd(), level, option, 0).ok()?;
+        mtu
     }
 
     /// One call's packets into `buffer` of `RECEIVE_BUFFER` octets; false if none is waiting.
@@ -323,6 +395,22 @@ impl Info {
         }
         info
     }
+}
+
+/// `struct sock_extended_err`: errno, origin, type, code, then what goes with EMSGSIZE.
+fn told_mtu((level, kind, payload): (i32, i32, &[u8])) -> Option<u32> {
+    let is_error = matches!(
+        (level, kind),
+        (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+    );
+    let number = |at: usize| {
+        Some(u32::from_ne_bytes(
+            payload.get(at..at + 4)?.try_into().ok()?,
+        ))
+    };
+    (is_error && number(0)? == libc::EMSGSIZE as u32)
+        .then(|| number(8))
+        .flatten()
 }
 
 /// Address and port of a `sockaddr_in` or `sockaddr_in6`.

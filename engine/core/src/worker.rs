@@ -17,10 +17,11 @@ use crate::inbound::Inbound;
 use crate::offload::coalesce::Writes;
 use crate::offload::vnet::{self, VnetHeader};
 use crate::outbound::{Outbound, Staging};
+use crate::path_mtu::PathMtus;
 use crate::stats::{DropReason, XfrmStat};
 use crate::sys::{self, Epoll, Waker};
 use crate::tables::{Published, Tables};
-use crate::underlay::{Socket, SocketKind, RECEIVE_BUFFER};
+use crate::underlay::{Socket, SocketKind, Unsent, RECEIVE_BUFFER};
 
 /// Reads or receives per descriptor and wake, so that one busy device starves no other.
 const PORTION: usize = 32;
@@ -118,12 +119,17 @@ pub struct Shared {
     pub published: Arc<Published>,
     pub stat: Arc<XfrmStat>,
     pub events: Arc<Events>,
+    pub path_mtus: Arc<PathMtus>,
     pub sockets: Sockets,
 }
 
 /// The loop of an outbound worker: TUN to underlay. Ends only with the process.
 pub fn run_outbound(worker: &Worker, shared: &Shared) -> io::Result<()> {
-    let mut outbound = Outbound::new(Arc::clone(&shared.stat), Arc::clone(&shared.events));
+    let mut outbound = Outbound::new(
+        Arc::clone(&shared.stat),
+        Arc::clone(&shared.events),
+        Arc::clone(&shared.path_mtus),
+    );
     let mut staging = Staging::new();
     let mut limit = ErrorLimit::new(Instant::now());
     let mut buffer = vec![0; READ_BUFFER];
@@ -198,13 +204,20 @@ fn flush(staging: &mut Staging, device: &Device, shared: &Shared) {
         let socket = shared.sockets.read().expect("no writer panics")[kind as usize - 1].clone();
         let packets = row.length.div_ceil(row.segment) as u64;
         let (reason, lost) = match socket {
-            None => (DropReason::OutError, packets),
+            None => (Some(DropReason::OutError), packets),
             Some(socket) => match socket.send(row, &staging.buffer) {
                 Ok(()) => continue,
-                Err((error, lost)) => (reason_of(&error), lost),
+                Err(Unsent::TooBig { mtu, lost }) => {
+                    let peer = row.outer.destination;
+                    shared.path_mtus.learn(peer, mtu, Instant::now());
+                    (None, lost)
+                }
+                Err(Unsent::Failed { error, lost }) => (Some(reason_of(&error)), lost),
             },
         };
-        shared.stat.add(reason, lost);
+        if let Some(reason) = reason {
+            shared.stat.add(reason, lost);
+        }
         device
             .stats
             .tx_aborted_errors
