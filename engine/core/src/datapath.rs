@@ -3,11 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 
 use crate::crypto;
 use crate::device::Device;
+use crate::drop_ring::Dropped;
 use crate::events::Events;
 use crate::stats::XfrmStat;
 use crate::sys;
@@ -40,6 +41,7 @@ impl DataPath {
             stat,
             events,
             path_mtus: Arc::default(),
+            rings: Mutex::default(),
             sockets,
         });
         let start = |name: &str, run: fn(&Worker, &Shared) -> io::Result<()>| {
@@ -120,6 +122,15 @@ impl DataPath {
         let each = sockets.iter().flatten();
         each.map(|socket| (socket.kind, socket.errors.load(Ordering::Relaxed)))
             .collect()
+    }
+
+    /// The last drops of all workers, the oldest first, and how many were not recorded.
+    pub fn drops(&self) -> (Vec<Dropped>, u64) {
+        let rings = self.shared.rings.lock();
+        let rings = rings.expect("no holder of the lock panics");
+        let mut all: Vec<Dropped> = rings.iter().flat_map(|ring| ring.drops()).collect();
+        all.sort_by_key(|one| one.time);
+        (all, rings.iter().map(|ring| ring.skipped()).sum())
     }
 
     /// Name and version of the library that seals and opens.

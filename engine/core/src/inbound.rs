@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use crate::checksum;
 use crate::device::Device;
+use crate::drop_ring::{DropRing, Dropped, Way};
 use crate::ecn;
 use crate::esp::{self, Opened};
 use crate::events::{Event, Events};
@@ -65,6 +66,7 @@ pub struct Received {
 pub struct Inbound {
     stat: Arc<XfrmStat>,
     events: Arc<Events>,
+    pub ring: Arc<DropRing>,
     flows: FlowCache<Option<Arc<Policy>>>,
     /// Those of the batch, by the index that `Inner::device` holds.
     pub devices: Vec<Arc<Device>>,
@@ -92,6 +94,7 @@ impl Inbound {
         Inbound {
             stat,
             events,
+            ring: Arc::default(),
             flows: FlowCache::new(),
             devices: Vec::new(),
             inners: Vec::new(),
@@ -151,7 +154,7 @@ impl Inbound {
         }
         let found = self.look_up(tables, received, octets);
         if let Err(reason) = found {
-            self.stat.add(reason, 1);
+            self.drop(None, reason, received, octets, &[]);
         }
         found.ok()
     }
@@ -199,13 +202,13 @@ impl Inbound {
         for received in row {
             let packet = &mut buffer[received.start..received.start + received.length];
             if sa.expires(&self.events, packets, octets) {
-                self.drop(device, DropReason::InStateExpired);
+                self.drop(device, DropReason::InStateExpired, received, packet, &[]);
                 continue;
             }
             let opened = match unseal(sa, &mut window, packet) {
                 Ok(opened) => opened,
                 Err(reason) => {
-                    self.drop(device, reason);
+                    self.drop(device, reason, received, packet, &[]);
                     continue;
                 }
             };
@@ -214,7 +217,7 @@ impl Inbound {
             self.watch_mapping(sa, received);
             match self.unwrap(tables, sa, buffer, received, &opened) {
                 Ok(Outcome::Packet(range)) => {
-                    self.accept(tables, &path, device, buffer, range);
+                    self.accept(tables, &path, device, buffer, received, range);
                 }
                 Ok(Outcome::Nested(received)) => {
                     let path = SecPath {
@@ -223,7 +226,10 @@ impl Inbound {
                     };
                     self.nested.push(Nested { received, path });
                 }
-                Err(reason) => self.drop(device, reason),
+                Err(reason) => {
+                    let packet = &buffer[received.start..received.start + received.length];
+                    self.drop(device, reason, received, packet, &[]);
+                }
             }
         }
         let seq = window.seq();
@@ -240,7 +246,8 @@ impl Inbound {
         let before = path.sas.last().map_or(0, |sa| sa.config.if_id);
         let device = self.device(tables, before);
         if let Err(reason) = self.open_inner(tables, buffer, &received, &mut path) {
-            self.drop(device, reason);
+            let packet = &buffer[received.start..received.start + received.length];
+            self.drop(device, reason, &received, packet, &[]);
         }
     }
 
@@ -273,7 +280,7 @@ impl Inbound {
         match self.unwrap(tables, &sa, buffer, received, &opened)? {
             Outcome::Packet(range) => {
                 let device = self.device(tables, sa.config.if_id);
-                self.accept(tables, path, device, buffer, range);
+                self.accept(tables, path, device, buffer, received, range);
             }
             Outcome::Nested(received) => {
                 let path = std::mem::take(path);
@@ -370,6 +377,7 @@ impl Inbound {
         path: &SecPath,
         device: Option<usize>,
         buffer: &[u8],
+        received: &Received,
         range: Range<usize>,
     ) {
         match self.check(tables, path, device, &buffer[range.clone()]) {
@@ -378,7 +386,10 @@ impl Inbound {
                 length: range.len(),
                 device,
             }),
-            Err(reason) => self.drop(device, reason),
+            Err(reason) => {
+                let packet = &buffer[received.start..received.start + received.length];
+                self.drop(device, reason, received, packet, &buffer[range]);
+            }
         }
     }
 
@@ -430,12 +441,29 @@ impl Inbound {
         Some(self.devices.len() - 1)
     }
 
-    fn drop(&self, device: Option<usize>, reason: DropReason) {
+    /// Counts and records a drop. SPI and sequence number stand at the start of `esp` still, when the
+    /// rest was opened; `inner` is empty where nothing authentic was found.
+    fn drop(
+        &self,
+        device: Option<usize>,
+        reason: DropReason,
+        received: &Received,
+        esp: &[u8],
+        inner: &[u8],
+    ) {
         self.stat.add(reason, 1);
+        let mut if_id = 0;
         if let Some(device) = device {
-            self.devices[device].stats.rx_errors.fetch_add(1, Relaxed);
-            self.devices[device].stats.rx_dropped.fetch_add(1, Relaxed);
+            let device = &self.devices[device];
+            device.stats.rx_errors.fetch_add(1, Relaxed);
+            device.stats.rx_dropped.fetch_add(1, Relaxed);
+            if_id = device.if_id;
         }
+        self.ring.record(|| Dropped {
+            esp: esp::header(esp),
+            outer: Some((received.source, received.destination)),
+            ..Dropped::new(reason.name(), Way::In, if_id).with_inner(inner)
+        });
     }
 }
 

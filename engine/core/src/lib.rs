@@ -15,6 +15,7 @@ pub mod control;
 pub mod crypto;
 pub mod datapath;
 pub mod device;
+pub mod drop_ring;
 pub mod ecn;
 pub mod esp;
 pub mod events;

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::bundle::{Bundle, Unresolved};
 use crate::device::Device;
+use crate::drop_ring::{DropRing, Dropped, Way};
 use crate::esp;
 use crate::events::{Event, Events};
 use crate::flow_cache::FlowCache;
@@ -104,6 +105,7 @@ pub struct Staging {
 pub struct Outbound {
     stat: Arc<XfrmStat>,
     events: Arc<Events>,
+    pub ring: Arc<DropRing>,
     flows: FlowCache<Verdict>,
     held: Held,
     /// Policies and templates for which an SA was asked for since the tables changed.
@@ -182,6 +184,7 @@ impl Outbound {
             paths: Paths::new(paths),
             stat,
             events,
+            ring: Arc::default(),
             flows: FlowCache::new(),
             held: Held::default(),
             asked: HashSet::new(),
@@ -239,10 +242,10 @@ impl Outbound {
         again: bool,
     ) -> Option<Vec<u8>> {
         let Some((header, octets)) = VnetHeader::parse(read) else {
-            return self.drop(device, 1, None);
+            return self.drop(device, &[], 1, None);
         };
         let Some(packet) = ip::parse(octets) else {
-            return self.drop(device, 1, None);
+            return self.drop(device, &[], 1, None);
         };
         let mut verdict = self.flows.get(device.if_id, &packet.flow, || {
             look_up(tables, device.if_id, &packet.flow)
@@ -259,14 +262,16 @@ impl Outbound {
                         }
                         None
                     }
-                    Err(Refused::Dropped(packets, reason)) => self.drop(device, packets, reason),
+                    Err(Refused::Dropped(packets, reason)) => {
+                        self.drop(device, octets, packets, reason)
+                    }
                     Err(Refused::TooBig(mtu)) => {
-                        self.drop(device, 1, None);
+                        self.drop(device, octets, 1, None);
                         icmp::too_big(octets, &packet, mtu)
                     }
                 }
             }
-            Verdict::Drop(reason) => self.drop(device, 1, Some(reason)),
+            Verdict::Drop(reason) => self.drop(device, octets, 1, Some(reason)),
             Verdict::Unreachable(reason) => self.unreachable(device, octets, &packet, reason),
             Verdict::Acquire(policy, template) => {
                 if self.has_given_up(tables, &policy, template) && again {
@@ -513,16 +518,25 @@ impl Outbound {
         reason: Option<DropReason>,
     ) -> Option<Vec<u8>> {
         device.stats.tx_carrier_errors.fetch_add(1, Relaxed);
-        self.drop(device, 1, reason);
+        self.drop(device, octets, 1, reason);
         icmp::unreachable(octets, packet)
     }
 
-    fn drop(&self, device: &Device, packets: u64, reason: Option<DropReason>) -> Option<Vec<u8>> {
+    fn drop(
+        &self,
+        device: &Device,
+        octets: &[u8],
+        packets: u64,
+        reason: Option<DropReason>,
+    ) -> Option<Vec<u8>> {
         if let Some(reason) = reason {
             self.stat.add(reason, packets);
         }
         device.stats.tx_errors.fetch_add(packets, Relaxed);
         device.stats.tx_dropped.fetch_add(packets, Relaxed);
+        let name = reason.map_or("tx_dropped", DropReason::name);
+        self.ring
+            .record(|| Dropped::new(name, Way::Out, device.if_id).with_inner(octets));
         None
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
 
 use crate::device::Device;
+use crate::drop_ring::DropRing;
 use crate::events::Events;
 use crate::icmp::ErrorLimit;
 use crate::inbound::Inbound;
@@ -120,7 +121,16 @@ pub struct Shared {
     pub stat: Arc<XfrmStat>,
     pub events: Arc<Events>,
     pub path_mtus: Arc<PathMtus>,
+    /// Of every worker.
+    pub rings: Mutex<Vec<Arc<DropRing>>>,
     pub sockets: Sockets,
+}
+
+impl Shared {
+    fn keep_ring(&self, ring: &Arc<DropRing>) {
+        let mut rings = self.rings.lock().expect("no holder of the lock panics");
+        rings.push(Arc::clone(ring));
+    }
 }
 
 /// The loop of an outbound worker: TUN to underlay. Ends only with the process.
@@ -130,6 +140,7 @@ pub fn run_outbound(worker: &Worker, shared: &Shared) -> io::Result<()> {
         Arc::clone(&shared.events),
         Arc::clone(&shared.path_mtus),
     );
+    shared.keep_ring(&outbound.ring);
     let mut staging = Staging::new();
     let mut limit = ErrorLimit::new(Instant::now());
     let mut buffer = vec![0; READ_BUFFER];
@@ -241,6 +252,7 @@ fn reason_of(error: &io::Error) -> DropReason {
 /// The loop of an inbound worker: underlay to TUN. Ends only with the process.
 pub fn run_inbound(worker: &Worker, shared: &Shared) -> io::Result<()> {
     let mut inbound = Inbound::new(Arc::clone(&shared.stat), Arc::clone(&shared.events));
+    shared.keep_ring(&inbound.ring);
     let mut writes = Writes::default();
     // Behind what was received is room for packets that get another header.
     let mut buffer = vec![0; 2 * RECEIVE_BUFFER];

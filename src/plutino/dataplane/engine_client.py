@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from plutino.dataplane.engine_messages import (
     EngineDevice,
+    EngineDrop,
     EngineInfo,
     EngineMessage,
     encode_device,
@@ -13,6 +14,7 @@ from plutino.dataplane.engine_messages import (
     encode_kind,
     encode_name,
     parse_device,
+    parse_drop,
     parse_info,
     parse_socket,
     parse_stat,
@@ -76,6 +78,11 @@ class EngineClient:
         """Drops by the names of ``/proc/net/xfrm_stat``."""
         (stat,) = self._ask("read the drop counters", EngineMessage.GETSTAT, b"", parse_stat)
         return stat
+
+    def drops(self) -> tuple[EngineDrop, ...]:
+        """The last drops, the oldest first; in a flood not all of them."""
+        step = "list the last drops"
+        return self._ask(step, EngineMessage.GETDROP, b"", parse_drop, NLM_F_DUMP)
 
     def join(self, groups: int) -> None:
         """Be told of changes: bit n-1 for group n (``XFRMNLGRP_*``)."""

@@ -4,11 +4,14 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from ipaddress import ip_address
 from typing import Final
 
 from plutino.model.drop_reason import LINK_COUNTERS
 from plutino.model.errors import WireError
-from plutino.model.numbers import IfId
+from plutino.model.numbers import IfId, Spi
+from plutino.model.policy import IpAddress
+from plutino.model.sa import SaDirection
 from plutino.netlink.wire import Attribute, encode_attributes, parse_attributes
 
 
@@ -27,6 +30,8 @@ class EngineMessage(IntEnum):
     GETINFO = 0x89
     NEWINFO = 0x8A
     SHUTDOWN = 0x8B
+    GETDROP = 0x8C
+    NEWDROP = 0x8D
 
 
 class EngineAttribute(IntEnum):
@@ -46,6 +51,14 @@ class EngineAttribute(IntEnum):
     CRYPTO = 12
     BOOT_ID = 13
     SOCK_ERRORS = 14
+    TIME = 15
+    REASON = 16
+    DIRECTION = 17
+    SPI = 18
+    SEQUENCE = 19
+    SOURCE = 20
+    DESTINATION = 21
+    INNER_HEADER = 22
 
 
 _U32: Final = struct.Struct("=I")
@@ -72,6 +85,26 @@ class EngineInfo:
     pid: int
     crypto: str
     boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDrop:
+    """A packet that the engine dropped; what is not known of it is None or empty.
+
+    ``time`` is in nanoseconds since the epoch, ``reason`` a counter's name, ``sequence`` the low
+    half of the ESP sequence number. ``source`` and ``destination`` are those of the outer header,
+    ``inner_header`` the IP header and the ports of the packet in clear.
+    """
+
+    time: int
+    reason: str
+    direction: SaDirection
+    if_id: IfId | None
+    spi: Spi | None
+    sequence: int | None
+    source: IpAddress | None
+    destination: IpAddress | None
+    inner_header: bytes
 
 
 def encode_device(name: str, if_id: IfId, ifindex: int, mtu: int) -> bytes:
@@ -134,6 +167,35 @@ def parse_stat(payload: bytes) -> Mapping[str, int]:
             name = attribute.payload[_U64.size :].split(b"\0", 1)[0]
             counters[name.decode("ascii", "replace")] = int(value)
     return counters
+
+
+def parse_drop(payload: bytes) -> EngineDrop:
+    """From NEWDROP."""
+    found = _parse(payload, "NEWDROP")
+    time = found.get(EngineAttribute.TIME, b"")
+    direction = found.get(EngineAttribute.DIRECTION, b"")
+    if len(time) != _U64.size or direction not in (b"\1", b"\2"):
+        raise WireError("NEWDROP", offset=0, why="TIME or DIRECTION is missing")
+
+    def number(attribute: EngineAttribute) -> int | None:
+        return _u32(found, attribute, "NEWDROP") if attribute in found else None
+
+    def address(attribute: EngineAttribute) -> IpAddress | None:
+        octets = found.get(attribute)
+        return ip_address(octets) if octets is not None and len(octets) in (4, 16) else None
+
+    if_id, spi = number(EngineAttribute.IF_ID), number(EngineAttribute.SPI)
+    return EngineDrop(
+        time=int(_U64.unpack(time)[0]),
+        reason=_string(found, EngineAttribute.REASON, "NEWDROP"),
+        direction=SaDirection(direction[0]),
+        if_id=None if if_id is None else IfId(if_id),
+        spi=None if spi is None else Spi(spi),
+        sequence=number(EngineAttribute.SEQUENCE),
+        source=address(EngineAttribute.SOURCE),
+        destination=address(EngineAttribute.DESTINATION),
+        inner_header=found.get(EngineAttribute.INNER_HEADER, b""),
+    )
 
 
 def parse_info(payload: bytes) -> EngineInfo:

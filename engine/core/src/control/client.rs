@@ -179,5 +179,8 @@ impl Answers {
 /// Requests that may be dumps; for others the same bits are REPLACE and EXCL.
 fn is_get(kind: u16) -> bool {
     use crate::netlink::{engine, xfrm};
-    matches!(kind, xfrm::GETSA | engine::GETDEV | engine::GETSOCK)
+    matches!(
+        kind,
+        xfrm::GETSA | engine::GETDEV | engine::GETSOCK | engine::GETDROP
+    )
 }

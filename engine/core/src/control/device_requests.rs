@@ -1,6 +1,7 @@
 //! The engine's own requests: devices, sockets, counters (docs/engine-protocol.md).
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use super::sa_requests::find;
 use super::state::{Answer, Effect, State};
 use crate::device::Device;
+use crate::drop_ring::Dropped;
 use crate::netlink::engine as e;
 use crate::netlink::wire::{attributes, put_attribute, Refusal};
 use crate::netlink::xfrm::Fields;
@@ -216,6 +218,43 @@ pub fn get_stat(state: &State) -> Result<Answer, Refusal> {
         );
     }
     Answer::of(vec![(e::NEWSTAT, payload)])
+}
+
+/// GETDROP: a NEWDROP for each drop that the workers' rings hold, the oldest first.
+pub fn get_drops(state: &State) -> Result<Answer, Refusal> {
+    let (drops, _) = state.path.drops();
+    Answer::of(
+        drops
+            .iter()
+            .map(|one| (e::NEWDROP, encode_drop(one)))
+            .collect(),
+    )
+}
+
+fn encode_drop(drop: &Dropped) -> Vec<u8> {
+    let mut payload = Vec::new();
+    let octets = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    put_attribute(&mut payload, e::TIME, &drop.time.to_ne_bytes());
+    text(&mut payload, e::REASON, drop.reason);
+    put_attribute(&mut payload, e::DIRECTION, &[drop.way as u8]);
+    if drop.if_id != 0 {
+        put_attribute(&mut payload, e::IF_ID, &drop.if_id.to_ne_bytes());
+    }
+    if let Some((spi, sequence)) = drop.esp {
+        put_attribute(&mut payload, e::SPI, &spi.to_ne_bytes());
+        put_attribute(&mut payload, e::SEQUENCE, &sequence.to_ne_bytes());
+    }
+    if let Some((source, destination)) = drop.outer {
+        put_attribute(&mut payload, e::SOURCE, &octets(source));
+        put_attribute(&mut payload, e::DESTINATION, &octets(destination));
+    }
+    if !drop.header.is_empty() {
+        put_attribute(&mut payload, e::INNER_HEADER, &drop.header);
+    }
+    payload
 }
 
 pub fn get_info(state: &State) -> Result<Answer, Refusal> {

@@ -148,6 +148,7 @@ impl State {
             e::GETSOCK => device_requests::get_sockets(self),
             e::GETSTAT => device_requests::get_stat(self),
             e::GETINFO => device_requests::get_info(self),
+            e::GETDROP => device_requests::get_drops(self),
             e::JOIN => device_requests::join(payload),
             e::SHUTDOWN => Ok(Answer {
                 effect: Effect::Shutdown,

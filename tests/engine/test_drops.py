@@ -1,0 +1,73 @@
+"""The drop ring: why a packet was dropped, between whom, and nothing of what was in it."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.ipsec import ESP
+
+from plutino.dataplane.engine_messages import EngineDrop
+from plutino.model.policy import Mode
+from plutino.model.sa import Encapsulation, SaDirection
+from tests.support.engine_lab import (
+    IF_ID,
+    INNER,
+    ONE,
+    OUTER,
+    TWO,
+    EngineCase,
+    EngineEnd,
+    EngineLab,
+    engine_lab,
+    until,
+)
+from tests.support.esp_algorithms import ALGORITHMS
+from tests.support.esp_judge import Judge, echo_reply, framed
+
+pytestmark = pytest.mark.root
+
+SECRET = b"nobody may read this in a report"
+CASE = EngineCase(ALGORITHMS[0], Mode.TUNNEL, 4, Encapsulation.ESP, (4,), esn=False)
+
+
+@pytest.fixture
+def lab() -> Iterator[EngineLab]:
+    with engine_lab() as one:
+        yield one
+
+
+def last_drop(end: EngineEnd, reason: str) -> EngineDrop:
+    """The newest of that reason, when it has come."""
+    until(lambda: any(drop.reason == reason for drop in end.client.drops()), reason)
+    return [drop for drop in end.client.drops() if drop.reason == reason][-1]
+
+
+def test_what_a_drop_tells_and_what_it_does_not(lab: EngineLab) -> None:
+    there, _ = lab.install(CASE)
+    judge = Judge(there)
+    packet = judge.seal(echo_reply(CASE, 4, ONE, TWO, SECRET), sequence=9)
+    unknown = IP(bytes(packet))
+    unknown[ESP].spi = 0x7777
+    lab.one.transmit(framed(unknown, lab.one, lab.two))
+    drop = last_drop(lab.two, "XfrmInNoStates")
+    assert (drop.direction, drop.spi, drop.sequence) == (SaDirection.IN, 0x7777, 9)
+    assert (drop.source, drop.destination) == tuple(map(ip_address, OUTER[4].values()))
+    assert drop.inner_header == b""
+
+    lab.one.transmit(framed(packet, lab.one, lab.two))
+    lab.one.transmit(framed(packet, lab.one, lab.two))
+    drop = last_drop(lab.two, "XfrmInStateSeqError")
+    assert (drop.if_id, drop.spi, drop.sequence) == (IF_ID, there.spi, 9)
+
+    lab.one.flush()
+    header = IP(src=INNER[4][ONE], dst=INNER[4][TWO])
+    lab.one.inject(bytes(header / UDP(sport=1234, dport=53) / SECRET))
+    drop = last_drop(lab.one, "tx_dropped")
+    read = IP(drop.inner_header)
+    assert (read.src, read.dst) == (INNER[4][ONE], INNER[4][TWO])
+    assert drop.inner_header[20:] == (1234).to_bytes(2, "big") + (53).to_bytes(2, "big")
+
+    for end in (lab.one, lab.two):
+        for drop in end.client.drops():
+            assert SECRET[:8] not in drop.inner_header
