@@ -10,6 +10,8 @@ use crate::crypto;
 use crate::device::Device;
 use crate::drop_ring::Dropped;
 use crate::events::Events;
+use crate::outbound::{Datagram, Outer};
+use crate::sa::Sa;
 use crate::stats::XfrmStat;
 use crate::sys;
 use crate::tables::Published;
@@ -114,6 +116,24 @@ impl DataPath {
             worker.remove(|source| matches!(source, Source::Socket(one) if one.kind == kind));
         }
         old.is_some()
+    }
+
+    /// One octet by which a NAT remembers an SA; lost where its socket is missing.
+    pub fn send_keepalive(&self, sa: &Arc<Sa>) {
+        let kind = SocketKind::of(sa);
+        let socket =
+            self.shared.sockets.read().expect("no writer panics")[kind as usize - 1].clone();
+        if let Some(socket) = socket {
+            let outer = Outer {
+                source: sa.config.source,
+                destination: sa.config.destination,
+                tos: 0,
+                hop_limit: None,
+                df: true,
+            };
+            // Whatever hinders it hinders the SA's packets as well, which are counted.
+            let _ = socket.send(&Datagram::single(sa, outer, 1), &[0xff]);
+        }
     }
 
     /// Kind and errors of each socket.

@@ -94,6 +94,21 @@ pub struct Datagram {
     open: bool,
 }
 
+impl Datagram {
+    /// One packet at the start of a buffer.
+    pub fn single(sa: &Arc<Sa>, outer: Outer, length: usize) -> Datagram {
+        Datagram {
+            sa: Arc::clone(sa),
+            outer,
+            start: 0,
+            length,
+            segment: length,
+            count: 1,
+            open: false,
+        }
+    }
+}
+
 /// Sealed packets that wait to be sent.
 pub struct Staging {
     pub buffer: Vec<u8>,

@@ -11,7 +11,7 @@ use super::sa_encode::encode_expired;
 use super::sa_parse::{DESTINATION, FAMILY, PROTOCOL, SPI};
 use super::sa_requests::mark_of;
 use super::state::{Answer, State, GROUP_EXPIRE};
-use super::{acquire, aevents, mapping};
+use super::{acquire, aevents, keepalive, mapping};
 use crate::events::Event;
 use crate::netlink::wire::{Message, Refusal};
 use crate::netlink::xfrm::{self as x, Fields};
@@ -29,6 +29,8 @@ pub enum Subject {
     Larval(u64),
     /// The replay state of an SA, whose listeners are told from time to time.
     Replay(SaKey),
+    /// The NAT keepalives of an SA.
+    Keepalive(SaKey),
 }
 
 /// When to look at what, by `clock()`; each subject stands there once at most.
@@ -121,6 +123,7 @@ fn look(state: &mut State, subject: Subject, clock: u64) {
             });
         }
         Subject::Replay(key) => aevents::look(state, key, clock),
+        Subject::Keepalive(key) => keepalive::look(state, key, clock),
     }
 }
 

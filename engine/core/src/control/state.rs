@@ -170,6 +170,12 @@ impl State {
         }
         self.agenda.remove(Subject::Replay(key));
         aevents::await_next(self, sa, clock());
+        let interval = u64::from(sa.config.keepalive_interval);
+        if interval > 0 {
+            self.agenda.put(Subject::Keepalive(key), clock() + interval);
+        } else {
+            self.agenda.remove(Subject::Keepalive(key));
+        }
     }
 
     /// Takes an SA out of force. Workers that still hold it stop using it at once.
@@ -188,8 +194,13 @@ impl State {
         self.tables.remove_sa(sa);
         self.changed = true;
         let key = key_of(&sa.config);
-        self.agenda.remove(Subject::Sa(key));
-        self.agenda.remove(Subject::Replay(key));
+        for subject in [
+            Subject::Sa(key),
+            Subject::Replay(key),
+            Subject::Keepalive(key),
+        ] {
+            self.agenda.remove(subject);
+        }
     }
 
     /// Makes a larval SA known to workers, and ends it when its time is over.
