@@ -42,11 +42,10 @@ impl DataPath {
             published,
             stat,
             events,
-            path_mtus: Arc::default(),
             rings: Mutex::default(),
             sockets,
         });
-        let start = |name: &str, run: fn(&Worker, &Shared) -> io::Result<()>| {
+        let start = |name: &str, run: fn(&Worker, &Arc<Shared>) -> io::Result<()>| {
             (0..count)
                 .map(|n| {
                     let worker = Arc::new(Worker::new()?);
@@ -120,10 +119,7 @@ impl DataPath {
 
     /// One octet by which a NAT remembers an SA; lost where its socket is missing.
     pub fn send_keepalive(&self, sa: &Arc<Sa>) {
-        let kind = SocketKind::of(sa);
-        let socket =
-            self.shared.sockets.read().expect("no writer panics")[kind as usize - 1].clone();
-        if let Some(socket) = socket {
+        if let Some(socket) = self.shared.socket(SocketKind::of(sa)) {
             let outer = Outer {
                 source: sa.config.source,
                 destination: sa.config.destination,

@@ -29,7 +29,7 @@ use crate::ip::{self, Packet};
 use crate::modes::{ip_header, Wrapping};
 use crate::offload::segment::Segments;
 use crate::offload::vnet::VnetHeader;
-use crate::path_mtu::{self, PathMtus, Paths};
+use crate::path_mtu::{self, Paths, ALWAYS_FITS};
 use crate::policy::{Action, Direction, Flow, Policy};
 use crate::sa::{Encapsulation, Sa};
 use crate::stats::{DropReason, XfrmStat};
@@ -125,7 +125,8 @@ pub struct Outbound {
     held: Held,
     /// Policies and templates for which an SA was asked for since the tables changed.
     asked: HashSet<(u32, usize)>,
-    paths: Paths,
+    /// Knows of no limit until a worker gives it another.
+    pub paths: Paths,
     /// Policies for which a larval SA was seen: once it is gone, nobody will answer any more.
     answering: HashSet<u32>,
     /// A packet whose header does not travel as it is.
@@ -194,9 +195,9 @@ impl Default for Staging {
 }
 
 impl Outbound {
-    pub fn new(stat: Arc<XfrmStat>, events: Arc<Events>, paths: Arc<PathMtus>) -> Self {
+    pub fn new(stat: Arc<XfrmStat>, events: Arc<Events>) -> Self {
         Outbound {
-            paths: Paths::new(paths),
+            paths: Paths::unlimited(),
             stat,
             events,
             ring: Arc::default(),
@@ -410,12 +411,15 @@ impl Outbound {
     /// not be cut, and is cut outside if it may (`xfrmi_xmit2`).
     fn fit(
         &mut self,
-        sa: &Sa,
+        sa: &Arc<Sa>,
         mut wrapping: Wrapping,
         octets: &[u8],
         length: usize,
     ) -> Result<Wrapping, Refused> {
-        let Some(mtu) = self.paths.mtu(wrapping.outer.destination) else {
+        if length <= ALWAYS_FITS {
+            return Ok(wrapping);
+        }
+        let Some(mtu) = self.paths.mtu(sa, &wrapping.outer) else {
             return Ok(wrapping);
         };
         let longest = path_mtu::inner_mtu(sa, &wrapping, mtu);

@@ -1,79 +1,68 @@
-//! What fits a path: the MTU of the ways to the peers, as their sockets told it, and what is left of
-//! it for an inner packet (`xfrm_state_mtu`).
+//! What fits a path: the MTU of the host's route to a peer, and what is left of it for an inner
+//! packet (`xfrm_state_mtu`).
 //!
 //! The host's kernel does path MTU discovery for our ESP as for any other packet of a socket: it
-//! checks the ICMP errors, holds them to its lowest MTU, and lets them age. A send that is refused
-//! for its length brings the number here.
+//! checks the ICMP errors, holds them to its lowest MTU, and lets them age. A worker asks the host
+//! through the socket, and takes the answer for granted for a second.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::crypto::Transform;
 use crate::modes::Wrapping;
 use crate::outbound::Outer;
+use crate::policy::Mark;
 use crate::sa::{Encapsulation, Sa};
 
-/// After which a number is tried again (`net.ipv4.route.mtu_expires`).
-const LIFE: Duration = Duration::from_secs(600);
-/// Peers whose number is known; more make room by forgetting all.
+const GOOD_FOR: Duration = Duration::from_secs(1);
+/// Paths that a worker remembers; more make room by forgetting all.
 const MOST: usize = 4096;
+/// Packets up to this length fit any path once an SA has sealed them, so nobody need be asked: the
+/// least path MTU of Linux (`net.ipv4.route.min_pmtu`) less the most that an SA adds.
+pub const ALWAYS_FITS: usize = 552 - 160;
 const UDP: usize = 8;
 const ESP: usize = 8;
 const TRAILER: usize = 2;
 
-type Known = HashMap<IpAddr, (u32, Instant)>;
+/// Asks the host for the MTU of an SA's way, in bytes of the outer IP packet; None without a route.
+pub type Ask = Box<dyn FnMut(&Arc<Sa>, &Outer) -> Option<u32>>;
 
-/// The numbers of all peers, for all workers.
-#[derive(Default)]
-pub struct PathMtus {
-    generation: AtomicU64,
-    known: Mutex<Arc<Known>>,
-}
-
-impl PathMtus {
-    /// Remembers the MTU of the way to a peer, in bytes of an outer IP packet.
-    pub fn learn(&self, peer: IpAddr, mtu: u32, now: Instant) {
-        let mut known = self.known.lock().expect("no holder of the lock panics");
-        let mut next = Known::clone(&known);
-        next.retain(|_, (_, since)| now.duration_since(*since) < LIFE);
-        if next.len() == MOST {
-            next.clear();
-        }
-        next.insert(peer, (mtu, now));
-        *known = Arc::new(next);
-        self.generation.fetch_add(1, Ordering::Release);
-    }
-}
-
-/// One worker's view of them.
+/// What one worker knows of the ways to the peers.
 pub struct Paths {
-    shared: Arc<PathMtus>,
-    generation: u64,
-    known: Arc<Known>,
+    ask: Ask,
+    known: HashMap<(IpAddr, Mark), (Option<u32>, Instant)>,
 }
 
 impl Paths {
-    pub fn new(shared: Arc<PathMtus>) -> Paths {
+    pub fn new(ask: Ask) -> Paths {
         Paths {
-            shared,
-            generation: 0,
-            known: Arc::default(),
+            ask,
+            known: HashMap::new(),
         }
     }
 
-    /// The MTU of the way to a peer, if it is known to be small.
-    pub fn mtu(&mut self, peer: IpAddr) -> Option<u32> {
-        let generation = self.shared.generation.load(Ordering::Acquire);
-        if generation != self.generation {
-            let known = self.shared.known.lock();
-            self.known = Arc::clone(&known.expect("no holder of the lock panics"));
-            self.generation = generation;
+    /// Knows of no limit.
+    pub fn unlimited() -> Paths {
+        Paths::new(Box::new(|_, _| None))
+    }
+
+    /// The MTU of the way of an SA's packets, asked for if it is not known.
+    pub fn mtu(&mut self, sa: &Arc<Sa>, outer: &Outer) -> Option<u32> {
+        let key = (outer.destination, sa.config.output_mark);
+        let now = Instant::now();
+        if let Some((mtu, since)) = self.known.get(&key) {
+            if now.duration_since(*since) < GOOD_FOR {
+                return *mtu;
+            }
         }
-        let (mtu, since) = self.known.get(&peer)?;
-        (since.elapsed() < LIFE).then_some(*mtu)
+        if self.known.len() == MOST {
+            self.known.clear();
+        }
+        let mtu = (self.ask)(sa, outer);
+        self.known.insert(key, (mtu, now));
+        mtu
     }
 }
 

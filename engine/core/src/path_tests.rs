@@ -16,7 +16,7 @@ use crate::netlink::xfrm::{AF_INET, AF_INET6};
 use crate::offload::segment::tests::tcp;
 use crate::offload::vnet::VnetHeader;
 use crate::outbound::{Datagram, Outbound, Staging};
-use crate::path_mtu::PathMtus;
+use crate::path_mtu::Paths;
 use crate::policy::tests::policy;
 use crate::policy::{Action, Direction, Mark, Policy, Selector, Template};
 use crate::replay::ReplayWindow;
@@ -135,7 +135,6 @@ struct Pair {
     inbound: Inbound,
     stat: Arc<XfrmStat>,
     events: Arc<Events>,
-    paths: Arc<PathMtus>,
     sas: Vec<(Arc<Sa>, Arc<Sa>)>,
 }
 
@@ -169,13 +168,11 @@ impl Pair {
         receiver.insert_device(&device);
         let stat = Arc::new(XfrmStat::new());
         let events = Arc::new(Events::new().unwrap());
-        let paths = Arc::<PathMtus>::default();
         Pair {
-            paths: Arc::clone(&paths),
             sender,
             receiver,
             device,
-            outbound: Outbound::new(Arc::clone(&stat), Arc::clone(&events), Arc::clone(&paths)),
+            outbound: Outbound::new(Arc::clone(&stat), Arc::clone(&events)),
             inbound: Inbound::new(Arc::clone(&stat), Arc::clone(&events)),
             stat,
             events,
@@ -839,8 +836,7 @@ fn what_a_path_does_not_take_goes_back_to_its_sender() {
             ..config(Mode::Tunnel, 1, outer.0, outer.1)
         };
         let mut pair = Pair::new(vec![ends(make)]);
-        pair.paths
-            .learn(address(outer.1), mtu, std::time::Instant::now());
+        pair.outbound.paths = Paths::new(Box::new(move |_, _| Some(mtu)));
         for version in [4, 6] {
             let (packets, answer) = pair.seal(&tcp(version, 1, 0x10, &[7; 1450]));
             assert!(packets.is_empty());
@@ -866,8 +862,7 @@ fn what_a_path_does_not_take_goes_back_to_its_sender() {
     }
     // IPv6 must take 1280 octets: they are cut outside.
     let mut pair = Pair::new(vec![ends(|| config(Mode::Tunnel, 1, V4.0, V4.1))]);
-    pair.paths
-        .learn(address(V4.1), 1000, std::time::Instant::now());
+    pair.outbound.paths = Paths::new(Box::new(|_, _| Some(1000)));
     let (packets, answer) = pair.seal(&tcp(6, 1, 0x10, &[7; 1280 - 72]));
     assert_eq!((packets.len(), answer), (1, None));
     let (packets, answer) = pair.seal(&tcp(6, 1, 0x10, &[7; 1281 - 72]));

@@ -167,7 +167,6 @@ mod tests {
     use super::*;
     use crate::policy::tests::policy;
     use std::net::IpAddr;
-    use std::time::Instant;
 
     const HOST: [u8; 4] = [10, 0, 0, 1];
 
@@ -220,24 +219,5 @@ mod tests {
             chain.without(&of_port(number, 0, u64::from(number)))
         });
         assert!(empty.is_empty());
-    }
-
-    #[test]
-    fn a_lookup_costs_the_same_among_100_000_of_the_same_addresses() {
-        let cost = |chain: &Chain, count: u32| {
-            let least = (0..5).map(|_| {
-                let start = Instant::now();
-                for number in 0..10_000u32 {
-                    let number = number * 7919 % count;
-                    assert!(chain.find(&flow(number as u16), number >> 16).is_some());
-                }
-                start.elapsed()
-            });
-            least.min().expect("five rounds")
-        };
-        let few = cost(&chain(SHORT as u32 + 2), SHORT as u32 + 2);
-        let many = cost(&chain(100_000), 100_000);
-        // Maps are deeper and caches colder; a walk would take thousands of times as long.
-        assert!(many < few * 50, "{few:?} {many:?}");
     }
 }

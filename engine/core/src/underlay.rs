@@ -63,6 +63,12 @@ impl SocketKind {
         matches!(self, SocketKind::UdpV4 | SocketKind::UdpV6)
     }
 
+    /// A raw socket of IPv6 does path MTU discovery only while its error queue is on
+    /// (`rawv6_err`); what stands in it must be taken out and is worth nothing else.
+    fn needs_error_queue(self) -> bool {
+        self == SocketKind::RawV6
+    }
+
     fn is_v4(self) -> bool {
         matches!(self, SocketKind::RawV4 | SocketKind::UdpV4)
     }
@@ -88,19 +94,17 @@ pub struct Socket {
     df: RwLock<()>,
 }
 
-/// Packets that did not leave.
+/// Packets that did not leave, and why.
 #[derive(Debug)]
-pub enum Unsent {
-    /// Longer than the path, whose MTU is told in bytes of the IP packet.
-    TooBig {
-        mtu: u32,
-        lost: u64,
-    },
-    Failed {
-        error: io::Error,
-        lost: u64,
-    },
+pub struct Unsent {
+    pub error: io::Error,
+    pub lost: u64,
 }
+
+/// More than any IP packet holds: the host refuses it and tells the path's MTU; nothing is sent.
+const OVERSIZE: usize = 65_536;
+const ATTEMPTS: usize = 3;
+static NOTHING: [u8; OVERSIZE] = [0; OVERSIZE];
 
 impl Socket {
     /// Sets what the engine needs: ancillary data, receive offload, buffers.
@@ -137,6 +141,9 @@ impl Socket {
             df: RwLock::new(()),
         };
         socket.set_df(true)?;
+        if kind.needs_error_queue() {
+            sys::set_option(socket.fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)?;
+        }
         Ok(socket)
     }
 
@@ -177,12 +184,7 @@ impl Socket {
         result.map_err(|(error, sent)| {
             self.errors.fetch_add(1, Ordering::Relaxed);
             let lost = (row.length - sent).div_ceil(row.segment) as u64;
-            let too_big = error.raw_os_error() == Some(libc::EMSGSIZE);
-            let first = &octets[sent..octets.len().min(sent + row.segment)];
-            match too_big.then(|| self.ask_mtu(row, first)).flatten() {
-                Some(mtu) => Unsent::TooBig { mtu, lost },
-                None => Unsent::Failed { error, lost },
-            }
+            Unsent { error, lost }
         })
     }
 
@@ -205,34 +207,58 @@ impl Socket {
         let target = target_of(&row.sa, &row.outer, None);
         let packets: Vec<&[u8]> = octets.chunks(row.segment).collect();
         let mut sent = 0;
+        // An error may be of a packet before, to whomever; it is told once.
+        let mut excuse = self.kind.needs_error_queue();
         while sent < packets.len() {
             match sys::send_many(self.fd(), &target, &packets[sent..]) {
                 Ok(count) => sent += count,
+                Err(_) if excuse => excuse = false,
                 Err(error) => return Err((error, sent * row.segment)),
             }
         }
         Ok(())
     }
 
-    /// The path's MTU, by sending once more while the error queue is on. It is off otherwise, or
-    /// the ICMP errors of one peer would make sends to others fail.
-    fn ask_mtu(&self, row: &Datagram, packet: &[u8]) -> Option<u32> {
+    /// Empties the error queue; gives the last MTU that stood in it.
+    fn drain_errors(&self) -> Option<u32> {
+        let mut mtu = None;
+        let mut quoted = [0; 64];
+        while let Ok(meta) = sys::receive_error(self.fd(), &mut quoted) {
+            mtu = meta.control.messages().find_map(told_mtu).or(mtu);
+        }
+        mtu
+    }
+
+    /// The MTU of the host's route for an SA's packets, in bytes; None without a route. The error
+    /// queue is on for this question alone, or the ICMP errors of one peer would make sends to
+    /// others fail.
+    pub fn path_mtu(&self, sa: &Sa, outer: &Outer) -> Option<u32> {
         let (level, option) = if self.kind.is_v4() {
             (libc::IPPROTO_IP, libc::IP_RECVERR)
         } else {
             (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
         };
+        let oversize = if self.kind.is_v4() {
+            &NOTHING[1..]
+        } else {
+            &NOTHING[..]
+        };
         let _held = self.df.write().expect("no holder of the lock panics");
         sys::set_option(self.fd(), level, option, 1).ok()?;
-        let target = target_of(&row.sa, &row.outer, None);
+        self.drain_errors();
+        let target = target_of(sa, outer, None);
         let mut mtu = None;
-        if sys::send(self.fd(), &target, packet).is_err() {
-            let mut quoted = [0; 64];
-            while let Ok(meta) = sys::receive_error(self.fd(), &mut quoted) {
-                mtu = meta.control.messages().find_map(told_mtu).or(mtu);
+        // A refusal may be that of a packet before, which is told once.
+        for _ in 0..ATTEMPTS {
+            let refused = sys::send(self.fd(), &target, oversize);
+            mtu = self.drain_errors().filter(|_| is_too_big(&refused));
+            if mtu.is_some() || !self.kind.needs_error_queue() {
+                break;
             }
         }
-        sys::set_option(self.fd(), level, option, 0).ok()?;
+        if !self.kind.needs_error_queue() {
+            sys::set_option(self.fd(), level, option, 0).ok()?;
+        }
         mtu
     }
 
@@ -328,6 +354,12 @@ impl Socket {
     }
 
     fn nothing(&self, error: io::Error) -> io::Result<bool> {
+        if self.kind.needs_error_queue() {
+            // What stays in the queue would wake the worker again and again; but what `path_mtu`
+            // has asked for is its own.
+            let _held = self.df.read().expect("no holder of the lock panics");
+            self.drain_errors();
+        }
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(false),
             _ => {
@@ -395,6 +427,11 @@ impl Info {
         }
         info
     }
+}
+
+fn is_too_big(result: &io::Result<()>) -> bool {
+    let error = result.as_ref().err();
+    error.and_then(io::Error::raw_os_error) == Some(libc::EMSGSIZE)
 }
 
 /// `struct sock_extended_err`: errno, origin, type, code, then what goes with EMSGSIZE.

@@ -18,7 +18,7 @@ use crate::inbound::Inbound;
 use crate::offload::coalesce::Writes;
 use crate::offload::vnet::{self, VnetHeader};
 use crate::outbound::{Outbound, Staging};
-use crate::path_mtu::PathMtus;
+use crate::path_mtu::Paths;
 use crate::stats::{DropReason, XfrmStat};
 use crate::sys::{self, Epoll, Waker};
 use crate::tables::{Published, Tables};
@@ -120,13 +120,17 @@ pub struct Shared {
     pub published: Arc<Published>,
     pub stat: Arc<XfrmStat>,
     pub events: Arc<Events>,
-    pub path_mtus: Arc<PathMtus>,
     /// Of every worker.
     pub rings: Mutex<Vec<Arc<DropRing>>>,
     pub sockets: Sockets,
 }
 
 impl Shared {
+    /// The socket of a kind, if there is one.
+    pub fn socket(&self, kind: SocketKind) -> Option<Arc<Socket>> {
+        self.sockets.read().expect("no writer panics")[kind as usize - 1].clone()
+    }
+
     fn keep_ring(&self, ring: &Arc<DropRing>) {
         let mut rings = self.rings.lock().expect("no holder of the lock panics");
         rings.push(Arc::clone(ring));
@@ -134,12 +138,12 @@ impl Shared {
 }
 
 /// The loop of an outbound worker: TUN to underlay. Ends only with the process.
-pub fn run_outbound(worker: &Worker, shared: &Shared) -> io::Result<()> {
-    let mut outbound = Outbound::new(
-        Arc::clone(&shared.stat),
-        Arc::clone(&shared.events),
-        Arc::clone(&shared.path_mtus),
-    );
+pub fn run_outbound(worker: &Worker, shared: &Arc<Shared>) -> io::Result<()> {
+    let mut outbound = Outbound::new(Arc::clone(&shared.stat), Arc::clone(&shared.events));
+    let sockets = Arc::clone(shared);
+    outbound.paths = Paths::new(Box::new(move |sa, outer| {
+        sockets.socket(SocketKind::of(sa))?.path_mtu(sa, outer)
+    }));
     shared.keep_ring(&outbound.ring);
     let mut staging = Staging::new();
     let mut limit = ErrorLimit::new(Instant::now());
@@ -212,18 +216,15 @@ fn is_queue(source: &Source, device: &Arc<Device>, queue: usize) -> bool {
 fn flush(staging: &mut Staging, device: &Device, shared: &Shared) {
     for row in &staging.datagrams {
         let kind = SocketKind::of(&row.sa);
-        let socket = shared.sockets.read().expect("no writer panics")[kind as usize - 1].clone();
+        let socket = shared.socket(kind);
         let packets = row.length.div_ceil(row.segment) as u64;
         let (reason, lost) = match socket {
             None => (Some(DropReason::OutError), packets),
             Some(socket) => match socket.send(row, &staging.buffer) {
                 Ok(()) => continue,
-                Err(Unsent::TooBig { mtu, lost }) => {
-                    let peer = row.outer.destination;
-                    shared.path_mtus.learn(peer, mtu, Instant::now());
-                    (None, lost)
-                }
-                Err(Unsent::Failed { error, lost }) => (Some(reason_of(&error)), lost),
+                // The path has become smaller, which its next packet's sender is told.
+                Err(Unsent { error, lost }) if is_too_big(&error) => (None, lost),
+                Err(Unsent { error, lost }) => (Some(reason_of(&error)), lost),
             },
         };
         if let Some(reason) = reason {
@@ -239,6 +240,10 @@ fn flush(staging: &mut Staging, device: &Device, shared: &Shared) {
     staging.clear();
 }
 
+fn is_too_big(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMSGSIZE)
+}
+
 /// The kernel's counter for an outer route that is missing, or for anything else.
 fn reason_of(error: &io::Error) -> DropReason {
     match error.raw_os_error() {
@@ -250,7 +255,7 @@ fn reason_of(error: &io::Error) -> DropReason {
 }
 
 /// The loop of an inbound worker: underlay to TUN. Ends only with the process.
-pub fn run_inbound(worker: &Worker, shared: &Shared) -> io::Result<()> {
+pub fn run_inbound(worker: &Worker, shared: &Arc<Shared>) -> io::Result<()> {
     let mut inbound = Inbound::new(Arc::clone(&shared.stat), Arc::clone(&shared.events));
     shared.keep_ring(&inbound.ring);
     let mut writes = Writes::default();

@@ -75,7 +75,7 @@ impl Peers {
             sender: tables(true, &device),
             receiver: tables(false, &device),
             device,
-            outbound: Outbound::new(Arc::clone(&stat), Arc::clone(&events), Arc::default()),
+            outbound: Outbound::new(Arc::clone(&stat), Arc::clone(&events)),
             inbound: Inbound::new(Arc::clone(&stat), events),
             staging: Staging::new(),
             stat,
