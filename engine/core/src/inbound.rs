@@ -305,7 +305,12 @@ impl Inbound {
             Mode::Tunnel => {
                 let inner = &mut buffer[payload.clone()];
                 let version = inner.first().map_or(0, |octet| octet >> 4);
-                if !matches!((opened.next_header, version), (IPIP, 4) | (IPV6, 6)) {
+                let header = match (opened.next_header, version) {
+                    (IPIP, 4) => 20,
+                    (IPV6, 6) => 40,
+                    _ => return Err(DropReason::InStateModeError),
+                };
+                if inner.len() < header {
                     return Err(DropReason::InStateModeError);
                 }
                 let length = ip::parse(inner).ok_or(DropReason::InHdrError)?.length;
@@ -491,9 +496,10 @@ fn unseal(sa: &Sa, window: &mut ReplayWindow, packet: &mut [u8]) -> Result<Opene
     Ok(opened)
 }
 
-/// A NAT keepalive (RFC 3948, 2.3), or IKE behind the non-ESP marker (2.2).
+/// A NAT keepalive (RFC 3948, 2.3), IKE behind the non-ESP marker (2.2), or no more than an ESP header,
+/// which the kernel takes for IKE (`xfrm4_udp_encap_rcv`).
 fn is_keepalive_or_ike(octets: &[u8]) -> bool {
-    octets == [0xff] || octets.starts_with(&[0; 4])
+    octets.len() <= esp::HEADER || octets.starts_with(&[0; 4])
 }
 
 /// The ESP packet in an inner packet, if an SA of ours is meant; places are within the packet.

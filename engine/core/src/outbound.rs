@@ -52,7 +52,6 @@ enum Verdict {
     Acquire(Arc<Policy>, usize),
     /// Dropped with the ICMP answer of a link that fails.
     Unreachable(Option<DropReason>),
-    Drop(DropReason),
 }
 
 /// Why packets were not sealed, and how many.
@@ -287,7 +286,6 @@ impl Outbound {
                     }
                 }
             }
-            Verdict::Drop(reason) => self.drop(device, octets, 1, Some(reason)),
             Verdict::Unreachable(reason) => self.unreachable(device, octets, &packet, reason),
             Verdict::Acquire(policy, template) => {
                 if self.has_given_up(tables, &policy, template) && again {
@@ -566,12 +564,12 @@ fn look_up(tables: &Tables, if_id: u32, flow: &Flow) -> Verdict {
         return Verdict::Unreachable(None);
     };
     if policy.action == Action::Block {
-        return Verdict::Drop(DropReason::OutPolBlock);
+        return Verdict::Unreachable(Some(DropReason::OutPolBlock));
     }
     match Bundle::resolve(tables, policy, flow) {
         Ok(bundle) => Verdict::Seal(Arc::new(bundle)),
         Err(Unresolved::NoTemplate) => Verdict::Unreachable(None),
-        Err(Unresolved::Direction) => Verdict::Drop(DropReason::OutStateDirError),
+        Err(Unresolved::Direction) => Verdict::Unreachable(Some(DropReason::OutStateDirError)),
         Err(Unresolved::NoState { template }) if tables.acquire => {
             Verdict::Acquire(Arc::clone(policy), template)
         }
