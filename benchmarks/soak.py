@@ -391,7 +391,9 @@ class Phase:
 
     def _open(self, stack: ExitStack) -> dict[str, End]:
         hosts = Host(ONE, self._folder / ONE), Host(TWO, self._folder / TWO)
-        addresses = {name: (f"{OUTER[4][name]}/24",) for name in (ONE, TWO)}
+        addresses: dict[str, tuple[str, ...]] = {
+            name: (f"{OUTER[4][name]}/24",) for name in (ONE, TWO)
+        }
         if self._bad:
             middle = stack.enter_context(NetworkNamespace.create())
             for host in hosts:
