@@ -296,7 +296,24 @@ impl Published {
             .push(waker);
     }
 
-    /// The current snapshot, for a worker that compares `generation()` once per batch.
+    /// The snapshot in force, taken anew if another was published since, and whether it is another
+    /// than that of `generation`, which follows.
+    pub fn refresh<'a>(
+        &self,
+        tables: &'a mut Option<Arc<Tables>>,
+        generation: &mut u64,
+    ) -> (&'a Tables, bool) {
+        let before = *generation;
+        if tables.is_none() || before != self.generation() {
+            let (current, fresh) = self.load();
+            *tables = Some(fresh);
+            *generation = current;
+        }
+        let tables = tables.get_or_insert_with(Arc::default);
+        (tables, *generation != before)
+    }
+
+    /// The current snapshot with its generation.
     pub fn load(&self) -> (u64, Arc<Tables>) {
         let current = self
             .current
@@ -310,5 +327,26 @@ impl Published {
 
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_is_held_gives_way_to_the_next() {
+        let published = Published::default();
+        let (mut tables, mut generation) = (None, 0);
+        published.refresh(&mut tables, &mut generation);
+        let next = Tables {
+            acquire: true,
+            ..Tables::default()
+        };
+        published.publish(next);
+        let (found, changed) = published.refresh(&mut tables, &mut generation);
+        assert!(found.acquire && changed);
+        let (found, changed) = published.refresh(&mut tables, &mut generation);
+        assert!(found.acquire && !changed);
     }
 }

@@ -157,11 +157,7 @@ pub fn run_outbound(worker: &Worker, shared: &Arc<Shared>) -> io::Result<()> {
                 continue;
             };
             let fd = device.queues[queue].as_fd();
-            let (current, tables) = shared.published.load();
-            if current != generation {
-                outbound.tables_changed();
-                generation = current;
-            }
+            let mut tables = None;
             for _ in 0..PORTION {
                 let length = match sys::read(fd, &mut buffer) {
                     Ok(length) => length,
@@ -172,7 +168,12 @@ pub fn run_outbound(worker: &Worker, shared: &Arc<Shared>) -> io::Result<()> {
                     }
                     Err(_) => break,
                 };
-                let answer = outbound.seal(&tables, &device, &buffer[..length], &mut staging);
+                // After the read: an SA that was there before the packet is not missed.
+                let (tables, changed) = shared.published.refresh(&mut tables, &mut generation);
+                if changed {
+                    outbound.tables_changed();
+                }
+                let answer = outbound.seal(tables, &device, &buffer[..length], &mut staging);
                 if let Some(answer) = answer.filter(|_| limit.admits(Instant::now())) {
                     write_back(&device, &answer);
                 }
@@ -270,11 +271,7 @@ pub fn run_inbound(worker: &Worker, shared: &Arc<Shared>) -> io::Result<()> {
             let Source::Socket(socket) = source else {
                 continue;
             };
-            let (current, tables) = shared.published.load();
-            if current != generation {
-                inbound.tables_changed();
-                generation = current;
-            }
+            let mut tables = None;
             for _ in 0..PORTION {
                 // Errors are counted by the socket; the next wake tries again.
                 if !matches!(
@@ -283,10 +280,15 @@ pub fn run_inbound(worker: &Worker, shared: &Arc<Shared>) -> io::Result<()> {
                 ) {
                     break;
                 }
+                // After the packets came: an SA that was there before them is not missed.
+                let (tables, changed) = shared.published.refresh(&mut tables, &mut generation);
+                if changed {
+                    inbound.tables_changed();
+                }
                 deliver(
                     &mut inbound,
                     &mut writes,
-                    &tables,
+                    tables,
                     &mut buffer,
                     &received,
                     shared,
