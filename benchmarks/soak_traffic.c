@@ -1,6 +1,7 @@
 /* Traffic of the soak at compiled speed.
  *
- * send     FILE ADDRESS PORT SIZE WINDOW   numbered packets, a window of them unconfirmed
+ * send     FILE ADDRESS PORT SIZE WINDOW PATIENCE   numbered packets, a window of them
+ *          unconfirmed; after so many milliseconds they count as lost
  * receive  FILE ADDRESS PORT               marks each number in a bitmap
  * tap      FILE INTERFACE                  what an observer can read of the wire
  * forward  FILE ONE TWO LOSS REORDER DUPLICATE   a bad wire; shares in ten thousandths
@@ -30,7 +31,6 @@
 #define LONGEST 9216
 #define NUMBERS (1ULL << 33)
 #define HELD 64
-#define STALL_NS 20000000ULL
 
 /* The same order as in soak.py. */
 struct page {
@@ -77,6 +77,7 @@ static void send_all(char **words) {
     struct sockaddr_in to = address_of(words[0], words[1]);
     size_t size = atoi(words[2]);
     uint64_t window = atoi(words[3]), number = 0, floor = 0, seen = 0, moved = now();
+    uint64_t patience = atoi(words[4]) * 1000000ULL;
     static char buffers[BATCH][LONGEST];
     struct mmsghdr messages[BATCH];
     struct iovec parts[BATCH];
@@ -100,7 +101,7 @@ static void send_all(char **words) {
         if (highest > floor)
             floor = highest;
         uint64_t room = number - floor < window ? window - (number - floor) : 0;
-        if (room == 0 && now() - moved > STALL_NS)
+        if (room == 0 && now() - moved > patience)
             floor = number; /* the last ones are lost */
         if (room < BATCH && room < window) {
             nap(5000);
@@ -301,7 +302,7 @@ int main(int count, char **words) {
         const char *name;
         int count;
         void (*run)(char **);
-    } roles[] = {{"send", 7, send_all}, {"receive", 5, receive_all}, {"tap", 4, tap},
+    } roles[] = {{"send", 8, send_all}, {"receive", 5, receive_all}, {"tap", 4, tap},
                  {"forward", 8, forward}};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int fd = count > 2 ? open(words[2], O_RDWR | O_CREAT, 0600) : -1;

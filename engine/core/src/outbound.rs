@@ -33,7 +33,7 @@ use crate::path_mtu::{self, Paths, ALWAYS_FITS};
 use crate::policy::{Action, Direction, Flow, Policy};
 use crate::sa::{Encapsulation, Sa};
 use crate::stats::{DropReason, XfrmStat};
-use crate::tables::Tables;
+use crate::tables::{Published, Tables};
 
 /// Octets of UDP payload in one send (65,535 less IPv4 and UDP header, RFC 768).
 const LONGEST_DATAGRAM: usize = 65_507;
@@ -52,6 +52,16 @@ enum Verdict {
     Acquire(Arc<Policy>, usize),
     /// Dropped with the ICMP answer of a link that fails.
     Unreachable(Option<DropReason>),
+}
+
+impl Verdict {
+    /// A policy fits, and no SA.
+    fn lacks_sa(&self) -> bool {
+        matches!(
+            self,
+            Verdict::Acquire(..) | Verdict::Unreachable(Some(DropReason::OutNoStates))
+        )
+    }
 }
 
 /// Why packets were not sealed, and how many.
@@ -120,6 +130,7 @@ pub struct Outbound {
     stat: Arc<XfrmStat>,
     events: Arc<Events>,
     pub ring: Arc<DropRing>,
+    published: Option<Arc<Published>>,
     flows: FlowCache<Verdict>,
     held: Held,
     /// Policies and templates for which an SA was asked for since the tables changed.
@@ -200,6 +211,7 @@ impl Outbound {
             stat,
             events,
             ring: Arc::default(),
+            published: None,
             flows: FlowCache::new(),
             held: Held::default(),
             asked: HashSet::new(),
@@ -247,6 +259,16 @@ impl Outbound {
         self.seal_or_hold(tables, device, read, staging, false)
     }
 
+    /// Tables to look into where those of the batch have no SA any more.
+    pub fn follow(&mut self, published: Arc<Published>) {
+        self.published = Some(published);
+    }
+
+    fn newer_than(&self, tables: &Tables) -> Option<Arc<Tables>> {
+        let (_, current) = self.published.as_ref()?.load();
+        (!std::ptr::eq(&*current, tables)).then_some(current)
+    }
+
     /// `again` for a read that was held before.
     fn seal_or_hold(
         &mut self,
@@ -267,6 +289,12 @@ impl Outbound {
         });
         if matches!(&verdict, Verdict::Seal(bundle) if !bundle.is_fresh()) {
             verdict = look_up(tables, device.if_id, &packet.flow);
+        }
+        if verdict.lacks_sa() {
+            // The SA was deleted just now: its successor may be in tables that came since.
+            if let Some(newer) = self.newer_than(tables) {
+                verdict = look_up(&newer, device.if_id, &packet.flow);
+            }
         }
         match verdict {
             Verdict::Seal(bundle) => {

@@ -145,6 +145,7 @@ pub fn run_outbound(worker: &Worker, shared: &Arc<Shared>) -> io::Result<()> {
         sockets.socket(SocketKind::of(sa))?.path_mtu(sa, outer)
     }));
     shared.keep_ring(&outbound.ring);
+    outbound.follow(Arc::clone(&shared.published));
     let mut staging = Staging::new();
     let mut limit = ErrorLimit::new(Instant::now());
     let mut buffer = vec![0; READ_BUFFER];
