@@ -22,7 +22,7 @@ use crate::policy::{Action, Direction, Mark, Policy, Selector, Template};
 use crate::replay::ReplayWindow;
 use crate::sa::*;
 use crate::stats::{DropReason, LinkStats, XfrmStat};
-use crate::tables::Tables;
+use crate::tables::{Published, Tables};
 
 const IF_ID: u32 = 7;
 const ARENA: usize = 1 << 18;
@@ -296,6 +296,18 @@ fn a_tunnel_carries_both_families_over_both() {
             assert_eq!(here.state.octets.load(Relaxed), inner.len() as u64);
         }
     }
+}
+
+#[test]
+fn a_successor_in_newer_tables_is_found_when_the_sa_of_older_ones_is_gone() {
+    let mut pair = Pair::new(vec![ends(|| config(Mode::Tunnel, 1, V4.0, V4.1))]);
+    let published = Arc::<Published>::default();
+    published.publish(pair.sender.clone());
+    pair.outbound.follow(published);
+    pair.sender.remove_sa(&pair.sas[0].0);
+    let inner = packet(4);
+    assert_eq!(pair.through(&inner), [inner.as_slice()]);
+    assert_eq!(pair.drops(), []);
 }
 
 #[test]
