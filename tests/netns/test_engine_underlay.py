@@ -27,8 +27,8 @@ OVERHEAD = {
     (6, Encapsulation.ESP): 74,
     (6, Encapsulation.UDP): 82,
 }
-"""``xfrm_state_mtu()`` of a tunnel with AES-GCM: IP header, UDP header, ESP header 8, IV 8, ICV 16, 2
-octets of trailer; 1500 and 1300 leave multiples of 4."""
+"""``xfrm_state_mtu()`` of a tunnel with AES-GCM: IP header, UDP header, ESP header 8, IV 8, ICV 16,
+2 octets of trailer; 1500 and 1300 leave multiples of 4."""
 
 
 def inner_packet(version: int, length: int, *, df: bool = True) -> bytes:
