@@ -32,6 +32,7 @@ fn main() -> ExitCode {
 
 fn serve(path: PathBuf) -> ExitCode {
     ignore_hangup();
+    raise_descriptor_limit();
     let result = Server::bind(&path).and_then(|mut server| {
         let result = server.run();
         // The name goes before the process, so that who comes next finds no dead socket.
@@ -52,5 +53,21 @@ fn ignore_hangup() {
     // SAFETY: SIG_IGN is a valid disposition for SIGHUP.
     unsafe {
         libc::signal(libc::SIGHUP, libc::SIG_IGN);
+    }
+}
+
+/// Each queue of a device is a descriptor: as many as the hard limit allows, instead of the usual
+/// 1,024. Where that fails, devices beyond the limit are refused.
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure is local and lives as long as both calls.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
     }
 }

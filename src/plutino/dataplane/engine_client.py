@@ -1,6 +1,6 @@
 """Requests to the engine that the kernel's XFRM has no message for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,6 +9,7 @@ from plutino.dataplane.engine_messages import (
     EngineDrop,
     EngineInfo,
     EngineMessage,
+    NewDevice,
     encode_device,
     encode_groups,
     encode_kind,
@@ -21,10 +22,13 @@ from plutino.dataplane.engine_messages import (
 )
 from plutino.model.errors import PlaneError, WireError
 from plutino.model.numbers import IfId
-from plutino.netlink.socket import NetlinkSocket
+from plutino.netlink.socket import BATCH, NetlinkSocket
 from plutino.netlink.wire import NLM_F_DUMP
 
 _Value = TypeVar("_Value")
+
+MOST_DESCRIPTORS = 16
+"""That one datagram may bring (docs/engine-protocol.md)."""
 
 
 class EngineClient:
@@ -56,8 +60,22 @@ class EngineClient:
         self, name: str, if_id: IfId, ifindex: int, mtu: int, descriptors: Sequence[int] = ()
     ) -> None:
         """Give it a TUN device by its descriptors, or another if_id or MTU (bytes) for one."""
-        payload = encode_device(name, if_id, ifindex, mtu)
-        self.socket.request(f"serve {name}", EngineMessage.NEWDEV, payload, descriptors=descriptors)
+        self.new_devices([NewDevice(name, if_id, ifindex, mtu, descriptors)])
+
+    def new_devices(self, devices: Iterable[NewDevice]) -> None:
+        """Many at once; the first refusal is raised, the others of its batch are carried out."""
+        for batch in _batches(devices):
+            requests = [
+                (
+                    f"serve {one.name}",
+                    int(EngineMessage.NEWDEV),
+                    encode_device(one.name, one.if_id, one.ifindex, one.mtu, len(one.descriptors)),
+                    0,
+                )
+                for one in batch
+            ]
+            descriptors = [number for one in batch for number in one.descriptors]
+            self.socket.request_many(requests, descriptors=descriptors)
 
     def delete_device(self, name: str) -> None:
         """Take a device away; ENODEV if it has none of that name."""
@@ -105,3 +123,17 @@ class EngineClient:
             return tuple(parse(message.payload) for message in replies)
         except WireError as error:
             raise PlaneError(f"{step}: the answer cannot be read: {error}") from error
+
+
+def _batches(devices: Iterable[NewDevice]) -> Iterator[Sequence[NewDevice]]:
+    """Runs of devices whose descriptors fit one datagram."""
+    batch: list[NewDevice] = []
+    count = 0
+    for device in devices:
+        count += len(device.descriptors)
+        if batch and (count > MOST_DESCRIPTORS or len(batch) == BATCH):
+            yield batch
+            batch, count = [], len(device.descriptors)
+        batch.append(device)
+    if batch:
+        yield batch

@@ -1,7 +1,7 @@
 """The engine's own messages and attributes, pure (docs/engine-protocol.md)."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import ip_address
@@ -59,6 +59,7 @@ class EngineAttribute(IntEnum):
     SOURCE = 20
     DESTINATION = 21
     INNER_HEADER = 22
+    QUEUES = 23
 
 
 _U32: Final = struct.Struct("=I")
@@ -75,6 +76,17 @@ class EngineDevice:
     mtu: int
     attached: bool
     stats: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class NewDevice:
+    """A TUN device to serve, and a descriptor for each of its queues."""
+
+    name: str
+    if_id: IfId
+    ifindex: int
+    mtu: int
+    descriptors: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +119,15 @@ class EngineDrop:
     inner_header: bytes
 
 
-def encode_device(name: str, if_id: IfId, ifindex: int, mtu: int) -> bytes:
-    """NEWDEV, whose descriptors travel beside it."""
+def encode_device(name: str, if_id: IfId, ifindex: int, mtu: int, queues: int) -> bytes:
+    """NEWDEV, whose descriptors travel beside it: so many of the datagram's, in order."""
     return encode_attributes(
         [
             _text(EngineAttribute.IFNAME, name),
             _number(EngineAttribute.IF_ID, if_id),
             _number(EngineAttribute.IFINDEX, ifindex),
             _number(EngineAttribute.MTU, mtu),
+            _number(EngineAttribute.QUEUES, queues),
         ]
     )
 

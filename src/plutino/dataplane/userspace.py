@@ -2,13 +2,14 @@
 
 import errno
 import os
-from collections.abc import Iterable, Mapping
+import socket
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Self
 
-from plutino.dataplane.engine_client import EngineClient
-from plutino.dataplane.engine_messages import EngineInfo
+from plutino.dataplane.engine_client import MOST_DESCRIPTORS, EngineClient
+from plutino.dataplane.engine_messages import EngineInfo, NewDevice
 from plutino.dataplane.engine_process import start_engine
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.tun import open_tun
@@ -18,6 +19,7 @@ from plutino.model.interface import Interface
 from plutino.model.link import Link
 from plutino.model.policy import Policy
 from plutino.model.sa import SaUse, SecurityAssociation
+from plutino.netlink.route.messages import LinkChange
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.xfrm_client import XfrmClient
 
@@ -122,6 +124,46 @@ class UserspacePlane:
         finally:
             os.close(descriptor)
 
+    def create_links(self, interfaces: Iterable[Interface]) -> None:
+        """Many at once, as ``create_link`` makes one; where one fails, its batch is taken back.
+
+        A batch is what one datagram to the engine may bring.
+        """
+        wanted = list(interfaces)
+        for first in range(0, len(wanted), MOST_DESCRIPTORS):
+            self._create_batch(wanted[first : first + MOST_DESCRIPTORS])
+
+    def _create_batch(self, batch: Sequence[Interface]) -> None:
+        names = {name for _index, name in socket.if_nameindex()}
+        for one in batch:
+            if one.name in names:
+                step = f"create link {one.name}"
+                raise KernelError(step, errno.EEXIST, f"a link {one.name} is there already")
+        devices: list[NewDevice] = []
+        try:
+            for one in batch:
+                descriptor = open_tun(one.name)
+                index = socket.if_nametoindex(one.name)
+                devices.append(NewDevice(one.name, one.if_id, index, one.mtu, [descriptor]))
+            alias = link_alias(self.instance)
+            self._routes.set_links(
+                {one.ifindex: LinkChange(up=False, mtu=one.mtu, alias=alias) for one in devices}
+            )
+            # Nothing of the kernel's own shall go into the tunnel uninvited.
+            with suppress(KernelError):
+                self._routes.set_links(
+                    {one.ifindex: LinkChange(no_link_local=True) for one in devices}
+                )
+            self._client.new_devices(devices)
+        except (KernelError, PlaneError):
+            for device in devices:
+                with suppress(KernelError, PlaneError):
+                    self.delete_link(device.name)
+            raise
+        finally:
+            for device in devices:
+                os.close(device.descriptors[0])
+
     def attach_link(self, interface: Interface) -> None:
         """Serve a link of ours again, with its if_id and MTU."""
         link = self._routes.find_link(interface.name)
@@ -167,6 +209,10 @@ class UserspacePlane:
         """XFRM_MSG_NEWSA."""
         self._xfrm.add_sa(sa)
 
+    def add_sas(self, sas: Iterable[SecurityAssociation]) -> None:
+        """Many at once."""
+        self._xfrm.add_sas(sas)
+
     def update_sa(self, sa: SecurityAssociation) -> None:
         """XFRM_MSG_UPDSA."""
         self._xfrm.update_sa(sa)
@@ -182,6 +228,10 @@ class UserspacePlane:
     def add_policy(self, policy: Policy) -> None:
         """XFRM_MSG_NEWPOLICY."""
         self._xfrm.add_policy(policy)
+
+    def add_policies(self, policies: Iterable[Policy]) -> None:
+        """Many at once."""
+        self._xfrm.add_policies(policies)
 
     def update_policy(self, policy: Policy) -> None:
         """XFRM_MSG_UPDPOLICY."""

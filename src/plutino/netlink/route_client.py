@@ -97,6 +97,20 @@ class RouteClient:
         payload = encode_link_change(self._index(name, step), change)
         self._socket.request(step, RouteMessage.NEWLINK, payload)
 
+    def set_links(self, changes: Mapping[int, LinkChange]) -> None:
+        """Change many, by index; the first refusal is raised, others of its batch are done."""
+        self._socket.request_many(
+            [
+                (
+                    f"change link {index}",
+                    int(RouteMessage.NEWLINK),
+                    encode_link_change(index, change),
+                    0,
+                )
+                for index, change in changes.items()
+            ]
+        )
+
     def create_veth(self, name: str, peer: str, *, peer_namespace: int | None = None) -> None:
         """A pair of links, the other end in the namespace of the descriptor."""
         payload = encode_veth(name, peer, peer_namespace)

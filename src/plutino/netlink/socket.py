@@ -146,8 +146,10 @@ class NetlinkSocket:
             f"{step}: the tables changed during each of {_DUMP_ATTEMPTS} attempts to read them"
         )
 
-    def request_many(self, requests: Sequence[Request]) -> None:
+    def request_many(self, requests: Sequence[Request], *, descriptors: Sequence[int] = ()) -> None:
         """Send many requests, ``BATCH`` to a datagram, each with its ACK.
+
+        ``descriptors`` travel as SCM_RIGHTS with the first datagram.
 
         All requests of a batch are carried out by the other side, refused ones or not; batches
         after a refusal are not sent. The first refusal is raised as KernelError with its step.
@@ -160,7 +162,8 @@ class NetlinkSocket:
                 expected[sequence] = step
                 all_flags = NLM_F_REQUEST | NLM_F_ACK | flags
                 datagram += Message(message_type, all_flags, sequence, 0, payload).encode()
-            self._send(chunk[0][0], bytes(datagram), ())
+            self._send(chunk[0][0], bytes(datagram), descriptors)
+            descriptors = ()
             refusal: KernelError | None = None
             while expected:
                 for message in self._answers(next(iter(expected.values()))):

@@ -48,6 +48,21 @@ fn text(target: &mut Vec<u8>, number: u16, words: &str) {
     put_attribute(target, number, &[words.as_bytes(), &[0]].concat());
 }
 
+/// The descriptors of one message: QUEUES of those that came with the datagram, or all.
+fn take_queues(
+    attributes: &[(u16, &[u8])],
+    descriptors: &mut VecDeque<OwnedFd>,
+) -> Result<Vec<OwnedFd>, Refusal> {
+    let count = match find(attributes, e::QUEUES) {
+        None => descriptors.len(),
+        Some(_) => number(attributes, e::QUEUES, "QUEUES has not 4 octets")? as usize,
+    };
+    if count > descriptors.len() {
+        return Err(invalid("A descriptor is missing"));
+    }
+    Ok(descriptors.drain(..count).collect())
+}
+
 /// NEWDEV: a device with its descriptors, or another if_id or MTU for one that is there.
 pub fn add(
     state: &mut State,
@@ -62,15 +77,12 @@ pub fn add(
     if if_id == 0 {
         return Err(invalid("if_id must be non zero"));
     }
-    if state
-        .devices
-        .values()
-        .any(|other| other.if_id == if_id && other.name != name)
-    {
+    let holder = state.tables.device(if_id);
+    if holder.is_some_and(|other| other.name != name) {
         return Err(Refusal::new(libc::EEXIST, "Another device has this if_id"));
     }
     let old = state.devices.get(&name).cloned();
-    let queues: Vec<OwnedFd> = descriptors.drain(..).collect();
+    let queues = take_queues(&attributes, descriptors)?;
     if queues.iter().any(|queue| !sys::is_tun(queue.as_fd())) {
         return Err(invalid("A descriptor is no TUN device"));
     }

@@ -37,3 +37,4 @@ pub const SEQUENCE: u16 = 19;
 pub const SOURCE: u16 = 20;
 pub const DESTINATION: u16 = 21;
 pub const INNER_HEADER: u16 = 22;
+pub const QUEUES: u16 = 23;
