@@ -73,6 +73,9 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         for command in (
             "ip link add underlay type veth peer name other",
             "ip address add 192.0.2.1/24 dev underlay",
+            # Addresses that the kernel adds by itself would come while a test looks.
+            "ip link set underlay addrgenmode none",
+            "ip link set other addrgenmode none",
             "ip link set underlay up",
             "ip link set other up",
         ):
