@@ -43,7 +43,7 @@ use crate::stats::{DropReason, XfrmStat};
 use crate::tables::Tables;
 
 /// A received packet, without outer IP and UDP header.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     pub start: usize,
     pub length: usize,

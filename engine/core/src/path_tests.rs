@@ -24,6 +24,11 @@ use crate::sa::*;
 use crate::stats::{DropReason, LinkStats, XfrmStat};
 use crate::tables::{Published, Tables};
 
+mod drops;
+mod fragments;
+mod life;
+mod nesting;
+
 const IF_ID: u32 = 7;
 const ARENA: usize = 1 << 18;
 
@@ -275,6 +280,17 @@ fn packet(version: u8) -> Vec<u8> {
 
 const V4: (&str, &str) = ("192.0.2.1", "192.0.2.2");
 const V6: (&str, &str) = ("2001:db8::1", "2001:db8::2");
+
+/// Those of `packet`.
+fn addresses(version: u8) -> (&'static str, &'static str) {
+    if version == 4 {
+        return ("10.1.0.1", "10.2.0.2");
+    }
+    (
+        "1111:1111:1111:1111:1111:1111:1111:1111",
+        "2222:2222:2222:2222:2222:2222:2222:2222",
+    )
+}
 
 #[test]
 fn a_tunnel_carries_both_families_over_both() {
