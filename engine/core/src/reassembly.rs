@@ -273,8 +273,8 @@ impl<'a> Fragment<'a> {
         // Where the next header is told, and where it begins.
         let (mut told, mut at) = (6, 40);
         for _ in 0..MOST_EXTENSIONS {
-            match packet.get(told)? {
-                &FRAGMENT => {
+            match *packet.get(told)? {
+                FRAGMENT => {
                     let [next, _, high, low, a, b, c, d] =
                         <[u8; 8]>::try_from(packet.get(at..at + 8)?).ok()?;
                     let place = u16::from_be_bytes([high, low]);
@@ -293,7 +293,7 @@ impl<'a> Fragment<'a> {
                         payload: &packet[at + 8..],
                     });
                 }
-                &(HOP_BY_HOP | ROUTING | DESTINATION) => {
+                HOP_BY_HOP | ROUTING | DESTINATION => {
                     told = at;
                     at += (usize::from(*packet.get(at + 1)?) + 1) * 8;
                 }
