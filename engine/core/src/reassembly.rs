@@ -321,7 +321,7 @@ mod tests {
             let mut header = vec![0x45, tos];
             header.extend((20 + body.len() as u16).to_be_bytes());
             header.extend([0, id]);
-            header.extend((offset as u16 / 8 | u16::from(more) << 13).to_be_bytes());
+            header.extend(((offset as u16 / 8) | (u16::from(more) << 13)).to_be_bytes());
             header.extend([64, UDP, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
             let sum = checksum::finish(checksum::sum(&header, 0));
             header[10..12].copy_from_slice(&sum);

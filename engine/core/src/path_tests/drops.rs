@@ -137,7 +137,7 @@ fn a_replayed_and_an_old_packet_count_apart() {
         packets.extend(pair.seal(&packet(4)).0);
     }
     let last = packets.pop().unwrap();
-    assert_eq!(pair.open(&[last.clone()]).len(), 1);
+    assert_eq!(pair.open(std::slice::from_ref(&last)).len(), 1);
     assert!(pair.open(&[last, packets.remove(0)]).is_empty());
     assert_eq!(pair.drops(), [(DropReason::InStateSeqError, 2)]);
     let state = &pair.sas[0].1.state;

@@ -12,7 +12,7 @@ fn fragments(octets: &[u8], cut: usize, id: u8) -> [Vec<u8>; 2] {
         let mut piece = octets[..header].to_vec();
         if v4 {
             piece[2..4].copy_from_slice(&(20 + body.len() as u16).to_be_bytes());
-            let place = offset as u16 / 8 | u16::from(more) << 13;
+            let place = (offset as u16 / 8) | (u16::from(more) << 13);
             piece[6..8].copy_from_slice(&place.to_be_bytes());
             modes::identify(&mut piece, u16::from(id));
         } else {
