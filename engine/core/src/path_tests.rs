@@ -81,15 +81,17 @@ fn config(mode: Mode, number: u32, source: &str, destination: &str) -> SaConfig 
 /// The two ends of an SA: each has a state of its own.
 fn ends(make: impl Fn() -> SaConfig) -> (Arc<Sa>, Arc<Sa>) {
     let one = || {
+        let config = make();
+        let window = ReplayWindow::new(64, config.flags & XFRM_STATE_ESN != 0);
         let algorithms = Algorithms::Aead {
             name: "rfc4106(gcm(aes))".into(),
             keymat: vec![9; 20].into(),
             icv_bits: 128,
         };
         Arc::new(Sa {
-            config: make(),
+            config,
             transform: Arc::new(Transform::new(algorithms).unwrap()),
-            state: Arc::new(SaState::new(0, ReplayWindow::new(64, true))),
+            state: Arc::new(SaState::new(0, window)),
         })
     };
     (one(), one())
