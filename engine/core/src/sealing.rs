@@ -229,7 +229,12 @@ impl Sealer {
 
     /// Step 1: a packet that the path does not take in one piece goes back to its sender if it may
     /// not be cut, and is cut outside if it may (`xfrmi_xmit2`).
-    fn fit(&mut self, sa: &Arc<Sa>, mut wrapping: Wrapping, read: &Read) -> Result<Wrapping, TooBig> {
+    fn fit(
+        &mut self,
+        sa: &Arc<Sa>,
+        mut wrapping: Wrapping,
+        read: &Read,
+    ) -> Result<Wrapping, TooBig> {
         let length = read.segments.length(0);
         if length <= ALWAYS_FITS {
             return Ok(wrapping);
