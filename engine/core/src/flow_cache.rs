@@ -29,12 +29,17 @@ impl<V: Clone> FlowCache<V> {
         if let Some(verdict) = self.verdicts.get(&(if_id, *flow)) {
             return verdict.clone();
         }
+        let verdict = look_up();
+        self.put(if_id, flow, verdict.clone());
+        verdict
+    }
+
+    /// Replaces the verdict for a flow.
+    pub fn put(&mut self, if_id: u32, flow: &Flow, verdict: V) {
         if self.verdicts.len() == MOST_FLOWS {
             self.verdicts.clear();
         }
-        let verdict = look_up();
-        self.verdicts.insert((if_id, *flow), verdict.clone());
-        verdict
+        self.verdicts.insert((if_id, *flow), verdict);
     }
 }
 

@@ -1,48 +1,49 @@
 //! From received ESP packets in a buffer to inner packets, ready for TUN. No I/O here.
 //!
 //! 1. length and SPI: else XfrmInHdrError; NAT keepalives and IKE are passed over
-//! 2. SA by destination, SPI: else XfrmInNoStates
-//! 3. direction, life and encapsulation are the SA's: else XfrmInStateDirError,
-//!    XfrmInStateInvalid, XfrmInStateMismatch
+//! 2. SA by destination, SPI: else XfrmInNoStates; for this direction: else XfrmInStateDirError
+//! 3. it is valid, and came as it says: else XfrmInStateInvalid, XfrmInStateMismatch
 //! 4. replay check: else XfrmInStateSeqError
 //! 5. limits: else XfrmInStateExpired
-//! 6. integrity, decryption and trailer: else XfrmInStateProtoError
+//! 6. integrity, decryption and trailer: else XfrmInStateProtoError, dummies too
 //! 7. replay commit
-//! 8. mode: the inner packet, whole again: else XfrmInStateModeError, XfrmInHdrError
-//! 9. an inner packet that is ESP for an SA of ours starts over at 2, at most six SAs deep: else
-//!    XfrmInBufferError
-//! 10. device of the last SA's if_id, served: else XfrmInNoPols
-//! 11. policy of direction in, if_id by strict equality, whose templates fit the SAs: else
-//!     XfrmInNoPols, XfrmInPolBlock, XfrmInTmplMismatch, XfrmInStateMismatch
+//! 8. mode: the inner packet, whole again (`decapsulation`): else XfrmInStateModeError,
+//!    XfrmInHdrError
+//! 9. an inner packet that is ESP for an SA of ours is checked as in 10 and starts over at 2, at most
+//!    six SAs deep: else XfrmInBufferError
+//! 10. device of the last SA's if_id, served, and policy of direction in, if_id by strict equality,
+//!     whose templates fit the SAs (`policy_check`): else XfrmInNoPols, XfrmInPolBlock,
+//!     XfrmInTmplMismatch, XfrmInStateMismatch
+//!
+//! Only what fails from 3 to 8 is an error of the device (`xfrmi_rcv_cb`); what a policy refuses was
+//! received.
 //!
 //! The engine cannot know whether the kernel will deliver or forward the inner packet, so it is the
 //! policy of direction in that is checked; those of direction fwd are kept for who lists them.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
-use crate::checksum;
+use crate::decapsulation::{self, Arena, Inside};
 use crate::device::Device;
 use crate::drop_ring::{DropRing, Dropped, Way};
-use crate::ecn;
 use crate::esp::{self, Opened};
 use crate::events::{Event, Events};
 use crate::flow_cache::FlowCache;
-use crate::ip::{self, Packet, ESP, IPIP, IPV6, TCP, UDP};
-use crate::modes::{self, ip_header};
+use crate::ip;
 use crate::offload::coalesce::Inner;
-use crate::outbound::Outer;
 use crate::policy::{Direction, Policy};
 use crate::policy_check::{self, SecPath, MOST_SAS};
 use crate::replay::ReplayWindow;
-use crate::sa::{Encapsulation, Mode, Sa, SaDirection};
+use crate::sa::{Encapsulation, Sa, SaDirection};
 use crate::stats::{DropReason, XfrmStat};
 use crate::tables::Tables;
 
 /// A received packet, without outer IP and UDP header.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     pub start: usize,
     pub length: usize,
@@ -71,22 +72,14 @@ pub struct Inbound {
     /// Those of the batch, by the index that `Inner::device` holds.
     pub devices: Vec<Arc<Device>>,
     pub inners: Vec<Inner>,
-    /// Packets of a row that are ESP for another SA of ours.
-    nested: Vec<Nested>,
-    /// Where in the buffer packets are written that got another header.
-    arena: Range<usize>,
+    /// Packets of a row that are ESP for another SA of ours, in their order.
+    nested: VecDeque<Nested>,
 }
 
 /// An ESP packet that was inside another.
 struct Nested {
     received: Received,
     path: SecPath,
-}
-
-/// What became of an opened packet.
-enum Outcome {
-    Packet(Range<usize>),
-    Nested(Received),
 }
 
 impl Inbound {
@@ -98,8 +91,7 @@ impl Inbound {
             flows: FlowCache::new(),
             devices: Vec::new(),
             inners: Vec::new(),
-            nested: Vec::new(),
-            arena: 0..0,
+            nested: VecDeque::new(),
         }
     }
 
@@ -120,58 +112,142 @@ impl Inbound {
     ) {
         self.inners.clear();
         self.devices.clear();
-        self.arena = arena;
+        let mut arena = Arena(arena);
         let mut rest = received;
         while let [first, ..] = rest {
-            let octets = &buffer[first.start..first.start + first.length];
-            let Some(sa) = self.find(tables, first, octets) else {
+            let octets = octets_of(buffer, first);
+            if first.encapsulated && is_keepalive_or_ike(octets) {
                 rest = &rest[1..];
                 continue;
+            }
+            let sa = match find(tables, first, octets) {
+                Ok(sa) => sa,
+                Err(reason) => {
+                    self.refuse(reason, first, buffer, None, &[]);
+                    rest = &rest[1..];
+                    continue;
+                }
             };
             // One lock for all packets of the SA that stand in a row.
-            let spi = sa.config.spi;
-            let smallest = esp::smallest(&sa.transform);
             let same = |one: &&Received| {
-                let octets = &buffer[one.start..one.start + one.length];
                 one.destination == first.destination
                     && one.encapsulated == first.encapsulated
-                    && one.length >= smallest
-                    && esp::header(octets).is_some_and(|(other, _)| other == spi)
+                    && esp::header(octets_of(buffer, one))
+                        .is_some_and(|(spi, _)| spi == sa.config.spi)
             };
-            let count = rest.iter().take_while(same).count();
-            self.open_row(tables, &sa, buffer, &rest[..count]);
+            let count = rest.iter().take_while(same).count().max(1);
+            self.open_row(tables, &sa, buffer, &rest[..count], &mut arena);
             rest = &rest[count..];
-            while let Some(nested) = self.nested.pop() {
-                self.open_nested(tables, buffer, nested);
+            while let Some(nested) = self.nested.pop_front() {
+                self.open_nested(tables, buffer, nested, &mut arena);
             }
         }
     }
 
-    /// Steps 1 to 3.
-    fn find(&self, tables: &Tables, received: &Received, octets: &[u8]) -> Option<Arc<Sa>> {
-        if received.encapsulated && is_keepalive_or_ike(octets) {
-            return None;
+    /// Steps 3 to 10 for packets of one SA.
+    fn open_row(
+        &mut self,
+        tables: &Tables,
+        sa: &Arc<Sa>,
+        buffer: &mut [u8],
+        row: &[Received],
+        arena: &mut Arena,
+    ) {
+        let device = self.device(tables, sa.config.if_id);
+        let (mut packets, mut octets) = (0, 0);
+        let path = SecPath {
+            sas: vec![Arc::clone(sa)],
+            verified: 0,
+        };
+        let mut window = sa
+            .state
+            .replay
+            .lock()
+            .expect("no worker panics while it holds the lock");
+        for received in row {
+            let opened = self.unseal(sa, &mut window, (packets, octets), buffer, received);
+            let opened = match opened {
+                Ok(opened) => opened,
+                Err(reason) => {
+                    self.lose(reason, received, buffer, device);
+                    continue;
+                }
+            };
+            packets += 1;
+            octets += opened.payload as u64;
+            match decapsulation::unwrap(tables, sa, buffer, received, &opened, arena) {
+                Ok(Inside::Packet(range)) => {
+                    self.accept(tables, &path, device, buffer, received, range);
+                }
+                Ok(Inside::Esp(packet, inside)) => {
+                    self.descend(tables, path.clone(), device, buffer, packet, inside);
+                }
+                Err(reason) => self.lose(reason, received, buffer, device),
+            }
         }
-        let found = self.look_up(tables, received, octets);
-        if let Err(reason) = found {
-            self.drop(None, reason, received, octets, &[]);
-        }
-        found.ok()
+        let seq = window.seq();
+        drop(window);
+        sa.state.count(packets, octets);
+        self.watch_replay(tables, sa, seq);
     }
 
-    fn look_up(
-        &self,
+    /// Steps 2 to 10 for a packet that was inside another.
+    fn open_nested(
+        &mut self,
         tables: &Tables,
-        received: &Received,
-        octets: &[u8],
-    ) -> Result<Arc<Sa>, DropReason> {
-        let (spi, _) = esp::header(octets).ok_or(DropReason::InHdrError)?;
-        let sa = tables
-            .inbound_sa(received.destination, spi)
-            .ok_or(DropReason::InNoStates)?;
-        if sa.config.direction == Some(SaDirection::Out) {
-            return Err(DropReason::InStateDirError);
+        buffer: &mut [u8],
+        nested: Nested,
+        arena: &mut Arena,
+    ) {
+        let Nested { received, mut path } = nested;
+        let found = if path.sas.len() == MOST_SAS {
+            Err(DropReason::InBufferError)
+        } else {
+            find(tables, &received, octets_of(buffer, &received))
+        };
+        let sa = match found {
+            Ok(sa) => sa,
+            Err(reason) => return self.refuse(reason, &received, buffer, None, &[]),
+        };
+        path.sas.push(Arc::clone(&sa));
+        let device = self.device(tables, sa.config.if_id);
+        let (opened, seq) = {
+            let mut window = sa
+                .state
+                .replay
+                .lock()
+                .expect("no worker panics while it holds the lock");
+            let opened = self.unseal(&sa, &mut window, (0, 0), buffer, &received);
+            if let Ok(opened) = &opened {
+                sa.state.count(1, opened.payload as u64);
+            }
+            (opened, window.seq())
+        };
+        self.watch_replay(tables, &sa, seq);
+        let inside = opened.and_then(|opened| {
+            decapsulation::unwrap(tables, &sa, buffer, &received, &opened, arena)
+        });
+        match inside {
+            Ok(Inside::Packet(range)) => {
+                self.accept(tables, &path, device, buffer, &received, range);
+            }
+            Ok(Inside::Esp(packet, inside)) => {
+                self.descend(tables, path, device, buffer, packet, inside);
+            }
+            Err(reason) => self.lose(reason, &received, buffer, device),
         }
+    }
+
+    /// Steps 3 to 7 for one packet; `pending` packets and octets of the SA are not counted yet. The
+    /// window is locked from check to commit, so there is nothing to check again.
+    fn unseal(
+        &self,
+        sa: &Arc<Sa>,
+        window: &mut ReplayWindow,
+        pending: (u64, u64),
+        buffer: &mut [u8],
+        received: &Received,
+    ) -> Result<Opened, DropReason> {
         if !sa.state.is_valid() {
             return Err(DropReason::InStateInvalid);
         }
@@ -179,203 +255,69 @@ impl Inbound {
         if in_udp != received.encapsulated {
             return Err(DropReason::InStateMismatch);
         }
-        if octets.len() < esp::smallest(&sa.transform) {
-            return Err(DropReason::InStateProtoError);
-        }
-        Ok(Arc::clone(sa))
-    }
-
-    /// Steps 4 to 11 for packets of one SA.
-    fn open_row(&mut self, tables: &Tables, sa: &Arc<Sa>, buffer: &mut [u8], row: &[Received]) {
-        let device = self.device(tables, sa.config.if_id);
-        let (mut packets, mut octets) = (0, 0);
-        let path = SecPath {
-            sas: vec![Arc::clone(sa)],
-            verified: 0,
-        };
-        let window = Arc::clone(sa);
-        let mut window = window
-            .state
-            .replay
-            .lock()
-            .expect("no worker panics while it holds the lock");
-        for received in row {
-            let packet = &mut buffer[received.start..received.start + received.length];
-            if sa.expires(&self.events, packets, octets) {
-                self.drop(device, DropReason::InStateExpired, received, packet, &[]);
-                continue;
-            }
-            let opened = match unseal(sa, &mut window, packet) {
-                Ok(opened) => opened,
-                Err(reason) => {
-                    self.drop(device, reason, received, packet, &[]);
-                    continue;
-                }
+        let packet = buffer
+            .get_mut(received.start..received.start + received.length)
+            .ok_or(DropReason::InHdrError)?;
+        let (_, low) = esp::header(packet).ok_or(DropReason::InHdrError)?;
+        let sequence = window.check(low).inspect_err(|_| {
+            let counter = if window.too_old(low) {
+                &sa.state.replay_window_drops
+            } else {
+                &sa.state.replay_drops
             };
-            packets += 1;
-            octets += opened.payload as u64;
-            self.watch_mapping(sa, received);
-            match self.unwrap(tables, sa, buffer, received, &opened) {
-                Ok(Outcome::Packet(range)) => {
-                    self.accept(tables, &path, device, buffer, received, range);
-                }
-                Ok(Outcome::Nested(received)) => {
-                    let path = SecPath {
-                        sas: path.sas.clone(),
-                        verified: 0,
-                    };
-                    self.nested.push(Nested { received, path });
-                }
-                Err(reason) => {
-                    let packet = &buffer[received.start..received.start + received.length];
-                    self.drop(device, reason, received, packet, &[]);
-                }
-            }
-        }
-        let seq = window.seq();
-        drop(window);
-        sa.state.count(packets, octets);
-        if tables.aevents && sa.state.replay_moved(seq) {
-            self.events.tell(Event::Replay { sa: Arc::clone(sa) });
-        }
-    }
-
-    /// The same for a packet that was inside another.
-    fn open_nested(&mut self, tables: &Tables, buffer: &mut [u8], nested: Nested) {
-        let Nested { received, mut path } = nested;
-        let before = path.sas.last().map_or(0, |sa| sa.config.if_id);
-        let device = self.device(tables, before);
-        if let Err(reason) = self.open_inner(tables, buffer, &received, &mut path) {
-            let packet = &buffer[received.start..received.start + received.length];
-            self.drop(device, reason, &received, packet, &[]);
-        }
-    }
-
-    fn open_inner(
-        &mut self,
-        tables: &Tables,
-        buffer: &mut [u8],
-        received: &Received,
-        path: &mut SecPath,
-    ) -> Result<(), DropReason> {
-        if path.sas.len() == MOST_SAS {
-            return Err(DropReason::InBufferError);
-        }
-        let range = received.start..received.start + received.length;
-        let sa = self.look_up(tables, received, &buffer[range.clone()])?;
-        path.sas.push(Arc::clone(&sa));
-        if sa.expires(&self.events, 0, 0) {
+            counter.fetch_add(1, Relaxed);
+        })?;
+        if sa.expires(&self.events, pending.0, pending.1) {
             return Err(DropReason::InStateExpired);
         }
-        let opened = {
-            let mut window = sa
-                .state
-                .replay
-                .lock()
-                .expect("no worker panics while it holds the lock");
-            unseal(&sa, &mut window, &mut buffer[range])?
-        };
-        sa.state.count(1, opened.payload as u64);
-        self.watch_mapping(&sa, received);
-        match self.unwrap(tables, &sa, buffer, received, &opened)? {
-            Outcome::Packet(range) => {
-                let device = self.device(tables, sa.config.if_id);
-                self.accept(tables, path, device, buffer, received, range);
-            }
-            Outcome::Nested(received) => {
-                let path = std::mem::take(path);
-                self.nested.push(Nested { received, path });
-            }
+        if packet.len() < esp::smallest(&sa.transform) {
+            return Err(DropReason::InStateProtoError);
         }
-        Ok(())
+        if esp::authenticate(&sa.transform, sequence, sa.esn(), packet).is_err() {
+            sa.state.integrity_failures.fetch_add(1, Relaxed);
+            return Err(DropReason::InStateProtoError);
+        }
+        let opened = esp::trailer(&sa.transform, packet)?;
+        self.watch_mapping(sa, received);
+        if opened.next_header == ip::NO_NEXT_HEADER {
+            // A dummy (RFC 4303, 2.6), which the kernel drops under this name and whose number it
+            // does not remember (`esp_input_done2`).
+            return Err(DropReason::InStateProtoError);
+        }
+        window.commit(sequence);
+        Ok(opened)
     }
 
-    /// Step 8, and whether step 9 follows: what the mode makes of the payload.
-    fn unwrap(
+    /// Step 9. A policy that fits what was opened so far has verified it (`xfrmi_input`); where none
+    /// does, that of the innermost packet must fit all SAs. Between two SAs of transport mode there
+    /// is no packet yet that a policy could be asked for.
+    fn descend(
         &mut self,
         tables: &Tables,
-        sa: &Sa,
-        buffer: &mut [u8],
-        received: &Received,
-        opened: &Opened,
-    ) -> Result<Outcome, DropReason> {
-        let start = received.start + opened.start;
-        let payload = start..start + opened.payload;
-        let range = match sa.config.mode {
-            Mode::Tunnel => {
-                let inner = &mut buffer[payload.clone()];
-                let version = inner.first().map_or(0, |octet| octet >> 4);
-                let header = match (opened.next_header, version) {
-                    (IPIP, 4) => 20,
-                    (IPV6, 6) => 40,
-                    _ => return Err(DropReason::InStateModeError),
-                };
-                if inner.len() < header {
-                    return Err(DropReason::InStateModeError);
+        mut path: SecPath,
+        device: Option<usize>,
+        buffer: &[u8],
+        packet: Option<Range<usize>>,
+        received: Received,
+    ) {
+        if let (Some(range), Some(index)) = (packet, device) {
+            let octets = &buffer[range];
+            let stats = &self.devices[index].stats;
+            stats.rx_packets.fetch_add(1, Relaxed);
+            stats.rx_bytes.fetch_add(octets.len() as u64, Relaxed);
+            match self.check(tables, &path, index, octets) {
+                Ok(verified) => path.verified = verified,
+                Err(DropReason::InPolBlock) => {
+                    let reason = DropReason::InPolBlock;
+                    return self.refuse(reason, &received, buffer, device, octets);
                 }
-                let length = ip::parse(inner).ok_or(DropReason::InHdrError)?.length;
-                ecn::decapsulate(&sa.config, inner, received.tos)?;
-                start..start + length
+                Err(_) => {}
             }
-            Mode::Transport => {
-                if opened.next_header == ESP {
-                    return Ok(Outcome::Nested(Received {
-                        start,
-                        length: opened.payload,
-                        encapsulated: false,
-                        ..*received
-                    }));
-                }
-                let outer = Outer {
-                    source: received.source,
-                    destination: received.destination,
-                    tos: received.tos,
-                    hop_limit: Some(received.hop_limit),
-                    df: received.df,
-                };
-                let mut header = ip_header(&outer, opened.next_header, opened.payload);
-                modes::identify(&mut header, received.identification);
-                let range = self.put_together(buffer, &header, payload)?;
-                if received.encapsulated {
-                    mend_checksum(&mut buffer[range.clone()]);
-                }
-                range
-            }
-            Mode::Beet => {
-                let (header, skip) =
-                    modes::beet_header(sa, opened.next_header, &buffer[payload.clone()], received)?;
-                self.put_together(buffer, &header, payload.start + skip..payload.end)?
-            }
-        };
-        let packet = ip::parse(&buffer[range.clone()]).ok_or(DropReason::InHdrError)?;
-        Ok(match nested_in(tables, &buffer[range.clone()], &packet) {
-            Some(inner) => Outcome::Nested(Received {
-                start: range.start + inner.start,
-                ..inner
-            }),
-            None => Outcome::Packet(range),
-        })
-    }
-
-    /// A header and a payload of the buffer, in the arena.
-    fn put_together(
-        &mut self,
-        buffer: &mut [u8],
-        header: &[u8],
-        payload: Range<usize>,
-    ) -> Result<Range<usize>, DropReason> {
-        let length = header.len() + payload.len();
-        if self.arena.len() < length {
-            return Err(DropReason::InBufferError);
         }
-        let start = self.arena.start;
-        self.arena.start += length;
-        buffer[start..start + header.len()].copy_from_slice(header);
-        buffer.copy_within(payload, start + header.len());
-        Ok(start..start + length)
+        self.nested.push_back(Nested { received, path });
     }
 
-    /// Steps 10 and 11.
+    /// Step 10.
     fn accept(
         &mut self,
         tables: &Tables,
@@ -385,39 +327,41 @@ impl Inbound {
         received: &Received,
         range: Range<usize>,
     ) {
-        match self.check(tables, path, device, &buffer[range.clone()]) {
-            Ok(device) => self.inners.push(Inner {
+        let octets = &buffer[range.clone()];
+        let Some(index) = device else {
+            return self.refuse(DropReason::InNoPols, received, buffer, None, octets);
+        };
+        match self.check(tables, path, index, octets) {
+            Ok(_) => self.inners.push(Inner {
                 start: range.start,
                 length: range.len(),
-                device,
+                device: index,
             }),
             Err(reason) => {
-                let packet = &buffer[received.start..received.start + received.length];
-                self.drop(device, reason, received, packet, &buffer[range]);
+                let stats = &self.devices[index].stats;
+                stats.rx_packets.fetch_add(1, Relaxed);
+                stats.rx_bytes.fetch_add(range.len() as u64, Relaxed);
+                self.refuse(reason, received, buffer, device, octets);
             }
         }
     }
 
+    /// The number of SAs that a policy verifies.
     fn check(
         &mut self,
         tables: &Tables,
         path: &SecPath,
-        device: Option<usize>,
-        packet: &[u8],
+        device: usize,
+        octets: &[u8],
     ) -> Result<usize, DropReason> {
-        let packet = ip::parse(packet).ok_or(DropReason::InHdrError)?;
-        let device = device.ok_or(DropReason::InNoPols)?;
+        let packet = ip::parse(octets).ok_or(DropReason::InHdrError)?;
         let if_id = self.devices[device].if_id;
         let policy = self.flows.get(if_id, &packet.flow, || {
             tables
                 .policy(Direction::In, if_id, &packet.flow, 0)
                 .cloned()
         });
-        policy_check::check(tables, path, if_id, &packet.flow, policy.as_ref())?;
-        if let Some(policy) = policy {
-            policy.state.count(1, packet.length as u64);
-        }
-        Ok(device)
+        policy_check::check(tables, path, if_id, octets, &packet, policy.as_deref())
     }
 
     /// `km_new_mapping()`: the peer's NAT has given it another address or port.
@@ -434,6 +378,14 @@ impl Inbound {
         }
     }
 
+    /// `xfrm_replay_notify()`, once per batch.
+    fn watch_replay(&self, tables: &Tables, sa: &Arc<Sa>, seq: u64) {
+        if tables.aevents && sa.state.replay_moved(seq) {
+            let sa = Arc::clone(sa);
+            self.events.tell(Event::Replay { sa });
+        }
+    }
+
     /// The device of an if_id as an index of this batch, if it is there and served.
     fn device(&mut self, tables: &Tables, if_id: u32) -> Option<usize> {
         if let Some(index) = self.devices.iter().position(|device| device.if_id == if_id) {
@@ -446,132 +398,57 @@ impl Inbound {
         Some(self.devices.len() - 1)
     }
 
-    /// Counts and records a drop. SPI and sequence number stand at the start of `esp` still, when the
-    /// rest was opened; `inner` is empty where nothing authentic was found.
-    fn drop(
+    /// A packet that its SA could not make anything of.
+    fn lose(&self, reason: DropReason, received: &Received, buffer: &[u8], device: Option<usize>) {
+        if let Some(device) = device {
+            self.devices[device].stats.rx_errors.fetch_add(1, Relaxed);
+            self.devices[device].stats.rx_dropped.fetch_add(1, Relaxed);
+        }
+        self.refuse(reason, received, buffer, device, &[]);
+    }
+
+    /// Counts and records a drop. SPI and sequence number stand where the packet began still, when
+    /// the rest was opened; `inner` is empty where nothing authentic was found.
+    fn refuse(
         &self,
-        device: Option<usize>,
         reason: DropReason,
         received: &Received,
-        esp: &[u8],
+        buffer: &[u8],
+        device: Option<usize>,
         inner: &[u8],
     ) {
         self.stat.add(reason, 1);
-        let mut if_id = 0;
-        if let Some(device) = device {
-            let device = &self.devices[device];
-            device.stats.rx_errors.fetch_add(1, Relaxed);
-            device.stats.rx_dropped.fetch_add(1, Relaxed);
-            if_id = device.if_id;
-        }
-        self.ring.record(|| Dropped {
-            esp: esp::header(esp),
-            outer: Some((received.source, received.destination)),
-            ..Dropped::new(reason.name(), Way::In, if_id).with_inner(inner)
+        self.ring.record(|| {
+            let if_id = device.map_or(0, |index| self.devices[index].if_id);
+            Dropped {
+                esp: esp::header(octets_of(buffer, received)),
+                outer: Some((received.source, received.destination)),
+                ..Dropped::new(reason.name(), Way::In, if_id).with_inner(inner)
+            }
         });
     }
 }
 
-/// Steps 4, 6 and 7 for one packet.
-fn unseal(sa: &Sa, window: &mut ReplayWindow, packet: &mut [u8]) -> Result<Opened, DropReason> {
-    let (_, low) = esp::header(packet).ok_or(DropReason::InHdrError)?;
-    let sequence = window.check(low).inspect_err(|_| {
-        let counter = if window.too_old(low) {
-            &sa.state.replay_window_drops
-        } else {
-            &sa.state.replay_drops
-        };
-        counter.fetch_add(1, Relaxed);
-    })?;
-    if esp::authenticate(&sa.transform, sequence, sa.esn(), packet).is_err() {
-        sa.state.integrity_failures.fetch_add(1, Relaxed);
-        return Err(DropReason::InStateProtoError);
+/// Step 1 and 2.
+fn find(tables: &Tables, received: &Received, octets: &[u8]) -> Result<Arc<Sa>, DropReason> {
+    let (spi, _) = esp::header(octets).ok_or(DropReason::InHdrError)?;
+    let sa = tables
+        .inbound_sa(received.destination, spi)
+        .ok_or(DropReason::InNoStates)?;
+    if sa.config.direction == Some(SaDirection::Out) {
+        return Err(DropReason::InStateDirError);
     }
-    let opened = esp::trailer(&sa.transform, packet)?;
-    if opened.next_header == ip::NO_NEXT_HEADER {
-        // A dummy (RFC 4303, 2.6), which the kernel drops under this name (`esp_input_done2`).
-        return Err(DropReason::InStateProtoError);
-    }
-    window.commit(sequence);
-    Ok(opened)
+    Ok(Arc::clone(sa))
+}
+
+/// Nothing for a packet that the buffer does not hold.
+fn octets_of<'a>(buffer: &'a [u8], received: &Received) -> &'a [u8] {
+    let end = received.start.saturating_add(received.length);
+    buffer.get(received.start..end).unwrap_or_default()
 }
 
 /// A NAT keepalive (RFC 3948, 2.3), IKE behind the non-ESP marker (2.2), or no more than an ESP header,
 /// which the kernel takes for IKE (`xfrm4_udp_encap_rcv`).
 fn is_keepalive_or_ike(octets: &[u8]) -> bool {
     octets.len() <= esp::HEADER || octets.starts_with(&[0; 4])
-}
-
-/// The ESP packet in an inner packet, if an SA of ours is meant; places are within the packet.
-fn nested_in(tables: &Tables, octets: &[u8], packet: &Packet) -> Option<Received> {
-    let (start, encapsulated) = match packet.flow.protocol {
-        ESP => (packet.transport, false),
-        UDP => (packet.transport + 8, true),
-        _ => return None,
-    };
-    if packet.fragment {
-        return None;
-    }
-    let body = octets.get(start..packet.length)?;
-    let (spi, _) = esp::header(body)?;
-    let sa = tables.inbound_sa(packet.flow.destination, spi)?;
-    if encapsulated {
-        let Encapsulation::Udp {
-            destination_port, ..
-        } = sa.config.encapsulation
-        else {
-            return None;
-        };
-        if destination_port != packet.flow.destination_port {
-            return None;
-        }
-    }
-    let v4 = packet.is_ipv4();
-    Some(Received {
-        start,
-        length: body.len(),
-        source: packet.flow.source,
-        source_port: if encapsulated {
-            packet.flow.source_port
-        } else {
-            0
-        },
-        destination: packet.flow.destination,
-        tos: packet.tos,
-        hop_limit: octets[if v4 { 8 } else { 7 }],
-        identification: if v4 {
-            u16::from_be_bytes([octets[4], octets[5]])
-        } else {
-            0
-        },
-        df: !v4 || octets[6] & 0x40 != 0,
-        encapsulated,
-    })
-}
-
-/// RFC 3948, 3.1.2: a NAT has changed the addresses that the checksum was made with.
-fn mend_checksum(octets: &mut [u8]) {
-    let Some(packet) = ip::parse(octets).filter(|packet| !packet.fragment) else {
-        return;
-    };
-    let at = match packet.flow.protocol {
-        TCP => packet.transport + 16,
-        UDP => packet.transport + 6,
-        _ => return,
-    };
-    if at + 2 > packet.length {
-        return;
-    }
-    let addresses = if packet.is_ipv4() { 12..20 } else { 8..40 };
-    let length = packet.length - packet.transport;
-    let pseudo = checksum::pseudo_header(&octets[addresses], &[], packet.flow.protocol, length);
-    octets[at..at + 2].fill(0);
-    let mut sum = checksum::finish(checksum::sum(
-        &octets[packet.transport..packet.length],
-        pseudo,
-    ));
-    if sum == [0, 0] && packet.flow.protocol == UDP {
-        sum = [0xff, 0xff];
-    }
-    octets[at..at + 2].copy_from_slice(&sum);
 }

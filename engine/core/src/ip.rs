@@ -53,6 +53,22 @@ pub fn parse(octets: &[u8]) -> Option<Packet> {
     }
 }
 
+/// The flow of a packet that an ICMP error quotes, cut off somewhere.
+pub fn quoted_flow(octets: &[u8]) -> Option<Flow> {
+    let mut quoted = octets.to_vec();
+    let length = octets.len();
+    match octets.first()? >> 4 {
+        4 => quoted
+            .get_mut(2..4)?
+            .copy_from_slice(&u16::try_from(length).ok()?.to_be_bytes()),
+        6 => quoted
+            .get_mut(4..6)?
+            .copy_from_slice(&u16::try_from(length.checked_sub(40)?).ok()?.to_be_bytes()),
+        _ => return None,
+    }
+    parse(&quoted).map(|packet| packet.flow)
+}
+
 fn parse_v4(octets: &[u8]) -> Option<Packet> {
     let header = octets.get(..20)?;
     let transport = usize::from(header[0] & 15) * 4;

@@ -15,8 +15,8 @@ use crate::checksum;
 use crate::ecn;
 use crate::inbound::Received;
 use crate::ip::{Packet, IPIP, IPV6};
-use crate::outbound::Outer;
-use crate::sa::{Mode, Sa, XFRM_STATE_NOPMTUDISC};
+use crate::sa::{Encapsulation, Mode, Sa, XFRM_STATE_NOPMTUDISC};
+use crate::staging::Outer;
 use crate::stats::DropReason;
 
 /// IPPROTO_BEETPH.
@@ -32,6 +32,8 @@ const V6: usize = 40;
 const PSEUDO: usize = 8;
 /// The least MTU of IPv6 (RFC 8200, 5).
 const IPV6_MIN_MTU: usize = 1280;
+/// What the length field of IPv4 can say, and nearly that of IPv6.
+pub const LONGEST_PACKET: usize = 65_535;
 
 /// How an SA carries a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +44,9 @@ pub struct Wrapping {
     pub prefix: [u8; PSEUDO],
     pub prefix_length: usize,
     pub next_header: u8,
+    /// Around a packet that is longer than `may_be_fragmented`.
     pub outer: Outer,
+    may_be_fragmented: usize,
 }
 
 impl Wrapping {
@@ -56,58 +60,91 @@ impl Wrapping {
         packet - self.skip + self.prefix_length
     }
 
-    /// For a whole IP packet. Fragments, and headers that no socket can write, are refused in
-    /// transport and BEET mode.
+    /// The outer header around a packet of that length. As in `xfrm4_tunnel_encap_add()` a packet of
+    /// IPv6 that everybody must take may be fragmented outside.
+    pub fn outer_of(&self, packet: usize) -> Outer {
+        Outer {
+            df: self.outer.df && packet > self.may_be_fragmented,
+            ..self.outer
+        }
+    }
+
+    /// Octets of the headers around ESP.
+    pub fn outer_length(&self, sa: &Sa) -> usize {
+        let ip = if self.outer.destination.is_ipv4() {
+            V4
+        } else {
+            V6
+        };
+        match sa.config.encapsulation {
+            Encapsulation::Esp => ip,
+            Encapsulation::Udp { .. } => ip + 8,
+        }
+    }
+
+    /// For a whole IP packet: `packet` ends where the IP header says, except that the segments of a
+    /// large one are shorter.
+    ///
+    /// In transport mode IPv4 options and IPv6's hop-by-hop and routing headers belong before ESP
+    /// (RFC 4303, 3.1.1), where a socket for ESP does not write them; with them, and as a fragment,
+    /// a packet is refused.
     pub fn of(sa: &Sa, packet: &[u8], parsed: &Packet) -> Result<Wrapping, DropReason> {
+        let refused = DropReason::OutStateModeError;
         let config = &sa.config;
-        let v4 = packet[0] >> 4 == 4;
-        let plain = Wrapping {
+        let outer = Outer {
+            source: config.source,
+            destination: config.destination,
+            tos: parsed.tos,
+            hop_limit: None,
+            df: false,
+        };
+        let mut wrapping = Wrapping {
             skip: 0,
             prefix: [0; PSEUDO],
             prefix_length: 0,
-            next_header: if v4 { IPIP } else { IPV6 },
-            outer: Outer {
-                source: config.source,
-                destination: config.destination,
-                tos: ecn::encapsulate(config, ecn::type_of_service(packet)),
-                hop_limit: None,
-                df: config.flags & XFRM_STATE_NOPMTUDISC == 0 && may_not_fragment(packet),
-            },
+            next_header: 0,
+            outer,
+            may_be_fragmented: 0,
         };
-        if config.mode == Mode::Tunnel {
-            return Ok(plain);
-        }
-        if parsed.fragment {
-            return Err(DropReason::OutStateModeError);
-        }
-        let (header, protocol, hop_limit) = if v4 {
-            (usize::from(packet[0] & 15) * 4, packet[9], packet[8])
-        } else {
-            (V6, packet[6], packet[7])
-        };
-        if matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT) && !v4 {
-            return Err(DropReason::OutStateModeError);
-        }
-        let mut wrapping = Wrapping {
-            skip: header,
-            next_header: protocol,
-            outer: Outer {
-                tos: ecn::type_of_service(packet),
-                hop_limit: Some(hop_limit),
-                ..plain.outer
-            },
-            ..plain
-        };
-        if config.mode == Mode::Transport {
-            if v4 && header != V4 {
-                return Err(DropReason::OutStateModeError);
+        let (header, protocol, hop_limit, df) = match packet {
+            [first, _, _, _, _, _, flags, _, hop_limit, protocol, ..] if first >> 4 == 4 => {
+                let header = usize::from(first & 15) * 4;
+                (header, *protocol, *hop_limit, flags & 0x40 != 0)
             }
-            wrapping.outer.source = parsed.flow.source;
-            wrapping.outer.destination = parsed.flow.destination;
-        } else if v4 && header != V4 {
-            wrapping.skip = V4;
-            wrapping.pseudo_header(protocol, header - V4);
+            [first, _, _, _, _, _, protocol, hop_limit, ..] if first >> 4 == 6 => {
+                (V6, *protocol, *hop_limit, true)
+            }
+            _ => return Err(refused),
+        };
+        let v4 = parsed.is_ipv4();
+        if config.mode == Mode::Tunnel {
+            wrapping.next_header = if v4 { IPIP } else { IPV6 };
+            wrapping.outer.tos = ecn::encapsulate(config, parsed.tos);
+            wrapping.outer.df = df && config.flags & XFRM_STATE_NOPMTUDISC == 0;
+            wrapping.may_be_fragmented = if v4 { 0 } else { IPV6_MIN_MTU };
+            return Ok(wrapping);
         }
+        if parsed.fragment && (v4 || config.mode == Mode::Transport) {
+            return Err(refused);
+        }
+        // The header stays, or the new one says the same.
+        wrapping.skip = header;
+        wrapping.next_header = protocol;
+        wrapping.outer.hop_limit = Some(hop_limit);
+        wrapping.outer.df = df;
+        let options = v4 && header != V4;
+        if config.mode == Mode::Beet {
+            if options {
+                wrapping.skip = V4;
+                wrapping.pseudo_header(protocol, header - V4);
+            }
+            return Ok(wrapping);
+        }
+        if options || !v4 && matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT) {
+            return Err(refused);
+        }
+        wrapping.outer.source = parsed.flow.source;
+        wrapping.outer.destination = parsed.flow.destination;
         Ok(wrapping)
     }
 
@@ -127,15 +164,6 @@ impl Wrapping {
         ];
         self.prefix_length = 4 + padding;
         self.next_header = BEETPH;
-    }
-}
-
-/// DF of IPv4; IPv6 routers never fragment, but everybody must take 1280 octets.
-fn may_not_fragment(packet: &[u8]) -> bool {
-    if packet[0] >> 4 == 4 {
-        packet[6] & 0x40 != 0
-    } else {
-        packet.len() > IPV6_MIN_MTU
     }
 }
 
@@ -207,15 +235,16 @@ pub fn beet_header(
     Ok((header, skip + options))
 }
 
-/// Sets the identification of an IPv4 packet, and the checksum of its header.
-pub fn identify(packet: &mut [u8], identification: u16) {
-    if packet[0] >> 4 != 4 {
-        return;
+/// Sets the identification of an IPv4 header at the start, and its checksum.
+pub fn identify(header: &mut [u8], identification: u16) {
+    let length = match header.first() {
+        Some(first) if first >> 4 == 4 => usize::from(first & 15) * 4,
+        _ => return,
+    };
+    if let Some(header) = header.get_mut(..length).filter(|_| length >= V4) {
+        header[4..6].copy_from_slice(&identification.to_be_bytes());
+        header[10..12].fill(0);
+        let sum = checksum::finish(checksum::sum(header, 0));
+        header[10..12].copy_from_slice(&sum);
     }
-    let length = usize::from(packet[0] & 15) * 4;
-    let header = &mut packet[..length];
-    header[4..6].copy_from_slice(&identification.to_be_bytes());
-    header[10..12].fill(0);
-    let sum = checksum::finish(checksum::sum(header, 0));
-    header[10..12].copy_from_slice(&sum);
 }

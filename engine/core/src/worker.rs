@@ -141,9 +141,9 @@ impl Shared {
 pub fn run_outbound(worker: &Worker, shared: &Arc<Shared>) -> io::Result<()> {
     let mut outbound = Outbound::new(Arc::clone(&shared.stat), Arc::clone(&shared.events));
     let sockets = Arc::clone(shared);
-    outbound.paths = Paths::new(Box::new(move |sa, outer| {
+    outbound.ask(Paths::new(Box::new(move |sa, outer| {
         sockets.socket(SocketKind::of(sa))?.path_mtu(sa, outer)
-    }));
+    })));
     shared.keep_ring(&outbound.ring);
     outbound.follow(Arc::clone(&shared.published));
     let mut staging = Staging::new();
@@ -173,6 +173,8 @@ pub fn run_outbound(worker: &Worker, shared: &Arc<Shared>) -> io::Result<()> {
                 let (tables, changed) = shared.published.refresh(&mut tables, &mut generation);
                 if changed {
                     outbound.tables_changed();
+                    flush(&mut staging, &device, shared);
+                    release(&mut outbound, tables, &mut staging, &mut limit, shared);
                 }
                 let answer = outbound.seal(tables, &device, &buffer[..length], &mut staging);
                 if let Some(answer) = answer.filter(|_| limit.admits(Instant::now())) {
@@ -190,15 +192,26 @@ pub fn run_outbound(worker: &Worker, shared: &Arc<Shared>) -> io::Result<()> {
             generation = 0;
             if outbound.holds() {
                 let (_, tables) = shared.published.load();
-                outbound.release(&tables, &mut staging, |device, answer, staging| {
-                    if let Some(answer) = answer.filter(|_| limit.admits(Instant::now())) {
-                        write_back(device, &answer);
-                    }
-                    flush(staging, device, shared);
-                });
+                release(&mut outbound, &tables, &mut staging, &mut limit, shared);
             }
         }
     }
+}
+
+/// What waited for an SA goes before what is read now.
+fn release(
+    outbound: &mut Outbound,
+    tables: &Tables,
+    staging: &mut Staging,
+    limit: &mut ErrorLimit,
+    shared: &Shared,
+) {
+    outbound.release(tables, staging, |device, answer, staging| {
+        if let Some(answer) = answer.filter(|_| limit.admits(Instant::now())) {
+            write_back(device, &answer);
+        }
+        flush(staging, device, shared);
+    });
 }
 
 /// An ICMP error to the sender of a packet; one that cannot be delivered is lost, as on any link.
