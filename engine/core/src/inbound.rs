@@ -407,7 +407,7 @@ impl Inbound {
     ) -> Result<usize, DropReason> {
         let packet = ip::parse(packet).ok_or(DropReason::InHdrError)?;
         let device = device.ok_or(DropReason::InNoPols)?;
-        let if_id = self.devices[device].if_id;
+        let if_id = path.sas.last().map_or(0, |sa| sa.config.if_id);
         let policy = self.flows.get(if_id, &packet.flow, || {
             tables
                 .policy(Direction::In, if_id, &packet.flow, 0)
@@ -436,12 +436,11 @@ impl Inbound {
 
     /// The device of an if_id as an index of this batch, if it is there and served.
     fn device(&mut self, tables: &Tables, if_id: u32) -> Option<usize> {
-        if let Some(index) = self.devices.iter().position(|device| device.if_id == if_id) {
+        let device = tables.device(if_id)?;
+        let same = |other: &Arc<Device>| Arc::ptr_eq(other, device);
+        if let Some(index) = self.devices.iter().position(same) {
             return Some(index);
         }
-        let device = tables
-            .device(if_id)
-            .filter(|device| device.attached.load(Relaxed))?;
         self.devices.push(Arc::clone(device));
         Some(self.devices.len() - 1)
     }

@@ -284,11 +284,15 @@ impl Outbound {
         let Some(packet) = ip::parse(octets) else {
             return self.drop(device, &[], 1, None);
         };
-        let mut verdict = self.flows.get(device.if_id, &packet.flow, || {
-            look_up(tables, device.if_id, &packet.flow)
-        });
+        let Some(if_id) = tables.if_id_of(device, packet.flow.destination) else {
+            // Without metadata (`xfrmi_xmit2`).
+            return self.drop(device, octets, 1, None);
+        };
+        let mut verdict = self
+            .flows
+            .get(if_id, &packet.flow, || look_up(tables, if_id, &packet.flow));
         if matches!(&verdict, Verdict::Seal(bundle) if !bundle.is_fresh()) {
-            verdict = look_up(tables, device.if_id, &packet.flow);
+            verdict = look_up(tables, if_id, &packet.flow);
         }
         if verdict.lacks_sa() {
             // The SA was deleted just now: its successor may be in tables that came since.

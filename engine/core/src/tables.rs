@@ -11,11 +11,15 @@ use std::sync::{Arc, Mutex};
 use rpds::HashTrieMapSync;
 
 use crate::device::Device;
+use crate::external_map::ExternalMap;
 use crate::policy::{Direction, Flow, Policy, Template};
 use crate::policy_index::PolicyIndex;
 use crate::sa::{Sa, SaConfig, DYING};
 use crate::sad::Larval;
 use crate::sys::Waker;
+
+/// In place of an if_id: the device of all those that have none of their own.
+pub const EXTERNAL: u32 = 0;
 
 /// What a template asks for by equality (`xfrm_state_find`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,7 +57,9 @@ pub struct Tables {
     /// SAs that were asked for and are not there yet.
     larval: HashTrieMapSync<TemplateKey, Arc<[Arc<Larval>]>>,
     policies: HashTrieMapSync<(Direction, u32), PolicyIndex>,
-    /// By if_id.
+    /// The if_id of the external device's packets.
+    pub external: ExternalMap,
+    /// By if_id; the external device has 0.
     devices: HashTrieMapSync<u32, Arc<Device>>,
     /// Somebody listens for ACQUIRE.
     pub acquire: bool,
@@ -199,9 +205,26 @@ impl Tables {
         self.devices.remove_mut(&device.if_id);
     }
 
-    /// The device that an if_id belongs to.
-    pub fn device(&self, if_id: u32) -> Option<&Arc<Device>> {
+    /// The device that was given this if_id, served or not.
+    pub fn own_device(&self, if_id: u32) -> Option<&Arc<Device>> {
         self.devices.get(&if_id)
+    }
+
+    /// The device that an if_id belongs to: one of its own, else the external one
+    /// (`xfrmi_lookup`).
+    pub fn device(&self, if_id: u32) -> Option<&Arc<Device>> {
+        let served = |device: &&Arc<Device>| device.attached.load(Ordering::Relaxed);
+        let own = self.devices.get(&if_id).filter(served);
+        own.or_else(|| self.devices.get(&EXTERNAL).filter(served))
+    }
+
+    /// The if_id of a packet that was routed into a device; None if the external device has no
+    /// entry for its destination.
+    pub fn if_id_of(&self, device: &Device, destination: IpAddr) -> Option<u32> {
+        match device.if_id {
+            EXTERNAL => self.external.get(destination),
+            if_id => Some(if_id),
+        }
     }
 
     /// The SA of an incoming packet: destination, SPI and protocol; if_id plays no part
