@@ -73,7 +73,7 @@ def inner_packets(pair: Pair, *senders: str) -> list[Any]:
     family, _ = outer_of(pair)
     key_of = {PARIS: keys.outbound, BERLIN: keys.inbound}
     sas = {OUTER[family][sender]: scapy_sa(pair, sender, key_of[sender]) for sender in senders}
-    packets = (Ether(frame).payload for frame, _ in list(pair.frames) if is_esp(frame))
+    packets = (Ether(frame).payload for frame, _ in pair.frames if is_esp(frame))
     return [sas[packet.src].decrypt(packet) for packet in packets if packet.src in sas]
 
 
@@ -102,9 +102,8 @@ def test_scapy_reads_what_we_send(pair: Pair) -> None:
 
 
 def test_tshark_reads_what_we_send(pair: Pair, tmp_path: Path) -> None:
-    """Three of each kind at least: now and then tshark gives no line for one that scapy reads."""
     for text in INNER[BERLIN]:
-        assert ping(pair.paris.namespace, ip_address(text), count=8)[0] == 8
+        assert ping(pair.paris.namespace, ip_address(text))[0] == 3
     capture = tmp_path / "wire.pcapng"
     with capture.open("wb") as file:
         writer = PcapngWriter(file, WIRE)
@@ -143,9 +142,8 @@ def test_tshark_reads_what_we_send(pair: Pair, tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    kinds = [line.strip() for line in done.stdout.splitlines()]
-    assert set(kinds) == {"8", "0", "128", "129"}
-    assert min(map(kinds.count, set(kinds))) >= 3, kinds
+    kinds = sorted(line.strip() for line in done.stdout.splitlines())
+    assert kinds == sorted(["8", "0", "128", "129"] * 3)
 
 
 class Forger:

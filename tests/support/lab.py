@@ -21,7 +21,13 @@ class Pair:
     paris: Host
     berlin: Host
     tap: WireTap
-    frames: list[tuple[bytes, int]] = field(default_factory=list)
+    seen: list[tuple[bytes, int]] = field(default_factory=list)
+
+    @property
+    def frames(self) -> list[tuple[bytes, int]]:
+        """All frames until now, with their times in nanoseconds."""
+        self.tap.catch_up()
+        return list(self.seen)
 
     def keys(self, host: Host) -> StaticKeys:
         """The keys that a host uses."""
@@ -37,6 +43,7 @@ class Pair:
 
     def assert_nothing_in_clear(self) -> None:
         """No frame that an observer could read was on the wire so far."""
+        self.tap.catch_up()
         assert self.tap.count(FrameKind.CLEAR) == 0, self.tap.first_clear
         assert self.tap.marked == 0
 

@@ -79,7 +79,8 @@ impl DataPath {
         self.release_device(&device.name);
         for (n, queue) in device.queues.iter().enumerate() {
             sys::set_nonblocking(queue.as_fd(), true)?;
-            let worker = &self.outbound[n % self.outbound.len()];
+            // Devices of one queue are spread too.
+            let worker = &self.outbound[(device.ifindex as usize + n) % self.outbound.len()];
             if let Err(error) = worker.add(Source::Queue(Arc::clone(&device), n)) {
                 self.release_device(&device.name);
                 return Err(error);

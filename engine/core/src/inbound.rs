@@ -305,7 +305,7 @@ impl Inbound {
             let stats = &self.devices[index].stats;
             stats.rx_packets.fetch_add(1, Relaxed);
             stats.rx_bytes.fetch_add(octets.len() as u64, Relaxed);
-            match self.check(tables, &path, index, octets) {
+            match self.check(tables, &path, octets) {
                 Ok(verified) => path.verified = verified,
                 Err(DropReason::InPolBlock) => {
                     let reason = DropReason::InPolBlock;
@@ -331,7 +331,7 @@ impl Inbound {
         let Some(index) = device else {
             return self.refuse(DropReason::InNoPols, received, buffer, None, octets);
         };
-        match self.check(tables, path, index, octets) {
+        match self.check(tables, path, octets) {
             Ok(_) => self.inners.push(Inner {
                 start: range.start,
                 length: range.len(),
@@ -351,11 +351,10 @@ impl Inbound {
         &mut self,
         tables: &Tables,
         path: &SecPath,
-        device: usize,
         octets: &[u8],
     ) -> Result<usize, DropReason> {
         let packet = ip::parse(octets).ok_or(DropReason::InHdrError)?;
-        let if_id = self.devices[device].if_id;
+        let if_id = path.sas.last().map_or(0, |sa| sa.config.if_id);
         let policy = self.flows.get(if_id, &packet.flow, || {
             tables
                 .policy(Direction::In, if_id, &packet.flow, 0)
@@ -388,12 +387,11 @@ impl Inbound {
 
     /// The device of an if_id as an index of this batch, if it is there and served.
     fn device(&mut self, tables: &Tables, if_id: u32) -> Option<usize> {
-        if let Some(index) = self.devices.iter().position(|device| device.if_id == if_id) {
+        let device = tables.device(if_id)?;
+        let same = |other: &Arc<Device>| Arc::ptr_eq(other, device);
+        if let Some(index) = self.devices.iter().position(same) {
             return Some(index);
         }
-        let device = tables
-            .device(if_id)
-            .filter(|device| device.attached.load(Relaxed))?;
         self.devices.push(Arc::clone(device));
         Some(self.devices.len() - 1)
     }

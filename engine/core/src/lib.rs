@@ -20,6 +20,7 @@ pub mod drop_ring;
 pub mod ecn;
 pub mod esp;
 pub mod events;
+pub mod external_map;
 pub mod flow_cache;
 pub mod held;
 pub mod icmp;

@@ -28,7 +28,7 @@ use crate::path_mtu::Paths;
 use crate::policy::{Action, Direction, Flow, Policy};
 use crate::reassembly::{Added, Reassembly};
 use crate::sa::{Encapsulation, Sa};
-use crate::sealing::{Losses, Sealer};
+use crate::sealing::{Gone, Losses, Sealer};
 use crate::stats::{DropReason, XfrmStat};
 use crate::tables::{Published, Tables};
 
@@ -156,7 +156,11 @@ impl Outbound {
         let Some(packet) = ip::parse(octets) else {
             return self.drop(device, &[], None);
         };
-        match self.verdict(tables, device.if_id, &packet.flow) {
+        let Some(if_id) = tables.if_id_of(device, packet.flow.destination) else {
+            // Without metadata (`xfrmi_xmit2`).
+            return self.drop(device, octets, None);
+        };
+        match self.verdict(tables, if_id, &packet.flow) {
             Verdict::Unreachable(reason) => self.unreachable(device, octets, &packet, reason),
             Verdict::Block(policy) => {
                 policy.state.count(1, packet.length as u64);
@@ -178,8 +182,19 @@ impl Outbound {
                     let whole = self.put_together(device, &octets[..packet.length])?;
                     return self.seal_or_hold(tables, device, &whole, staging, again);
                 }
-                self.sealer
+                match self
+                    .sealer
                     .seal(&bundle, tables, device, &header, octets, &packet, staging)
+                {
+                    Ok(answer) => answer,
+                    // Another lookup does not find it, and perhaps its successor, which may be in
+                    // tables that came since.
+                    Err(Gone) => {
+                        let newer = self.newer_than(tables);
+                        let tables = newer.as_deref().unwrap_or(tables);
+                        self.seal_or_hold(tables, device, read, staging, again)
+                    }
+                }
             }
         }
     }

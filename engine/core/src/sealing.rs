@@ -59,8 +59,15 @@ struct Sealed {
     octets: u64,
 }
 
-/// A read that the path does not take in one piece; the sender is told the MTU that fits.
-struct TooBig(usize);
+/// Why nothing of a read was sealed. Nothing was counted yet.
+enum Unsealed {
+    /// The path does not take it in one piece; the sender is told the MTU that fits.
+    TooBig(usize),
+    Gone,
+}
+
+/// The SA of a bundle was deleted or ran out since the bundle was found.
+pub struct Gone;
 
 impl Losses {
     pub fn new(stat: Arc<XfrmStat>) -> Losses {
@@ -110,7 +117,8 @@ impl Sealer {
     }
 
     /// Seals a read, and counts what was sealed and what was not; gives the ICMP answer if there is
-    /// one.
+    /// one. Where the bundle's SA is gone the caller
+    /// looks for another.
     #[allow(clippy::too_many_arguments)]
     pub fn seal(
         &mut self,
@@ -121,11 +129,11 @@ impl Sealer {
         octets: &[u8],
         packet: &Packet,
         staging: &mut Staging,
-    ) -> Option<Vec<u8>> {
+    ) -> Result<Option<Vec<u8>>, Gone> {
         let Some(segments) = Segments::new(header, octets, packet) else {
             let reason = Some(DropReason::OutError);
             self.losses.add(device, octets, 1, reason);
-            return None;
+            return Ok(None);
         };
         let read = Read {
             device,
@@ -145,12 +153,13 @@ impl Sealer {
                 if tables.aevents {
                     self.watch_replay(bundle);
                 }
-                None
+                Ok(None)
             }
-            Err(TooBig(mtu)) => {
+            Err(Unsealed::TooBig(mtu)) => {
                 self.losses.add(device, octets, 1, None);
-                icmp::too_big(octets, packet, mtu)
+                Ok(icmp::too_big(octets, packet, mtu))
             }
+            Err(Unsealed::Gone) => Err(Gone),
         }
     }
 
@@ -171,7 +180,7 @@ impl Sealer {
         sa: &Arc<Sa>,
         read: &Read,
         staging: &mut Staging,
-    ) -> Result<Sealed, TooBig> {
+    ) -> Result<Sealed, Unsealed> {
         let segments = &read.segments;
         let all = segments.count() as u64;
         let wrapping = match Wrapping::of(sa, read.octets, read.packet) {
@@ -190,6 +199,9 @@ impl Sealer {
         {
             self.drop(read, all, DropReason::OutError);
             return Ok(Sealed::default());
+        }
+        if !sa.state.is_valid() {
+            return Err(Unsealed::Gone);
         }
         let Some((first, count)) = self.grant(sa, read, all, first_payload as u64) else {
             return Ok(Sealed::default());
@@ -234,7 +246,7 @@ impl Sealer {
         sa: &Arc<Sa>,
         mut wrapping: Wrapping,
         read: &Read,
-    ) -> Result<Wrapping, TooBig> {
+    ) -> Result<Wrapping, Unsealed> {
         let length = read.segments.length(0);
         if length <= ALWAYS_FITS {
             return Ok(wrapping);
@@ -252,19 +264,15 @@ impl Sealer {
             _ => (length <= IPV6_MIN_MTU, longest.max(IPV6_MIN_MTU)),
         };
         if !may_be_cut {
-            return Err(TooBig(told));
+            return Err(Unsealed::TooBig(told));
         }
         wrapping.outer.df = false;
         Ok(wrapping)
     }
 
-    /// Steps 3 to 5 for `all` segments, each with a payload of `octets` (the last may have less):
+    /// Steps 4 and 5 for `all` segments, each with a payload of `octets` (the last may have less):
     /// the first sequence number, and how many may be sent. The others are counted here.
     fn grant(&self, sa: &Arc<Sa>, read: &Read, all: u64, octets: u64) -> Option<(u64, u64)> {
-        if !sa.state.is_valid() {
-            self.drop(read, all, DropReason::OutStateInvalid);
-            return None;
-        }
         let limits = &sa.config.limits;
         let left = |limit: u64, used: u64| limit.saturating_sub(used);
         let packets = left(limits.hard_packets, sa.state.packets.load(Relaxed));

@@ -304,12 +304,33 @@ pub fn set_nonblocking(fd: BorrowedFd, on: bool) -> io::Result<()> {
     }
 }
 
-/// Whether a descriptor is a TUN device's (TUNGETIFF answers).
-pub fn is_tun(fd: BorrowedFd) -> bool {
+/// The name that a TUN descriptor's device has now; an error if it is none, or was deleted.
+pub fn tun_name(fd: BorrowedFd) -> io::Result<String> {
     const TUNGETIFF: libc::Ioctl = 0x8004_54d2u32 as libc::Ioctl;
+    const IFNAMSIZ: usize = 16;
     let mut request = [0u8; 40];
     // SAFETY: `struct ifreq` has 40 octets, which the kernel fills.
-    unsafe { libc::ioctl(fd.as_raw_fd(), TUNGETIFF, request.as_mut_ptr()) == 0 }
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), TUNGETIFF, request.as_mut_ptr()) };
+    check(result as libc::ssize_t)?;
+    let name = request[..IFNAMSIZ].split(|octet| *octet == 0).next();
+    Ok(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
+}
+
+/// As many open descriptors as the host allows: each queue of each device is one.
+pub fn raise_descriptor_limit() {
+    let both = |limit: libc::rlim_t| libc::rlimit {
+        rlim_cur: limit,
+        rlim_max: limit,
+    };
+    let mut current = both(0);
+    // SAFETY: the structures are local; what is refused changes nothing.
+    unsafe {
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &both(1 << 20)) != 0
+            && libc::getrlimit(libc::RLIMIT_NOFILE, &mut current) == 0
+        {
+            libc::setrlimit(libc::RLIMIT_NOFILE, &both(current.rlim_max));
+        }
+    }
 }
 
 /// A set of descriptors to wait for.

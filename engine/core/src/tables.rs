@@ -11,11 +11,15 @@ use std::sync::{Arc, Mutex};
 use rpds::HashTrieMapSync;
 
 use crate::device::Device;
+use crate::external_map::ExternalMap;
 use crate::policy::{Direction, Flow, Policy, Template};
 use crate::policy_index::PolicyIndex;
 use crate::sa::{Sa, SaConfig, DYING};
 use crate::sad::Larval;
 use crate::sys::Waker;
+
+/// In place of an if_id: the device of all those that have none of their own.
+pub const EXTERNAL: u32 = 0;
 
 /// What a template asks for by equality (`xfrm_state_find`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +32,17 @@ pub struct TemplateKey {
 }
 
 impl TemplateKey {
+    /// What a template of a policy picks from; the packet may tell the destination.
+    fn of_template(policy: &Policy, template: &Template, destination: IpAddr) -> TemplateKey {
+        TemplateKey {
+            destination,
+            protocol: template.protocol,
+            mode: template.mode,
+            reqid: template.reqid,
+            if_id: policy.if_id,
+        }
+    }
+
     pub fn of_sa(sa: &Sa) -> TemplateKey {
         TemplateKey::of_config(&sa.config)
     }
@@ -43,6 +58,14 @@ impl TemplateKey {
     }
 }
 
+/// The part of `xfrm_state_look_at()` that is no matter of equality or of a packet.
+fn may_pick(policy: &Policy, template: &Template, source: IpAddr, config: &SaConfig) -> bool {
+    let mark = policy.mark.value & policy.mark.mask;
+    mark & config.mark.mask == config.mark.value
+        && (source.is_unspecified() || config.source == source)
+        && (template.spi == 0 || template.spi == config.spi)
+}
+
 /// An immutable picture of everything a packet is matched by.
 #[derive(Clone, Default)]
 pub struct Tables {
@@ -53,7 +76,9 @@ pub struct Tables {
     /// SAs that were asked for and are not there yet.
     larval: HashTrieMapSync<TemplateKey, Arc<[Arc<Larval>]>>,
     policies: HashTrieMapSync<(Direction, u32), PolicyIndex>,
-    /// By if_id.
+    /// The if_id of the external device's packets.
+    pub external: ExternalMap,
+    /// By if_id; the external device has 0.
     devices: HashTrieMapSync<u32, Arc<Device>>,
     /// Somebody listens for ACQUIRE.
     pub acquire: bool,
@@ -146,21 +171,10 @@ impl Tables {
         source: IpAddr,
         destination: IpAddr,
     ) -> bool {
-        let key = TemplateKey {
-            destination,
-            protocol: template.protocol,
-            mode: template.mode,
-            reqid: template.reqid,
-            if_id: policy.if_id,
-        };
-        let mark = policy.mark.value & policy.mark.mask;
+        let key = TemplateKey::of_template(policy, template, destination);
         self.larval.get(&key).is_some_and(|list| {
-            list.iter().any(|larval| {
-                let config = &larval.config;
-                mark & config.mark.mask == config.mark.value
-                    && (source.is_unspecified() || config.source == source)
-                    && (template.spi == 0 || template.spi == config.spi)
-            })
+            let mut configs = list.iter().map(|larval| &larval.config);
+            configs.any(|config| may_pick(policy, template, source, config))
         })
     }
 
@@ -199,9 +213,26 @@ impl Tables {
         self.devices.remove_mut(&device.if_id);
     }
 
-    /// The device that an if_id belongs to.
-    pub fn device(&self, if_id: u32) -> Option<&Arc<Device>> {
+    /// The device that was given this if_id, served or not.
+    pub fn own_device(&self, if_id: u32) -> Option<&Arc<Device>> {
         self.devices.get(&if_id)
+    }
+
+    /// The device that an if_id belongs to: one of its own, else the external one
+    /// (`xfrmi_lookup`).
+    pub fn device(&self, if_id: u32) -> Option<&Arc<Device>> {
+        let served = |device: &&Arc<Device>| device.attached.load(Ordering::Relaxed);
+        let own = self.devices.get(&if_id).filter(served);
+        own.or_else(|| self.devices.get(&EXTERNAL).filter(served))
+    }
+
+    /// The if_id of a packet that was routed into a device; None if the external device has no
+    /// entry for its destination.
+    pub fn if_id_of(&self, device: &Device, destination: IpAddr) -> Option<u32> {
+        match device.if_id {
+            EXTERNAL => self.external.get(destination),
+            if_id => Some(if_id),
+        }
     }
 
     /// The SA of an incoming packet: destination, SPI and protocol; if_id plays no part
@@ -233,21 +264,9 @@ impl Tables {
         (source, destination): (IpAddr, IpAddr),
         flow: &Flow,
     ) -> Option<&Arc<Sa>> {
-        let key = TemplateKey {
-            destination,
-            protocol: template.protocol,
-            mode: template.mode,
-            reqid: template.reqid,
-            if_id: policy.if_id,
-        };
-        let mark = policy.mark.value & policy.mark.mask;
+        let key = TemplateKey::of_template(policy, template, destination);
         let usable = |sa: &&Arc<Sa>| {
-            let config = &sa.config;
-            sa.state.is_valid()
-                && mark & config.mark.mask == config.mark.value
-                && (source.is_unspecified() || config.source == source)
-                && (template.spi == 0 || template.spi == config.spi)
-                && sa.takes(flow)
+            sa.state.is_valid() && may_pick(policy, template, source, &sa.config) && sa.takes(flow)
         };
         let sas = self.outbound.get(&key)?;
         let mut candidates = sas.iter().filter(usable);

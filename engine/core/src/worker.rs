@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
 
 use crate::device::Device;
-use crate::drop_ring::DropRing;
+use crate::drop_ring::{DropRing, Dropped, Way};
 use crate::events::Events;
 use crate::icmp::ErrorLimit;
 use crate::inbound::Inbound;
@@ -334,7 +334,9 @@ fn deliver(
         for (start, length) in &writes.parts[write.parts.clone()] {
             parts.push(IoSlice::new(&buffer[*start..start + length]));
         }
-        let queue = &device.queues[0];
+        let (start, length) = writes.parts[write.parts.start];
+        let first = &buffer[start..start + length];
+        let queue = device.queue_of(first);
         match sys::write_parts(queue.as_fd(), &parts) {
             Ok(_) => {
                 device
@@ -347,9 +349,15 @@ fn deliver(
                     .fetch_add(write.octets, Ordering::Relaxed);
             }
             Err(error) => {
-                // EIO: the interface is down, which for the kernel means that it is not there.
+                // EIO: the interface is down, which for the kernel means that it is not there: no
+                // counter of the device's.
                 if matches!(error.raw_os_error(), Some(libc::EIO | libc::EBADFD)) {
-                    shared.stat.add(DropReason::InNoPols, write.packets);
+                    let reason = DropReason::InNoPols;
+                    shared.stat.add(reason, write.packets);
+                    inbound.ring.record(|| {
+                        Dropped::new(reason.name(), Way::In, device.if_id).with_inner(first)
+                    });
+                    continue;
                 }
                 device
                     .stats

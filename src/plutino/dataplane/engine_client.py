@@ -9,14 +9,17 @@ from plutino.dataplane.engine_messages import (
     EngineDrop,
     EngineInfo,
     EngineMessage,
+    IpNetwork,
     NewDevice,
     encode_device,
     encode_groups,
     encode_kind,
+    encode_map,
     encode_name,
     parse_device,
     parse_drop,
     parse_info,
+    parse_map,
     parse_socket,
     parse_stat,
 )
@@ -57,9 +60,17 @@ class EngineClient:
         return self._ask(step, EngineMessage.GETDEV, b"", parse_device, NLM_F_DUMP)
 
     def new_device(
-        self, name: str, if_id: IfId, ifindex: int, mtu: int, descriptors: Sequence[int] = ()
+        self,
+        name: str,
+        if_id: IfId | None,
+        ifindex: int,
+        mtu: int,
+        descriptors: Sequence[int] = (),
     ) -> None:
-        """Give it a TUN device by its descriptors, or another if_id or MTU (bytes) for one."""
+        """Give it a TUN device by its descriptors, or another if_id or MTU (bytes) for one.
+
+        Without if_id it is the external device, whose packets get theirs by ``new_map``.
+        """
         self.new_devices([NewDevice(name, if_id, ifindex, mtu, descriptors)])
 
     def new_devices(self, devices: Iterable[NewDevice]) -> None:
@@ -80,6 +91,20 @@ class EngineClient:
     def delete_device(self, name: str) -> None:
         """Take a device away; ENODEV if it has none of that name."""
         self.socket.request(f"let go of {name}", EngineMessage.DELDEV, encode_name(name))
+
+    def new_map(self, prefix: IpNetwork, if_id: IfId) -> None:
+        """Packets to that prefix out of the external device have that if_id; EEXIST if they do."""
+        step = f"map {prefix} to if_id {if_id}"
+        self.socket.request(step, EngineMessage.NEWMAP, encode_map(prefix, if_id))
+
+    def delete_map(self, prefix: IpNetwork) -> None:
+        """Take an entry away; ESRCH if there is none."""
+        self.socket.request(f"unmap {prefix}", EngineMessage.DELMAP, encode_map(prefix))
+
+    def list_maps(self) -> Mapping[IpNetwork, IfId]:
+        """The external device's table."""
+        step = "list the external device's table"
+        return dict(self._ask(step, EngineMessage.GETMAP, b"", parse_map, NLM_F_DUMP))
 
     def new_socket(self, kind: int, descriptor: int) -> None:
         """Give it a socket to send and receive by."""

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from plutino.model.drop_reason import LINK_COUNTERS
@@ -32,6 +32,9 @@ class EngineMessage(IntEnum):
     SHUTDOWN = 0x8B
     GETDROP = 0x8C
     NEWDROP = 0x8D
+    NEWMAP = 0x8E
+    DELMAP = 0x8F
+    GETMAP = 0x90
 
 
 class EngineAttribute(IntEnum):
@@ -60,7 +63,11 @@ class EngineAttribute(IntEnum):
     DESTINATION = 21
     INNER_HEADER = 22
     QUEUES = 23
+    EXTERNAL = 24
+    PREFIX = 25
 
+
+IpNetwork = IPv4Network | IPv6Network
 
 _U32: Final = struct.Struct("=I")
 _U64: Final = struct.Struct("=Q")
@@ -68,10 +75,13 @@ _U64: Final = struct.Struct("=Q")
 
 @dataclass(frozen=True, slots=True)
 class EngineDevice:
-    """A TUN device that the engine serves; ``stats`` by the names of ``rtnl_link_stats64``."""
+    """A TUN device that the engine serves; ``stats`` by the names of ``rtnl_link_stats64``.
+
+    The external device has no ``if_id``.
+    """
 
     name: str
-    if_id: IfId
+    if_id: IfId | None
     ifindex: int
     mtu: int
     attached: bool
@@ -83,7 +93,7 @@ class NewDevice:
     """A TUN device to serve, and a descriptor for each of its queues."""
 
     name: str
-    if_id: IfId
+    if_id: IfId | None
     ifindex: int
     mtu: int
     descriptors: Sequence[int] = ()
@@ -119,17 +129,42 @@ class EngineDrop:
     inner_header: bytes
 
 
-def encode_device(name: str, if_id: IfId, ifindex: int, mtu: int, queues: int) -> bytes:
-    """NEWDEV, whose descriptors travel beside it: so many of the datagram's, in order."""
+def encode_device(name: str, if_id: IfId | None, ifindex: int, mtu: int, queues: int) -> bytes:
+    """NEWDEV, whose descriptors travel beside it: so many of the datagram's, in order.
+
+    Without if_id it is the external device.
+    """
+    external = [] if if_id is not None else [Attribute(EngineAttribute.EXTERNAL, b"")]
     return encode_attributes(
         [
             _text(EngineAttribute.IFNAME, name),
-            _number(EngineAttribute.IF_ID, if_id),
+            _number(EngineAttribute.IF_ID, if_id or 0),
             _number(EngineAttribute.IFINDEX, ifindex),
             _number(EngineAttribute.MTU, mtu),
             _number(EngineAttribute.QUEUES, queues),
+            *external,
         ]
     )
+
+
+def encode_map(prefix: IpNetwork, if_id: IfId | None = None) -> bytes:
+    """NEWMAP; without if_id DELMAP."""
+    octets = bytes([prefix.prefixlen]) + prefix.network_address.packed
+    told = [] if if_id is None else [_number(EngineAttribute.IF_ID, if_id)]
+    return encode_attributes([Attribute(EngineAttribute.PREFIX, octets), *told])
+
+
+def parse_map(payload: bytes) -> tuple[IpNetwork, IfId]:
+    """From NEWMAP."""
+    found = _parse(payload, "NEWMAP")
+    octets = found.get(EngineAttribute.PREFIX, b"")
+    if len(octets) not in (5, 17):
+        raise WireError("NEWMAP", offset=0, why="PREFIX has not 5 or 17 bytes")
+    try:
+        prefix = ip_network((octets[1:], octets[0]))
+    except ValueError as error:
+        raise WireError("NEWMAP", offset=0, why=f"PREFIX is none: {error}") from error
+    return prefix, IfId(_u32(found, EngineAttribute.IF_ID, "NEWMAP"))
 
 
 def encode_name(name: str) -> bytes:
@@ -152,9 +187,10 @@ def parse_device(payload: bytes) -> EngineDevice:
     found = _parse(payload, "NEWDEV")
     octets = found.get(EngineAttribute.STATS64, b"")
     numbers = struct.unpack(f"={len(octets) // 8}Q", octets[: len(octets) // 8 * 8])
+    if_id = _u32(found, EngineAttribute.IF_ID, "NEWDEV")
     return EngineDevice(
         name=_string(found, EngineAttribute.IFNAME, "NEWDEV"),
-        if_id=IfId(_u32(found, EngineAttribute.IF_ID, "NEWDEV")),
+        if_id=IfId(if_id) if if_id else None,
         ifindex=_u32(found, EngineAttribute.IFINDEX, "NEWDEV"),
         mtu=_u32(found, EngineAttribute.MTU, "NEWDEV"),
         attached=found.get(EngineAttribute.ATTACHED) == b"\x01",

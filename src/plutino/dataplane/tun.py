@@ -9,6 +9,7 @@ from typing import Final
 from plutino.model.errors import KernelError, PlaneError
 
 DEVICE: Final = "/dev/net/tun"
+MOST_QUEUES: Final = 4
 _TUNSETIFF: Final = 0x400454CA
 _TUNSETPERSIST: Final = 0x400454CB
 _TUNSETOFFLOAD: Final = 0x400454D0
@@ -48,6 +49,22 @@ def open_tun(name: str) -> int:
             f"create TUN device {name}", error.errno or errno.EIO, hint=hint
         ) from error
     return descriptor
+
+
+def open_queues(name: str) -> list[int]:
+    """A descriptor for each queue of the TUN device ``name``: one per processor, at most four.
+
+    Raises as ``open_tun``.
+    """
+    descriptors: list[int] = []
+    try:
+        for _ in range(min(MOST_QUEUES, os.cpu_count() or 1)):
+            descriptors.append(open_tun(name))
+    except (KernelError, PlaneError):
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+    return descriptors
 
 
 def _hint(error: OSError) -> str | None:

@@ -6,13 +6,14 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from typing import Self
 
 from plutino.dataplane.engine_client import MOST_DESCRIPTORS, EngineClient
 from plutino.dataplane.engine_messages import EngineInfo, NewDevice
 from plutino.dataplane.engine_process import start_engine
 from plutino.dataplane.runtime import RuntimePaths
-from plutino.dataplane.tun import open_tun
+from plutino.dataplane.tun import open_queues
 from plutino.dataplane.underlay import SocketKind, open_socket
 from plutino.model.errors import KernelError, PlaneError
 from plutino.model.interface import Interface
@@ -108,7 +109,7 @@ class UserspacePlane:
         step = f"create link {interface.name}"
         if self._routes.find_link(interface.name) is not None:
             raise KernelError(step, errno.EEXIST, f"a link {interface.name} is there already")
-        descriptor = open_tun(interface.name)
+        descriptors = open_queues(interface.name)
         try:
             self._routes.set_link(
                 interface.name, up=False, mtu=interface.mtu, alias=link_alias(self.instance)
@@ -116,13 +117,14 @@ class UserspacePlane:
             # Nothing of the kernel's own shall go into the tunnel uninvited.
             with suppress(KernelError):
                 self._routes.set_link(interface.name, no_link_local=True)
-            self._serve(interface, descriptor)
+            self._serve(interface, descriptors)
         except (KernelError, PlaneError):
             with suppress(KernelError, PlaneError):
                 self._routes.delete_link(interface.name)
             raise
         finally:
-            os.close(descriptor)
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def create_links(self, interfaces: Iterable[Interface]) -> None:
         """Many at once, as ``create_link`` makes one; where one fails, its batch is taken back.
@@ -142,9 +144,9 @@ class UserspacePlane:
         devices: list[NewDevice] = []
         try:
             for one in batch:
-                descriptor = open_tun(one.name)
+                queues = open_queues(one.name)
                 index = socket.if_nametoindex(one.name)
-                devices.append(NewDevice(one.name, one.if_id, index, one.mtu, [descriptor]))
+                devices.append(NewDevice(one.name, one.if_id, index, one.mtu, queues))
             alias = link_alias(self.instance)
             self._routes.set_links(
                 {one.ifindex: LinkChange(up=False, mtu=one.mtu, alias=alias) for one in devices}
@@ -161,8 +163,8 @@ class UserspacePlane:
                     self.delete_link(device.name)
             raise
         finally:
-            for device in devices:
-                os.close(device.descriptors[0])
+            for descriptor in chain.from_iterable(device.descriptors for device in devices):
+                os.close(descriptor)
 
     def attach_link(self, interface: Interface) -> None:
         """Serve a link of ours again, with its if_id and MTU."""
@@ -176,11 +178,12 @@ class UserspacePlane:
         if bound.attached:
             self._client.new_device(interface.name, interface.if_id, link.index, interface.mtu)
             return
-        descriptor = open_tun(interface.name)
+        descriptors = open_queues(interface.name)
         try:
-            self._serve(interface, descriptor)
+            self._serve(interface, descriptors)
         finally:
-            os.close(descriptor)
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def delete_link(self, name: str) -> None:
         """Take the link from the engine and from the kernel."""
@@ -195,12 +198,12 @@ class UserspacePlane:
             if error.errno != errno.ENODEV:
                 raise
 
-    def _serve(self, interface: Interface, descriptor: int) -> None:
+    def _serve(self, interface: Interface, descriptors: list[int]) -> None:
         link = self._routes.find_link(interface.name)
         if link is None:
             raise KernelError(f"serve link {interface.name}", errno.ENODEV, "the link vanished")
         self._client.new_device(
-            interface.name, interface.if_id, link.index, interface.mtu, [descriptor]
+            interface.name, interface.if_id, link.index, interface.mtu, descriptors
         )
 
     # --- SAs and policies

@@ -116,6 +116,16 @@ class WireTap:
         self._socket.close()
         self._stopped.close()
 
+    def catch_up(self) -> None:
+        """Read what has come until now: what was sent before this call has been counted after it."""
+        while self._is_behind():
+            time.sleep(0.001)
+
+    def _is_behind(self) -> bool:
+        # Under the lock no frame is between the socket and the counts.
+        with self._lock:
+            return bool(select.select([self._socket], [], [], 0)[0])
+
     def count(self, kind: FrameKind) -> int:
         """Frames of a kind so far."""
         with self._lock:
@@ -145,17 +155,17 @@ class WireTap:
                 return
 
     def _take(self) -> None:
-        try:
-            frame = self._socket.recv(_LONGEST, socket.MSG_DONTWAIT)
-        except OSError:
-            return
-        now = time.time_ns()
-        kind = classify(frame)
         with self._lock:
+            try:
+                frame = self._socket.recv(_LONGEST, socket.MSG_DONTWAIT)
+            except OSError:
+                return
+            now = time.time_ns()
+            kind = classify(frame)
             self._counts[kind] += 1
             if self._marker and self._marker in frame:
                 self._marked += 1
             if kind is FrameKind.CLEAR and self._first_clear is None:
                 self._first_clear = frame
-        if self._on_frame is not None:
-            self._on_frame(frame, now)
+            if self._on_frame is not None:
+                self._on_frame(frame, now)

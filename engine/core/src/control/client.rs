@@ -181,6 +181,6 @@ fn is_get(kind: u16) -> bool {
     use crate::netlink::{engine, xfrm};
     matches!(
         kind,
-        xfrm::GETSA | engine::GETDEV | engine::GETSOCK | engine::GETDROP
+        xfrm::GETSA | engine::GETDEV | engine::GETSOCK | engine::GETDROP | engine::GETMAP
     )
 }

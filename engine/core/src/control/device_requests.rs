@@ -16,15 +16,16 @@ use crate::netlink::wire::{attributes, put_attribute, Refusal};
 use crate::netlink::xfrm::Fields;
 use crate::stats::{DropReason, LinkStats};
 use crate::sys;
+use crate::tables::EXTERNAL;
 use crate::underlay::SocketKind;
 
 const IFNAMSIZ: usize = 16;
 
-fn invalid(words: &str) -> Refusal {
+pub(super) fn invalid(words: &str) -> Refusal {
     Refusal::new(libc::EINVAL, words)
 }
 
-fn parse(payload: &[u8]) -> Result<Vec<(u16, &[u8])>, Refusal> {
+pub(super) fn parse(payload: &[u8]) -> Result<Vec<(u16, &[u8])>, Refusal> {
     attributes(payload).ok_or(invalid("Attribute length does not fit"))
 }
 
@@ -38,7 +39,7 @@ fn name(attributes: &[(u16, &[u8])]) -> Result<String, Refusal> {
     Ok(name.to_owned())
 }
 
-fn number(attributes: &[(u16, &[u8])], which: u16, words: &str) -> Result<u32, Refusal> {
+pub(super) fn number(attributes: &[(u16, &[u8])], which: u16, words: &str) -> Result<u32, Refusal> {
     find(attributes, which)
         .and_then(|payload| Fields(payload).u32(0))
         .ok_or_else(|| invalid(words))
@@ -74,18 +75,32 @@ pub fn add(
     let if_id = number(&attributes, e::IF_ID, "IF_ID is missing")?;
     let ifindex = number(&attributes, e::IFINDEX, "IFINDEX is missing")?;
     let mtu = number(&attributes, e::MTU, "MTU is missing")?;
-    if if_id == 0 {
-        return Err(invalid("if_id must be non zero"));
+    match (if_id, find(&attributes, e::EXTERNAL)) {
+        (EXTERNAL, None) => return Err(invalid("if_id must be non zero")),
+        (EXTERNAL, Some(_)) | (_, None) => {}
+        (_, Some(_)) => return Err(invalid("if_id must be zero")),
     }
-    let holder = state.tables.device(if_id);
-    if holder.is_some_and(|other| other.name != name) {
-        return Err(Refusal::new(libc::EEXIST, "Another device has this if_id"));
-    }
-    let old = state.devices.get(&name).cloned();
     let queues = take_queues(&attributes, descriptors)?;
-    if queues.iter().any(|queue| !sys::is_tun(queue.as_fd())) {
+    if queues
+        .iter()
+        .any(|queue| sys::tun_name(queue.as_fd()).is_err())
+    {
         return Err(invalid("A descriptor is no TUN device"));
     }
+    let moved = |other: &Arc<Device>| other.ifindex == ifindex && other.name != name;
+    if state.devices.values().any(moved) || is_stale(state, &name) {
+        follow_names(state)?;
+    }
+    let holder = state.tables.own_device(if_id).cloned();
+    if let Some(other) = holder.filter(|other| other.name != name) {
+        if other.current_name().is_ok() {
+            return Err(Refusal::new(libc::EEXIST, "Another device has this if_id"));
+        }
+        // It was deleted by hand.
+        state.path.release_device(&other.name);
+        state.remove_device(&other.name);
+    }
+    let old = state.devices.get(&name).cloned();
     let queues = match (&old, queues.is_empty()) {
         (_, false) => queues,
         (None, true) => {
@@ -94,41 +109,90 @@ pub fn add(
                 "No such device, and no descriptor of one",
             ))
         }
-        (Some(old), true) => old
-            .queues
-            .iter()
-            .map(|queue| queue.try_clone())
-            .collect::<Result<_, _>>()
-            .map_err(|error| Refusal::new(libc::EMFILE, &error.to_string()))?,
+        (Some(old), true) => duplicates(old)?,
     };
     let stats = old.map_or_else(
         || Arc::new(LinkStats::default()),
         |old| Arc::clone(&old.stats),
     );
-    let device = Arc::new(Device {
-        name: name.clone(),
-        if_id,
-        ifindex,
-        mtu: AtomicU32::new(mtu),
-        attached: AtomicBool::new(false),
-        queues,
-        stats,
-    });
-    state
-        .path
-        .serve_device(Arc::clone(&device))
-        .map_err(|error| {
-            Refusal::new(
-                error.raw_os_error().unwrap_or(libc::EIO),
-                "The device cannot be served",
-            )
-        })?;
-    state.insert_device(&device);
+    serve(
+        state,
+        Device {
+            name,
+            if_id,
+            ifindex,
+            mtu: AtomicU32::new(mtu),
+            attached: AtomicBool::new(false),
+            queues,
+            stats,
+        },
+    )?;
     Answer::done()
 }
 
-pub fn delete(state: &mut State, payload: &[u8]) -> Result<Answer, Refusal> {
+fn serve(state: &mut State, device: Device) -> Result<(), Refusal> {
+    let device = Arc::new(device);
+    let served = state.path.serve_device(Arc::clone(&device));
+    served.map_err(|error| {
+        let number = error.raw_os_error().unwrap_or(libc::EIO);
+        Refusal::new(number, "The device cannot be served")
+    })?;
+    state.insert_device(&device);
+    Ok(())
+}
+
+fn duplicates(device: &Device) -> Result<Vec<OwnedFd>, Refusal> {
+    let queues = device.queues.iter().map(OwnedFd::try_clone);
+    let all: Result<_, std::io::Error> = queues.collect();
+    all.map_err(|error| Refusal::new(libc::EMFILE, &error.to_string()))
+}
+
+/// Whether the device of that name bears another one now.
+fn is_stale(state: &State, name: &str) -> bool {
+    let device = state.devices.get(name);
+    device.is_some_and(|one| one.current_name().is_ok_and(|now| now != name))
+}
+
+/// Devices that were renamed by hand go on under their new names.
+fn follow_names(state: &mut State) -> Result<(), Refusal> {
+    let mut renamed = Vec::new();
+    for device in state.devices.values() {
+        match device.current_name() {
+            Ok(now) if now != device.name => renamed.push((Arc::clone(device), now)),
+            _ => {}
+        }
+    }
+    for (old, _) in &renamed {
+        state.path.release_device(&old.name);
+        state.remove_device(&old.name);
+    }
+    for (old, name) in renamed {
+        let queues = duplicates(&old)?;
+        let device = Device {
+            name,
+            if_id: old.if_id,
+            ifindex: old.ifindex,
+            mtu: AtomicU32::new(old.mtu.load(Relaxed)),
+            attached: AtomicBool::new(false),
+            queues,
+            stats: Arc::clone(&old.stats),
+        };
+        serve(state, device)?;
+    }
+    Ok(())
+}
+
+/// Follows renames where a name is not known, or is known for another device.
+fn find_name(state: &mut State, payload: &[u8]) -> Result<String, Refusal> {
     let name = name(&parse(payload)?)?;
+    if !state.devices.contains_key(&name) || is_stale(state, &name) {
+        follow_names(state)?;
+    }
+    Ok(name)
+}
+
+pub fn delete(state: &mut State, payload: &[u8]) -> Result<Answer, Refusal> {
+    let name = find_name(state, payload)?;
     state
         .remove_device(&name)
         .ok_or(Refusal::new(libc::ENODEV, "No such device"))?;
@@ -136,17 +200,13 @@ pub fn delete(state: &mut State, payload: &[u8]) -> Result<Answer, Refusal> {
     Answer::done()
 }
 
-pub fn get(state: &State, payload: &[u8], dump: bool) -> Result<Answer, Refusal> {
+pub fn get(state: &mut State, payload: &[u8], dump: bool) -> Result<Answer, Refusal> {
     if dump {
-        return Answer::of(
-            state
-                .devices
-                .values()
-                .map(|one| (e::NEWDEV, encode(one)))
-                .collect(),
-        );
+        follow_names(state)?;
+        let devices = state.devices.values();
+        return Answer::of(devices.map(|one| (e::NEWDEV, encode(one))).collect());
     }
-    let name = name(&parse(payload)?)?;
+    let name = find_name(state, payload)?;
     let device = state
         .devices
         .get(&name)
@@ -158,6 +218,9 @@ fn encode(device: &Device) -> Vec<u8> {
     let mut payload = Vec::new();
     text(&mut payload, e::IFNAME, &device.name);
     put_attribute(&mut payload, e::IF_ID, &device.if_id.to_ne_bytes());
+    if device.if_id == EXTERNAL {
+        put_attribute(&mut payload, e::EXTERNAL, &[]);
+    }
     put_attribute(&mut payload, e::IFINDEX, &device.ifindex.to_ne_bytes());
     put_attribute(
         &mut payload,
@@ -167,7 +230,7 @@ fn encode(device: &Device) -> Vec<u8> {
     put_attribute(
         &mut payload,
         e::ATTACHED,
-        &[device.attached.load(Relaxed).into()],
+        &[(device.attached.load(Relaxed) && device.current_name().is_ok()).into()],
     );
     let stats: Vec<u8> = device
         .stats

@@ -7,6 +7,7 @@ pub mod client;
 pub mod defaults;
 pub mod device_requests;
 pub mod expiry;
+mod external_requests;
 pub mod keepalive;
 pub mod mapping;
 pub mod migrate;

@@ -17,6 +17,7 @@ use crate::netlink::wire::{
     self, put_acknowledgement, put_message, Message, Refusal, HEADER, NLM_F_ACK, NLM_F_REQUEST,
 };
 use crate::sa::now;
+use crate::sys;
 
 const LONGEST_REQUEST: usize = 64 << 10;
 const MOST_CONNECTIONS: usize = 64;
@@ -54,6 +55,7 @@ impl Server {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        sys::raise_descriptor_limit();
         Ok(Server {
             listener: unix::listen(path)?,
             clients: Vec::new(),

@@ -6,11 +6,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::expiry::{self, Agenda, Subject};
-use super::{aevents, device_requests, policy_requests, sa_requests};
+use super::{aevents, device_requests, external_requests, policy_requests, sa_requests};
 use crate::crypto::random;
 use crate::datapath::DataPath;
 use crate::device::Device;
 use crate::events::Events;
+use crate::external_map::ExternalMap;
 use crate::netlink::engine as e;
 use crate::netlink::wire::{Message, Refusal, NLM_F_DUMP};
 use crate::policy::{Direction, Policy};
@@ -149,6 +150,9 @@ impl State {
             e::GETSTAT => device_requests::get_stat(self),
             e::GETINFO => device_requests::get_info(self),
             e::GETDROP => device_requests::get_drops(self),
+            e::NEWMAP => external_requests::add(self, payload),
+            e::DELMAP => external_requests::delete(self, payload),
+            e::GETMAP => external_requests::get(self),
             e::JOIN => device_requests::join(payload),
             e::SHUTDOWN => Ok(Answer {
                 effect: Effect::Shutdown,
@@ -272,6 +276,13 @@ impl State {
         }
         self.tables.insert_device(device);
         self.changed = true;
+    }
+
+    /// Changes the external device's table; false if there was nothing to change.
+    pub fn change_external(&mut self, change: impl FnOnce(&mut ExternalMap) -> bool) -> bool {
+        let changed = change(&mut self.tables.external);
+        self.changed |= changed;
+        changed
     }
 
     pub fn remove_device(&mut self, name: &str) -> Option<Arc<Device>> {

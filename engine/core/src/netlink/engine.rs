@@ -14,6 +14,9 @@ pub const NEWINFO: u16 = 0x8a;
 pub const SHUTDOWN: u16 = 0x8b;
 pub const GETDROP: u16 = 0x8c;
 pub const NEWDROP: u16 = 0x8d;
+pub const NEWMAP: u16 = 0x8e;
+pub const DELMAP: u16 = 0x8f;
+pub const GETMAP: u16 = 0x90;
 
 pub const IFNAME: u16 = 1;
 pub const IF_ID: u16 = 2;
@@ -38,3 +41,5 @@ pub const SOURCE: u16 = 20;
 pub const DESTINATION: u16 = 21;
 pub const INNER_HEADER: u16 = 22;
 pub const QUEUES: u16 = 23;
+pub const EXTERNAL: u16 = 24;
+pub const PREFIX: u16 = 25;
