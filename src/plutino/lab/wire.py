@@ -104,7 +104,7 @@ class WireTap:
         self._counts: Counter[FrameKind] = Counter()
         self._marked = 0
         self._first_clear: bytes | None = None
-        self._lock = threading.Lock()
+        self._took = threading.Condition()
         self._stop, self._stopped = socket.socketpair()
         self._thread = threading.Thread(target=self._listen, name="wire tap", daemon=True)
         self._thread.start()
@@ -118,22 +118,19 @@ class WireTap:
 
     def catch_up(self) -> None:
         """Read what has come until now: what was sent before this call has been counted after it."""
-        while self._is_behind():
-            time.sleep(0.001)
-
-    def _is_behind(self) -> bool:
-        # Under the lock no frame is between the socket and the counts.
-        with self._lock:
-            return bool(select.select([self._socket], [], [], 0)[0])
+        with self._took:
+            # Nobody holds the lock: no frame is between the socket and the counts.
+            while select.select([self._socket], [], [], 0)[0]:
+                self._took.wait()
 
     def count(self, kind: FrameKind) -> int:
         """Frames of a kind so far."""
-        with self._lock:
+        with self._took:
             return self._counts[kind]
 
     def counts(self) -> dict[str, int]:
         """All kinds that were seen."""
-        with self._lock:
+        with self._took:
             return {kind.value: number for kind, number in sorted(self._counts.items())}
 
     @property
@@ -155,7 +152,7 @@ class WireTap:
                 return
 
     def _take(self) -> None:
-        with self._lock:
+        with self._took:
             try:
                 frame = self._socket.recv(_LONGEST, socket.MSG_DONTWAIT)
             except OSError:
@@ -169,3 +166,4 @@ class WireTap:
                 self._first_clear = frame
             if self._on_frame is not None:
                 self._on_frame(frame, now)
+            self._took.notify_all()
