@@ -119,7 +119,7 @@ class WireTap:
     def catch_up(self) -> None:
         """Read what has come until now: what was sent before this call has been counted after it."""
         with self._took:
-            # Nobody holds the lock: no frame is between the socket and the counts.
+            # While we hold the lock no frame is between the socket and the counts.
             while select.select([self._socket], [], [], 0)[0]:
                 self._took.wait()
 
@@ -153,6 +153,7 @@ class WireTap:
 
     def _take(self) -> None:
         with self._took:
+            self._took.notify_all()
             try:
                 frame = self._socket.recv(_LONGEST, socket.MSG_DONTWAIT)
             except OSError:
@@ -166,4 +167,3 @@ class WireTap:
                 self._first_clear = frame
             if self._on_frame is not None:
                 self._on_frame(frame, now)
-            self._took.notify_all()
