@@ -28,11 +28,11 @@ fn separate(crypt: &str, crypt_octets: u8, auth: &str, octets: u8) -> Algorithms
             name: crypt.to_owned(),
             key: key(crypt_octets),
         },
-        auth: Some(AuthNamed {
+        auth: Some(Box::new(AuthNamed {
             name: auth.to_owned(),
             key: key(octets),
             icv_bits: 0,
-        }),
+        })),
     }
 }
 

@@ -39,6 +39,7 @@ pub mod policy_index;
 pub mod replay;
 pub mod sa;
 pub mod sad;
+pub mod sparse;
 pub mod spd;
 pub mod stats;
 pub mod sys;

@@ -44,7 +44,7 @@ fn sa(state: &mut State, config: SaConfig) -> Arc<Sa> {
 fn config(limits: Limits) -> SaConfig {
     let (here, there) = (address("192.0.2.1"), address("192.0.2.2"));
     SaConfig {
-        limits,
+        limits: limits.into(),
         ..larval_config(here, there, 50, Mode::Tunnel)
     }
 }

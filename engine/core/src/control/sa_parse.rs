@@ -193,13 +193,16 @@ fn construct(info: &Info, attributes: &Attributes) -> Result<Sa, Refusal> {
         extra_flags: attributes.get_u32(x::XFRMA_SA_EXTRA_FLAGS).unwrap_or(0),
         direction,
         selector: x::parse_selector(info.0 .0, family)
-            .ok_or(invalid("Invalid address family in selector"))?,
+            .ok_or(invalid("Invalid address family in selector"))?
+            .into(),
         selector_family: info.selector_family(),
         output_mark: output_mark(attributes).unwrap_or_default(),
         encapsulation,
         original_address,
         tfc_padding: attributes.get_u32(x::XFRMA_TFCPAD).unwrap_or(0),
-        limits: x::parse_limits(info.0 .0, LIMITS).unwrap_or_default(),
+        limits: x::parse_limits(info.0 .0, LIMITS)
+            .unwrap_or_default()
+            .into(),
         mapping_threshold: attributes.get_u32(x::XFRMA_MTIMER_THRESH).unwrap_or(0),
         keepalive_interval,
         replay_age: attributes
@@ -264,7 +267,8 @@ fn algorithms(attributes: &Attributes) -> Result<Option<Algorithms>, AlgorithmEr
             name: auth.name,
             key: auth.key.to_vec().into(),
             icv_bits: auth.icv_bits,
-        });
+        })
+        .map(Box::new);
     let crypt = key(x::XFRMA_ALG_CRYPT, x::ALGORITHM).map(|crypt| Named {
         name: crypt.name,
         key: crypt.key.to_vec().into(),

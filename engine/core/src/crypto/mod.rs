@@ -45,7 +45,7 @@ pub enum Algorithms {
     /// XFRMA_ALG_CRYPT beside XFRMA_ALG_AUTH_TRUNC or XFRMA_ALG_AUTH.
     Separate {
         crypt: Named,
-        auth: Option<AuthNamed>,
+        auth: Option<Box<AuthNamed>>,
     },
 }
 
@@ -131,7 +131,7 @@ impl Transform {
                 icv_bits,
             } => Method::Aead(Aead::new(names::aead(name, *icv_bits)?, keymat, *icv_bits)?),
             Algorithms::Separate { crypt, auth } => {
-                Method::Separate(Box::new(Separate::new(crypt, auth.as_mut())?))
+                Method::Separate(Box::new(Separate::new(crypt, auth.as_deref_mut())?))
             }
         };
         Ok(Transform { algorithms, method })
@@ -273,11 +273,11 @@ mod tests {
                 name: crypt.to_owned(),
                 key: key(crypt_key),
             },
-            auth: Some(AuthNamed {
+            auth: Some(Box::new(AuthNamed {
                 name: auth.to_owned(),
                 key: key(auth_key),
                 icv_bits: 0,
-            }),
+            })),
         }
     }
 

@@ -28,11 +28,11 @@ fn separate(crypt: &str, key: &[u8], auth: &str, auth_key: &[u8], icv_bits: u32)
             name: crypt.to_owned(),
             key: key.to_vec().into(),
         },
-        auth: Some(AuthNamed {
+        auth: Some(Box::new(AuthNamed {
             name: auth.to_owned(),
             key: auth_key.to_vec().into(),
             icv_bits,
-        }),
+        })),
     })
     .unwrap()
 }

@@ -19,11 +19,11 @@ fn transforms() -> &'static [Transform] {
                     name: crypt.into(),
                     key: vec![8; key].into(),
                 },
-                auth: Some(AuthNamed {
+                auth: Some(Box::new(AuthNamed {
                     name: auth.into(),
                     key: vec![9; auth_key].into(),
                     icv_bits: 0,
-                }),
+                })),
             };
         [
             aead("rfc4106(gcm(aes))", 20, 128),
