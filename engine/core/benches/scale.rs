@@ -18,7 +18,6 @@ use plutino_engine_core::lifetime::Limits;
 use plutino_engine_core::netlink::xfrm::{encode_selector, AF_INET};
 use plutino_engine_core::offload::vnet::VnetHeader;
 use plutino_engine_core::outbound::{Outbound, Staging};
-use plutino_engine_core::path_mtu::PathMtus;
 use plutino_engine_core::policy::{Action, Direction, Mark, Policy, Selector, Template, Told};
 use plutino_engine_core::replay::ReplayWindow;
 use plutino_engine_core::sa::{
@@ -209,12 +208,11 @@ impl Bench {
     fn new(count: u32) -> Bench {
         let stat = Arc::new(XfrmStat::new());
         let events = Arc::new(Events::new().expect("a descriptor"));
-        let paths = Arc::<PathMtus>::default();
         Bench {
             count,
             sender: end(count, Direction::Out),
             receiver: end(count, Direction::In),
-            outbound: Outbound::new(Arc::clone(&stat), Arc::clone(&events), paths),
+            outbound: Outbound::new(Arc::clone(&stat), Arc::clone(&events)),
             inbound: Inbound::new(stat, events),
         }
     }
