@@ -10,6 +10,7 @@ help:
 	  'make test   set up, then run every test (arguments for pytest: ARGS="-k name")' \
 	  'make lint   set up, then format, type and lint checks' \
 	  'make bench  set up, then measure against wireguard-go in the same run' \
+  '            or cost per packet by number of SAs: make bench ARGS="scale"' \
 	  'make lock   write the lock files anew' \
 	  'make clean  remove what was built in this folder'
 

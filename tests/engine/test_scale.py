@@ -1,5 +1,6 @@
 """Gateways with thousands of peers: how long they take to load, and what each object weighs."""
 
+import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +19,22 @@ from plutino.model.policy import Direction, IpNetwork, Policy, Selector, Templat
 from plutino.model.sa import ReplayState, SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
 from plutino.netlink.route_client import RouteClient
+from plutino.netlink.xfrm.convert import policy_message, sa_message
+from plutino.netlink.xfrm.messages import XfrmMessage
 from tests.support.engine import engine_process
 from tests.support.namespace import fresh_namespace
+from tests.support.raw_plane import ACK, REQUEST, encode, engine_socket, parse
 
 INTERFACES = 1000
+MANY = 100_000
 WINDOW = 64
+BATCH = 100
+MARK = 0x5AA55A
+"""A number whose octets stand nowhere else in a message."""
+NUMBER = struct.Struct("=I")
+SPI = struct.Struct("!I")
+SA_OCTETS = 2048
+POLICY_OCTETS = 1024
 US = IPv4Address("192.0.2.1")
 KEY = AeadKey("rfc4106(gcm(aes))", Secret(bytes(range(36))), 128)
 ANY: tuple[IpNetwork, IpNetwork] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
@@ -118,3 +130,61 @@ def load() -> dict[str, float]:
 def test_a_thousand_interfaces_with_their_sas_and_policies() -> None:
     """How long it took is printed, and no reason to fail: the machine may be busy."""
     print(load())
+
+
+def numbered(message: XfrmMessage) -> Callable[[int], bytes]:
+    """The same message for other interfaces: wherever the number stands, another is put."""
+    pattern = message.encode()
+    marks = (peer(MARK).packed, SPI.pack(0x1000 + MARK), NUMBER.pack(MARK))
+
+    def encode(number: int) -> bytes:
+        octets = pattern
+        values = (peer(number).packed, SPI.pack(0x1000 + number), NUMBER.pack(number))
+        for mark, value in zip(marks, values, strict=True):
+            octets = octets.replace(mark, value)
+        return octets
+
+    return encode
+
+
+def weight(message: XfrmMessage) -> float:
+    """Octets of memory for each of MANY."""
+    encode_one = numbered(message)
+    with tempfile.TemporaryDirectory() as folder, engine_process(Path(folder)) as path:
+        client = EngineClient(path)
+        pid = client.info().pid
+        before = resident(pid)
+        with engine_socket(path) as sock:
+            for first in range(1, MANY + 1, BATCH):
+                numbers = range(first, first + BATCH)
+                datagram = b"".join(
+                    encode(message.kind, encode_one(n), REQUEST | (n == numbers[-1]) * ACK)
+                    for n in numbers
+                )
+                sock.send(datagram)
+                (reply,), _ports = parse(sock.recv(1 << 16))
+                assert reply.errno == 0
+        client.close()
+        return (resident(pid) - before) / MANY
+
+
+def resident(pid: int) -> int:
+    """Octets of memory that a process holds."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+
+@pytest.mark.parametrize("direction", SaDirection)
+def test_an_sa_takes_two_kilobytes(direction: SaDirection) -> None:
+    """With its window of 64 packets, which takes 16 octets."""
+    octets = weight(sa_message(security_association(direction, MARK)))
+    print(direction, octets)
+    assert octets <= SA_OCTETS
+
+
+def test_a_policy_takes_one_kilobyte() -> None:
+    """Each of an if_id of its own, which shares least with others."""
+    one = next(policy for policy in policies(MARK) if policy.direction is Direction.OUT)
+    octets = weight(policy_message(one))
+    print(octets)
+    assert octets <= POLICY_OCTETS

@@ -3,20 +3,20 @@
 
 use std::time::{Duration, Instant};
 
-use plutino_engine_core::crypto::{self, Algorithms, AuthNamed, Named, Transform};
+use plutino_engine_core::crypto::{self, Algorithms, AuthNamed, Key, Named, Transform};
 use plutino_engine_core::esp;
 
 const PAYLOAD: usize = 1400;
 const PACKETS: u64 = 1000;
 const TIME: Duration = Duration::from_millis(300);
 
-fn key(octets: u8) -> zeroize::Zeroizing<Vec<u8>> {
-    (0..octets).collect::<Vec<u8>>().into()
+fn key(octets: u8) -> Key {
+    (0..octets).collect::<Box<[u8]>>().into()
 }
 
 fn aead(name: &str, octets: u8, icv_bits: u32) -> Algorithms {
     Algorithms::Aead {
-        name: name.to_owned(),
+        name: name.to_owned().into(),
         keymat: key(octets),
         icv_bits,
     }
@@ -25,14 +25,14 @@ fn aead(name: &str, octets: u8, icv_bits: u32) -> Algorithms {
 fn separate(crypt: &str, crypt_octets: u8, auth: &str, octets: u8) -> Algorithms {
     Algorithms::Separate {
         crypt: Named {
-            name: crypt.to_owned(),
+            name: crypt.to_owned().into(),
             key: key(crypt_octets),
         },
-        auth: Some(AuthNamed {
-            name: auth.to_owned(),
+        auth: Some(Box::new(AuthNamed {
+            name: auth.to_owned().into(),
             key: key(octets),
             icv_bits: 0,
-        }),
+        })),
     }
 }
 

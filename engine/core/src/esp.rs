@@ -133,7 +133,7 @@ mod tests {
     fn gcm() -> Transform {
         Transform::new(Algorithms::Aead {
             name: "rfc4106(gcm(aes))".into(),
-            keymat: (0..36).collect::<Vec<u8>>().into(),
+            keymat: (0..36).collect::<Box<[u8]>>().into(),
             icv_bits: 128,
         })
         .unwrap()

@@ -43,6 +43,7 @@ pub mod replay;
 pub mod sa;
 pub mod sad;
 pub mod sealing;
+pub mod sparse;
 pub mod spd;
 pub mod staging;
 pub mod stats;

@@ -1,6 +1,8 @@
 //! Limits of an SA or a policy (`struct xfrm_lifetime_cfg`), and what was used of them
 //! (`struct xfrm_lifetime_cur`).
 
+use crate::sparse::Usual;
+
 /// XFRM_INF.
 pub const UNLIMITED: u64 = u64::MAX;
 
@@ -91,6 +93,10 @@ impl Limits {
                 .min(),
         }
     }
+}
+
+impl Usual for Limits {
+    const USUAL: &'static [Limits] = &[Limits::NONE];
 }
 
 impl Default for Limits {

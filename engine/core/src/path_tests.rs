@@ -59,11 +59,11 @@ fn config(mode: Mode, number: u32, source: &str, destination: &str) -> SaConfig 
         flags: XFRM_STATE_ESN,
         extra_flags: 0,
         direction: None,
-        selector: any(source, destination),
+        selector: any(source, destination).into(),
         output_mark: Mark::default(),
         encapsulation: Encapsulation::Esp,
         tfc_padding: 0,
-        limits: Limits::NONE,
+        limits: Limits::NONE.into(),
         mapping_threshold: 0,
         keepalive_interval: 0,
         replay_age: 0,
@@ -85,7 +85,7 @@ fn ends(make: impl Fn() -> SaConfig) -> (Arc<Sa>, Arc<Sa>) {
         let window = ReplayWindow::new(64, config.flags & XFRM_STATE_ESN != 0);
         let algorithms = Algorithms::Aead {
             name: "rfc4106(gcm(aes))".into(),
-            keymat: vec![9; 20].into(),
+            keymat: vec![9; 20].into_boxed_slice().into(),
             icv_bits: 128,
         };
         Arc::new(Sa {
@@ -403,7 +403,7 @@ fn beet_mode_knows_the_inner_addresses() {
             ),
         ] {
             let make = || SaConfig {
-                selector: policy(address(inner.0), address(inner.1)).selector,
+                selector: policy(address(inner.0), address(inner.1)).selector.into(),
                 selector_family: if version == 4 { AF_INET } else { AF_INET6 },
                 ..config(Mode::Beet, 1, outer.0, outer.1)
             };
@@ -426,7 +426,9 @@ fn beet_mode_knows_the_inner_addresses() {
 fn beet_mode_carries_options_behind_a_pseudo_header() {
     for options in [4, 8, 12, 40] {
         let make = || SaConfig {
-            selector: policy(address("10.1.0.1"), address("10.2.0.2")).selector,
+            selector: policy(address("10.1.0.1"), address("10.2.0.2"))
+                .selector
+                .into(),
             selector_family: AF_INET,
             ..config(Mode::Beet, 1, V4.0, V4.1)
         };
@@ -545,7 +547,8 @@ fn limits_hold_at_the_exact_packet() {
             soft_packets: 2,
             hard_packets: 3,
             ..Limits::NONE
-        },
+        }
+        .into(),
         ..config(Mode::Tunnel, 1, V4.0, V4.1)
     };
     let (there, _) = ends(limited);
@@ -785,7 +788,7 @@ fn what_was_changed_on_the_way_is_never_delivered() {
         let inner = ("10.1.0.1", "10.2.0.2");
         let outer = if mode == Mode::Transport { inner } else { V4 };
         let make = || SaConfig {
-            selector: policy(address(inner.0), address(inner.1)).selector,
+            selector: policy(address(inner.0), address(inner.1)).selector.into(),
             selector_family: AF_INET,
             ..config(mode, 1, outer.0, outer.1)
         };
@@ -844,7 +847,9 @@ fn blocks_defaults_and_selectors() {
     }
 
     let narrow = || SaConfig {
-        selector: policy(address("10.9.0.1"), address("10.9.0.2")).selector,
+        selector: policy(address("10.9.0.1"), address("10.9.0.2"))
+            .selector
+            .into(),
         selector_family: AF_INET,
         ..config(Mode::Tunnel, 1, V4.0, V4.1)
     };

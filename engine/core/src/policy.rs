@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::lifetime::Limits;
 use crate::sa::now;
+use crate::sparse::{Sparse, Usual};
 
 /// XFRM_POLICY_IN, OUT and FWD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +60,30 @@ pub struct Flow {
     pub ifindex: u32,
 }
 
+const fn any(address: IpAddr) -> Selector {
+    Selector {
+        source: address,
+        source_prefix: 0,
+        destination: address,
+        destination_prefix: 0,
+        protocol: 0,
+        source_port: 0,
+        source_port_mask: 0,
+        destination_port: 0,
+        destination_port_mask: 0,
+        ifindex: 0,
+        user: 0,
+    }
+}
+
+impl Usual for Selector {
+    /// Every packet of a family.
+    const USUAL: &'static [Selector] = &[
+        any(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        any(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+    ];
+}
+
 impl Selector {
     /// `xfrm_selector_match()`: family, prefixes, protocol, ports and link.
     pub fn matches(&self, flow: &Flow) -> bool {
@@ -105,7 +130,7 @@ pub struct Policy {
     pub action: Action,
     pub flags: u8,
     pub templates: Vec<Template>,
-    pub limits: Limits,
+    pub limits: Sparse<Limits>,
     /// Seconds since the epoch.
     pub added: u64,
     pub state: Arc<PolicyState>,
@@ -200,7 +225,7 @@ pub mod tests {
             action: Action::Allow,
             flags: 0,
             templates: Vec::new(),
-            limits: Limits::NONE,
+            limits: Limits::NONE.into(),
             added: 0,
             state: Arc::default(),
         }

@@ -5,7 +5,8 @@
 //! one with the best priority first, and stops when no other can have a better one. Policies with
 //! the same addresses are a chain; a long one is split again in the same way by protocol, ports,
 //! link and mark. Everything is a persistent map, so that a snapshot costs nothing and a change
-//! costs the same at any size.
+//! costs the same at any size. A few policies, as most interfaces have, are a list: maps would take
+//! several times the memory of the policies themselves.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use crate::policy::{masked, Flow, Policy};
-use crate::policy_chain::Chain;
+use crate::policy_chain::{matches, Chain};
 
 /// IPv6, source prefix length, destination prefix length.
 type Lengths = (bool, u8, u8);
@@ -27,12 +28,29 @@ struct Table {
     priorities: RedBlackTreeMapSync<u32, u32>,
 }
 
+/// Policies up to which a walk costs less than maps.
+const FEW: usize = 8;
+
 /// Policies of one direction and if_id.
+#[derive(Clone)]
+pub enum PolicyIndex {
+    /// Those of the same addresses stand together, in the order in which they are tried.
+    Few(Arc<[Arc<Policy>]>),
+    Many(Arc<Tables>),
+}
+
+/// All tables of one direction and if_id.
 #[derive(Clone, Default)]
-pub struct PolicyIndex {
-    tables: HashTrieMapSync<Lengths, Table>,
+pub struct Tables {
+    by_lengths: HashTrieMapSync<Lengths, Table>,
     /// Tables in order of their best priority.
     order: RedBlackTreeMapSync<(u32, Lengths), ()>,
+}
+
+impl Default for PolicyIndex {
+    fn default() -> Self {
+        PolicyIndex::Few(Arc::default())
+    }
 }
 
 fn lengths(policy: &Policy) -> Lengths {
@@ -56,12 +74,78 @@ fn rank(policy: &Policy) -> Rank {
     (policy.priority, policy.position)
 }
 
+/// Where a policy stands among a few.
+fn standing(policy: &Policy) -> (Lengths, (IpAddr, IpAddr), Rank) {
+    let among_equals = (policy.priority, policy.order);
+    (lengths(policy), place(policy), among_equals)
+}
+
+fn same_addresses(one: &Policy, other: &Policy) -> bool {
+    lengths(one) == lengths(other) && place(one) == place(other)
+}
+
 impl PolicyIndex {
     pub fn is_empty(&self) -> bool {
-        self.tables.is_empty()
+        match self {
+            PolicyIndex::Few(list) => list.is_empty(),
+            PolicyIndex::Many(tables) => tables.by_lengths.is_empty(),
+        }
     }
 
     pub fn insert(&mut self, policy: Arc<Policy>) {
+        match self {
+            PolicyIndex::Few(list) if list.len() < FEW => {
+                let here = standing(&policy);
+                let at = list.partition_point(|other| standing(other) < here);
+                let (before, after) = list.split_at(at);
+                let all = before.iter().chain([&policy]).chain(after);
+                *list = all.cloned().collect();
+            }
+            PolicyIndex::Few(list) => {
+                let mut tables = Tables::default();
+                for one in list.iter().cloned().chain([policy]) {
+                    tables.insert(one);
+                }
+                *self = PolicyIndex::Many(Arc::new(tables));
+            }
+            PolicyIndex::Many(tables) => Arc::make_mut(tables).insert(policy),
+        }
+    }
+
+    pub fn remove(&mut self, policy: &Policy) {
+        match self {
+            PolicyIndex::Few(list) => {
+                let here = standing(policy);
+                let others = list.iter().filter(|other| standing(other) != here);
+                *list = others.cloned().collect();
+            }
+            PolicyIndex::Many(tables) => Arc::make_mut(tables).remove(policy),
+        }
+    }
+
+    /// The policy of the best rank that matches flow and mark.
+    pub fn find(&self, flow: &Flow, mark: u32) -> Option<&Arc<Policy>> {
+        let list = match self {
+            PolicyIndex::Few(list) => list,
+            PolicyIndex::Many(tables) => return tables.find(flow, mark),
+        };
+        let mut best: Option<&Arc<Policy>> = None;
+        let mut last: Option<&Arc<Policy>> = None;
+        for policy in list.iter().filter(|policy| matches(policy, flow, mark)) {
+            // Of those with the same addresses only the first counts.
+            if last.is_none_or(|last| !same_addresses(last, policy)) {
+                last = Some(policy);
+                if best.is_none_or(|best| rank(policy) < rank(best)) {
+                    best = Some(policy);
+                }
+            }
+        }
+        best
+    }
+}
+
+impl Tables {
+    fn insert(&mut self, policy: Arc<Policy>) {
         self.change(&policy.clone(), |table, priority, place| {
             let chain = table.chains.get(&place).cloned().unwrap_or_default();
             table.chains.insert_mut(place, chain.with(policy));
@@ -70,7 +154,7 @@ impl PolicyIndex {
         });
     }
 
-    pub fn remove(&mut self, policy: &Policy) {
+    fn remove(&mut self, policy: &Policy) {
         self.change(policy, |table, priority, place| {
             let chain = table.chains.get(&place).cloned().unwrap_or_default();
             let chain = chain.without(policy);
@@ -88,24 +172,23 @@ impl PolicyIndex {
 
     fn change(&mut self, policy: &Policy, change: impl FnOnce(&mut Table, u32, (IpAddr, IpAddr))) {
         let lengths = lengths(policy);
-        let mut table = self.tables.get(&lengths).cloned().unwrap_or_default();
+        let mut table = self.by_lengths.get(&lengths).cloned().unwrap_or_default();
         if let Some((best, _)) = table.priorities.first() {
             self.order.remove_mut(&(*best, lengths));
         }
         change(&mut table, policy.priority, place(policy));
         match table.priorities.first() {
             None => {
-                self.tables.remove_mut(&lengths);
+                self.by_lengths.remove_mut(&lengths);
             }
             Some((best, _)) => {
                 self.order.insert_mut((*best, lengths), ());
-                self.tables.insert_mut(lengths, table);
+                self.by_lengths.insert_mut(lengths, table);
             }
         }
     }
 
-    /// The policy of the best rank that matches flow and mark.
-    pub fn find(&self, flow: &Flow, mark: u32) -> Option<&Arc<Policy>> {
+    fn find(&self, flow: &Flow, mark: u32) -> Option<&Arc<Policy>> {
         let mut best: Option<(Rank, &Arc<Policy>)> = None;
         for ((table_best, lengths), ()) in self.order.iter() {
             if best.is_some_and(|((priority, _), _)| priority < *table_best) {
@@ -119,7 +202,10 @@ impl PolicyIndex {
                 masked(flow.source, source),
                 masked(flow.destination, destination),
             );
-            let chain = self.tables.get(lengths).and_then(|t| t.chains.get(&place));
+            let chain = self
+                .by_lengths
+                .get(lengths)
+                .and_then(|t| t.chains.get(&place));
             if let Some(policy) = chain.and_then(|chain| chain.find(flow, mark)) {
                 let rank = rank(policy);
                 if best.is_none_or(|(other, _)| rank < other) {
@@ -136,7 +222,6 @@ mod tests {
     use super::*;
     use crate::policy::tests::policy;
     use crate::policy::Mark;
-    use crate::policy_chain::matches;
 
     fn address(random: u64) -> IpAddr {
         // Few addresses, so that policies overlap.

@@ -14,6 +14,7 @@ use crate::events::{Event, Events};
 use crate::lifetime::Limits;
 use crate::policy::{Flow, Mark, Selector};
 use crate::replay::ReplayWindow;
+use crate::sparse::Sparse;
 
 /// Bits of `usersa_info.flags`.
 pub const XFRM_STATE_NOECN: u8 = 1;
@@ -88,13 +89,13 @@ pub struct SaConfig {
     pub extra_flags: u32,
     pub direction: Option<SaDirection>,
     /// Which inner packets it takes; in BEET mode also the addresses that they have.
-    pub selector: Selector,
+    pub selector: Sparse<Selector>,
     /// XFRMA_SET_MARK: what the outer packet's mark becomes.
     pub output_mark: Mark,
     pub encapsulation: Encapsulation,
     /// XFRMA_TFCPAD: octets up to which payloads are padded (RFC 4303, 2.7), 0 for no padding.
     pub tfc_padding: u32,
-    pub limits: Limits,
+    pub limits: Sparse<Limits>,
     /// XFRMA_MTIMER_THRESH: seconds between two notifications of a changed mapping.
     pub mapping_threshold: u32,
     /// XFRMA_NAT_KEEPALIVE_INTERVAL: seconds, 0 for none.

@@ -1,8 +1,11 @@
 //! The security association database (RFC 4301, 4.4.2) as the control thread keeps it: SAs, and
 //! larval ones, which were asked for and have no keys yet (XFRM_STATE_ACQ).
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::policy::Mark;
@@ -28,10 +31,76 @@ pub enum Found {
     Larval(Arc<Larval>),
 }
 
+/// What has an identity: an SA, or the identity itself.
+trait Identified {
+    fn identity(&self) -> SaKey;
+}
+
+/// An SA in the order of its identity, which is not kept twice.
+struct ByIdentity(Arc<Sa>);
+
+impl Identified for ByIdentity {
+    fn identity(&self) -> SaKey {
+        key_of(&self.0.config)
+    }
+}
+
+impl Identified for SaKey {
+    fn identity(&self) -> SaKey {
+        *self
+    }
+}
+
+impl Ord for dyn Identified + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.identity().cmp(&other.identity())
+    }
+}
+
+impl PartialOrd for dyn Identified + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for dyn Identified + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for dyn Identified + '_ {}
+
+impl Ord for ByIdentity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.identity().cmp(&other.identity())
+    }
+}
+
+impl PartialOrd for ByIdentity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for ByIdentity {}
+
+impl<'a> Borrow<dyn Identified + 'a> for ByIdentity {
+    fn borrow(&self) -> &(dyn Identified + 'a) {
+        self
+    }
+}
+
 /// All SAs, in the order of their identity.
 #[derive(Default)]
 pub struct Sad {
-    sas: BTreeMap<SaKey, Arc<Sa>>,
+    sas: BTreeSet<ByIdentity>,
     larvae: BTreeMap<u64, Arc<Larval>>,
     larvae_made: u64,
     /// How many SAs and larvae have an SPI of a protocol.
@@ -55,7 +124,7 @@ impl Sad {
     /// None if the identity is taken.
     pub fn add(&mut self, sa: Sa) -> Option<Arc<Sa>> {
         let key = key_of(&sa.config);
-        if self.sas.contains_key(&key) {
+        if self.get(&key).is_some() {
             return None;
         }
         Some(self.replace(sa))
@@ -65,14 +134,14 @@ impl Sad {
     pub fn replace(&mut self, sa: Sa) -> Arc<Sa> {
         let sa = Arc::new(sa);
         let key = key_of(&sa.config);
-        if self.sas.insert(key, Arc::clone(&sa)).is_none() {
+        if self.sas.replace(ByIdentity(Arc::clone(&sa))).is_none() {
             self.take_spi(key.1, key.2);
         }
         sa
     }
 
     pub fn get(&self, key: &SaKey) -> Option<&Arc<Sa>> {
-        self.sas.get(key)
+        self.sas.get(key as &dyn Identified).map(|one| &one.0)
     }
 
     /// What a request names (`__xfrm_state_lookup`): the mark is compared under that of the SA.
@@ -80,7 +149,13 @@ impl Sad {
         let fits = |config: &SaConfig| mark & config.mark.mask == config.mark.value;
         let first = (destination, spi, protocol, 0);
         let last = (destination, spi, protocol, u32::MAX);
-        let mut sas = self.sas.range(first..=last).map(|(_, sa)| sa).rev();
+        let range: [&dyn Identified; 2] = [&first, &last];
+        let range = (Bound::Included(range[0]), Bound::Included(range[1]));
+        let mut sas = self
+            .sas
+            .range::<dyn Identified, _>(range)
+            .map(|one| &one.0)
+            .rev();
         if let Some(sa) = sas.find(|sa| fits(&sa.config)) {
             return Some(Found::Sa(Arc::clone(sa)));
         }
@@ -99,7 +174,7 @@ impl Sad {
     }
 
     pub fn remove(&mut self, key: &SaKey) -> Option<Arc<Sa>> {
-        let sa = self.sas.remove(key)?;
+        let sa = self.sas.take(key as &dyn Identified)?.0;
         self.release_spi(key.1, key.2);
         Some(sa)
     }
@@ -107,16 +182,15 @@ impl Sad {
     /// Removes all SAs of one protocol (`protocol_matches`). Gives those that went.
     pub fn flush(&mut self, protocol: u8) -> Vec<Arc<Sa>> {
         let gone: Vec<SaKey> = self
-            .sas
-            .keys()
+            .iter()
+            .map(|sa| key_of(&sa.config))
             .filter(|key| protocol_matches(key.2, protocol))
-            .copied()
             .collect();
         gone.iter().filter_map(|key| self.remove(key)).collect()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Sa>> {
-        self.sas.values()
+        self.sas.iter().map(|one| &one.0)
     }
 
     /// SAs and larvae.

@@ -249,6 +249,7 @@ impl Hashes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lifetime::Limits;
     use crate::policy::tests::policy;
 
     fn one(last: u8) -> Policy {
@@ -298,7 +299,11 @@ mod tests {
     fn nothing_is_left_of_what_is_removed() {
         let mut spd = Spd::default();
         let mut timed = one(1);
-        timed.limits.hard_add_seconds = 5;
+        timed.limits = Limits {
+            hard_add_seconds: 5,
+            ..Limits::NONE
+        }
+        .into();
         timed.added = 100;
         let policy = spd.insert(timed.clone()).policy;
         assert_eq!(spd.deadline(), Some(101));

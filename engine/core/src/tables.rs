@@ -66,13 +66,38 @@ fn may_pick(policy: &Policy, template: &Template, source: IpAddr, config: &SaCon
         && (template.spi == 0 || template.spi == config.spi)
 }
 
+/// SAs under one key, newest first: nearly always one.
+#[derive(Clone)]
+enum Sas {
+    One(Arc<Sa>),
+    Several(Box<[Arc<Sa>]>),
+}
+
+impl Sas {
+    /// None for none.
+    fn of(mut all: Vec<Arc<Sa>>) -> Option<Sas> {
+        match all.len() {
+            0 => None,
+            1 => all.pop().map(Sas::One),
+            _ => Some(Sas::Several(all.into())),
+        }
+    }
+
+    fn as_slice(&self) -> &[Arc<Sa>] {
+        match self {
+            Sas::One(sa) => std::slice::from_ref(sa),
+            Sas::Several(all) => all,
+        }
+    }
+}
+
 /// An immutable picture of everything a packet is matched by.
 #[derive(Clone, Default)]
 pub struct Tables {
     /// By SPI; the rest of the key is compared (an SPI is nearly always unique).
-    inbound: HashTrieMapSync<u32, Arc<[Arc<Sa>]>>,
+    inbound: HashTrieMapSync<u32, Sas>,
     /// What a template picks from, newest first.
-    outbound: HashTrieMapSync<TemplateKey, Arc<[Arc<Sa>]>>,
+    outbound: HashTrieMapSync<TemplateKey, Sas>,
     /// SAs that were asked for and are not there yet.
     larval: HashTrieMapSync<TemplateKey, Arc<[Arc<Larval>]>>,
     policies: HashTrieMapSync<(Direction, u32), PolicyIndex>,
@@ -91,12 +116,15 @@ pub struct Tables {
 impl Tables {
     pub fn insert_sa(&mut self, sa: &Arc<Sa>) {
         self.remove_sa(sa);
-        let with = |list: Option<&Arc<[Arc<Sa>]>>| -> Arc<[Arc<Sa>]> {
-            let others = list.into_iter().flat_map(|list| list.iter());
+        let with = |sas: Option<&Sas>| -> Sas {
+            let Some(sas) = sas else {
+                return Sas::One(Arc::clone(sa));
+            };
+            let others = sas.as_slice().iter();
             let mut all: Vec<Arc<Sa>> = std::iter::once(sa).chain(others).cloned().collect();
             // Stable: of the same second the one that came last stands first.
             all.sort_by_key(|sa| std::cmp::Reverse(sa.config.added));
-            all.into()
+            Sas::Several(all.into())
         };
         let spi = sa.config.spi;
         self.inbound.insert_mut(spi, with(self.inbound.get(&spi)));
@@ -107,28 +135,26 @@ impl Tables {
     /// Takes out the SA of the same identity.
     pub fn remove_sa(&mut self, sa: &Arc<Sa>) {
         let identity = crate::sad::key_of(&sa.config);
-        let without = |list: &Arc<[Arc<Sa>]>| -> Arc<[Arc<Sa>]> {
-            let others = list.iter();
-            others
-                .filter(|other| crate::sad::key_of(&other.config) != identity)
-                .cloned()
-                .collect()
+        let without = |sas: &Sas| -> Option<Sas> {
+            let others = sas.as_slice().iter();
+            Sas::of(
+                others
+                    .filter(|other| crate::sad::key_of(&other.config) != identity)
+                    .cloned()
+                    .collect(),
+            )
         };
         let spi = sa.config.spi;
-        if let Some(list) = self.inbound.get(&spi).map(without) {
-            if list.is_empty() {
-                self.inbound.remove_mut(&spi);
-            } else {
-                self.inbound.insert_mut(spi, list);
-            }
+        match self.inbound.get(&spi).map(without) {
+            None => {}
+            Some(None) => drop(self.inbound.remove_mut(&spi)),
+            Some(Some(rest)) => self.inbound.insert_mut(spi, rest),
         }
         let key = TemplateKey::of_sa(sa);
-        if let Some(list) = self.outbound.get(&key).map(without) {
-            if list.is_empty() {
-                self.outbound.remove_mut(&key);
-            } else {
-                self.outbound.insert_mut(key, list);
-            }
+        match self.outbound.get(&key).map(without) {
+            None => {}
+            Some(None) => drop(self.outbound.remove_mut(&key)),
+            Some(Some(rest)) => self.outbound.insert_mut(key, rest),
         }
     }
 
@@ -180,7 +206,7 @@ impl Tables {
 
     /// SAs that a template could pick from, newest first.
     pub fn sas_of(&self, key: &TemplateKey) -> &[Arc<Sa>] {
-        self.outbound.get(key).map_or(&[], |sas| sas)
+        self.outbound.get(key).map_or(&[], Sas::as_slice)
     }
 
     pub fn insert_policy(&mut self, policy: &Arc<Policy>) {
@@ -240,6 +266,7 @@ impl Tables {
     pub fn inbound_sa(&self, destination: IpAddr, spi: u32) -> Option<&Arc<Sa>> {
         self.inbound
             .get(&spi)?
+            .as_slice()
             .iter()
             .find(|sa| sa.config.destination == destination)
     }
@@ -268,7 +295,7 @@ impl Tables {
         let usable = |sa: &&Arc<Sa>| {
             sa.state.is_valid() && may_pick(policy, template, source, &sa.config) && sa.takes(flow)
         };
-        let sas = self.outbound.get(&key)?;
+        let sas = self.outbound.get(&key)?.as_slice();
         let mut candidates = sas.iter().filter(usable);
         let newest = candidates.next()?;
         if !newest.state.has_life(DYING) {

@@ -111,7 +111,7 @@ fn describe(policy: &Policy, template: &Template, flow: &Flow) -> Option<SaConfi
         if_id: policy.if_id,
         direction: Some(SaDirection::Out),
         selector_family: x::family_of(flow.source),
-        selector,
+        selector: selector.into(),
         ..larval_config(source, destination, template.protocol, mode)
     })
 }

@@ -77,7 +77,8 @@ pub fn larval_config(
             destination_port_mask: 0,
             ifindex: 0,
             user: 0,
-        },
+        }
+        .into(),
         selector_family: 0,
         output_mark: Mark::default(),
         encapsulation: Encapsulation::Esp,
@@ -86,7 +87,8 @@ pub fn larval_config(
         limits: crate::lifetime::Limits {
             hard_add_seconds: ACQUIRE_EXPIRES,
             ..crate::lifetime::Limits::NONE
-        },
+        }
+        .into(),
         mapping_threshold: 0,
         keepalive_interval: 0,
         replay_age: 0,

@@ -28,7 +28,7 @@ fn state() -> State {
 fn sa(state: &mut State, config: SaConfig) -> Arc<Sa> {
     let algorithms = Algorithms::Aead {
         name: "rfc4106(gcm(aes))".into(),
-        keymat: vec![1; 20].into(),
+        keymat: vec![1; 20].into_boxed_slice().into(),
         icv_bits: 128,
     };
     let sa = Sa {
@@ -44,7 +44,7 @@ fn sa(state: &mut State, config: SaConfig) -> Arc<Sa> {
 fn config(limits: Limits) -> SaConfig {
     let (here, there) = (address("192.0.2.1"), address("192.0.2.2"));
     SaConfig {
-        limits,
+        limits: limits.into(),
         ..larval_config(here, there, 50, Mode::Tunnel)
     }
 }

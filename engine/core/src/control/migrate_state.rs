@@ -187,7 +187,7 @@ fn describe(
         original_address,
         mapping_threshold: kept(threshold.unwrap_or(old.mapping_threshold)),
         keepalive_interval,
-        selector,
+        selector: selector.into(),
         selector_family,
         ..old.clone()
     })
@@ -207,7 +207,7 @@ fn selector(
             source_prefix: prefix,
             destination,
             destination_prefix: prefix,
-            ..old.selector.clone()
+            ..Selector::clone(&old.selector)
         };
         return Ok((selector, family));
     }

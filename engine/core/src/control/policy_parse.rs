@@ -98,7 +98,9 @@ pub fn parse(payload: &[u8], attributes: &Attributes) -> Result<Policy, Refusal>
         action,
         flags: fields.u8(162).unwrap_or(0),
         templates: parse_templates(&templates)?,
-        limits: x::parse_limits(info, x::SELECTOR).unwrap_or_default(),
+        limits: x::parse_limits(info, x::SELECTOR)
+            .unwrap_or_default()
+            .into(),
         added: now(),
         state: Arc::default(),
         told: Told {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::policy_parse::{invalid, mark_and_if_id};
 use super::sa_verify::{verify, verify_keepalive};
-use crate::crypto::{AlgorithmError, Algorithms, AuthNamed, Named, Transform};
+use crate::crypto::{AlgorithmError, Algorithms, AuthNamed, Key, Named, Transform};
 use crate::ip::ESP;
 use crate::netlink::attributes::Attributes;
 use crate::netlink::wire::Refusal;
@@ -193,13 +193,16 @@ fn construct(info: &Info, attributes: &Attributes) -> Result<Sa, Refusal> {
         extra_flags: attributes.get_u32(x::XFRMA_SA_EXTRA_FLAGS).unwrap_or(0),
         direction,
         selector: x::parse_selector(info.0 .0, family)
-            .ok_or(invalid("Invalid address family in selector"))?,
+            .ok_or(invalid("Invalid address family in selector"))?
+            .into(),
         selector_family: info.selector_family(),
         output_mark: output_mark(attributes).unwrap_or_default(),
         encapsulation,
         original_address,
         tfc_padding: attributes.get_u32(x::XFRMA_TFCPAD).unwrap_or(0),
-        limits: x::parse_limits(info.0 .0, LIMITS).unwrap_or_default(),
+        limits: x::parse_limits(info.0 .0, LIMITS)
+            .unwrap_or_default()
+            .into(),
         mapping_threshold: attributes.get_u32(x::XFRMA_MTIMER_THRESH).unwrap_or(0),
         keepalive_interval,
         replay_age: attributes
@@ -253,21 +256,22 @@ fn algorithms(attributes: &Attributes) -> Result<Option<Algorithms>, AlgorithmEr
     };
     if let Some(aead) = key(x::XFRMA_ALG_AEAD, x::ALGORITHM_WITH_ICV) {
         return Ok(Some(Algorithms::Aead {
-            name: aead.name,
-            keymat: aead.key.to_vec().into(),
+            name: aead.name.into(),
+            keymat: Key::new(aead.key.into()),
             icv_bits: aead.icv_bits,
         }));
     }
     let auth = key(x::XFRMA_ALG_AUTH_TRUNC, x::ALGORITHM_WITH_ICV)
         .or_else(|| key(x::XFRMA_ALG_AUTH, x::ALGORITHM))
         .map(|auth| AuthNamed {
-            name: auth.name,
-            key: auth.key.to_vec().into(),
+            name: auth.name.into(),
+            key: Key::new(auth.key.into()),
             icv_bits: auth.icv_bits,
-        });
+        })
+        .map(Box::new);
     let crypt = key(x::XFRMA_ALG_CRYPT, x::ALGORITHM).map(|crypt| Named {
-        name: crypt.name,
-        key: crypt.key.to_vec().into(),
+        name: crypt.name.into(),
+        key: Key::new(crypt.key.into()),
     });
     Ok(crypt.map(|crypt| Algorithms::Separate { crypt, auth }))
 }

@@ -196,7 +196,7 @@ fn change(state: &mut State, old: &Arc<Sa>, told: &Sa) -> Result<(), Refusal> {
         encapsulation: after.encapsulation,
         original_address: after.original_address,
         care_of: before.care_of.and(after.care_of.or(before.care_of)),
-        limits: after.limits,
+        limits: after.limits.clone(),
         output_mark: if has_mark {
             after.output_mark
         } else {

@@ -23,6 +23,7 @@ mod separate;
 mod vectors;
 mod xcbc;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -33,35 +34,41 @@ use separate::Separate;
 /// SPI and the low half of the sequence number, in front of the IV (RFC 4303, 2).
 pub const HEADER: usize = 8;
 
+/// A name that takes no memory once it was found in the kernel's tables.
+pub type Name = Cow<'static, str>;
+
+/// Keying material, in memory that is wiped.
+pub type Key = Zeroizing<Box<[u8]>>;
+
 /// Algorithms as XFRM names them (`struct xfrm_algo`, `xfrm_algo_auth`, `xfrm_algo_aead`).
 #[derive(Clone)]
 pub enum Algorithms {
     /// XFRMA_ALG_AEAD; the salt stands at the end of the keying material.
     Aead {
-        name: String,
-        keymat: Zeroizing<Vec<u8>>,
+        name: Name,
+        keymat: Key,
         icv_bits: u32,
     },
     /// XFRMA_ALG_CRYPT beside XFRMA_ALG_AUTH_TRUNC or XFRMA_ALG_AUTH.
     Separate {
         crypt: Named,
-        auth: Option<AuthNamed>,
+        auth: Option<Box<AuthNamed>>,
     },
 }
 
 /// An encryption algorithm and its key.
 #[derive(Clone)]
 pub struct Named {
-    pub name: String,
-    pub key: Zeroizing<Vec<u8>>,
+    pub name: Name,
+    pub key: Key,
 }
 
 /// An integrity algorithm, its key, and the bits of the ICV that are sent; 0 asks for what the
 /// kernel takes where XFRMA_ALG_AUTH tells none.
 #[derive(Clone)]
 pub struct AuthNamed {
-    pub name: String,
-    pub key: Zeroizing<Vec<u8>>,
+    pub name: Name,
+    pub key: Key,
     pub icv_bits: u32,
 }
 
@@ -129,9 +136,13 @@ impl Transform {
                 name,
                 keymat,
                 icv_bits,
-            } => Method::Aead(Aead::new(names::aead(name, *icv_bits)?, keymat, *icv_bits)?),
+            } => {
+                let entry = names::aead(name, *icv_bits)?;
+                *name = entry.name.into();
+                Method::Aead(Aead::new(entry.kind, keymat, *icv_bits)?)
+            }
             Algorithms::Separate { crypt, auth } => {
-                Method::Separate(Box::new(Separate::new(crypt, auth.as_mut())?))
+                Method::Separate(Box::new(Separate::new(crypt, auth.as_deref_mut())?))
             }
         };
         Ok(Transform { algorithms, method })
@@ -252,16 +263,16 @@ pub use tests::every_algorithm;
 mod tests {
     use super::*;
 
-    fn key(length: usize) -> Zeroizing<Vec<u8>> {
+    fn key(length: usize) -> Key {
         (0..length as u8)
             .map(|n| n.wrapping_mul(37) ^ 0x5a)
-            .collect::<Vec<u8>>()
+            .collect::<Box<[u8]>>()
             .into()
     }
 
     pub fn aead(name: &str, keymat: usize, icv_bits: u32) -> Algorithms {
         Algorithms::Aead {
-            name: name.to_owned(),
+            name: name.to_owned().into(),
             keymat: key(keymat),
             icv_bits,
         }
@@ -270,14 +281,14 @@ mod tests {
     fn separate(crypt: &str, crypt_key: usize, auth: &str, auth_key: usize) -> Algorithms {
         Algorithms::Separate {
             crypt: Named {
-                name: crypt.to_owned(),
+                name: crypt.to_owned().into(),
                 key: key(crypt_key),
             },
-            auth: Some(AuthNamed {
-                name: auth.to_owned(),
+            auth: Some(Box::new(AuthNamed {
+                name: auth.to_owned().into(),
                 key: key(auth_key),
                 icv_bits: 0,
-            }),
+            })),
         }
     }
 
@@ -371,7 +382,7 @@ mod tests {
     fn integrity_is_given_up_by_name_only_and_never_both() {
         let crypt = |name: &str, octets| Algorithms::Separate {
             crypt: Named {
-                name: name.to_owned(),
+                name: name.to_owned().into(),
                 key: key(octets),
             },
             auth: None,
@@ -411,7 +422,7 @@ mod tests {
                 panic!("what went in comes out")
             };
             assert_eq!(crypt.name, "cbc(aes)");
-            assert_eq!((auth.name.as_str(), auth.icv_bits), (name, bits));
+            assert_eq!((&*auth.name, auth.icv_bits), (name, bits));
             assert_eq!(transform.icv_length() * 8, bits as usize);
         }
     }

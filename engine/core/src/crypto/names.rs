@@ -46,6 +46,13 @@ const fn entry<Kind>(name: &'static str, compat: Option<&'static str>, kind: Kin
     Entry { name, compat, kind }
 }
 
+const AEAD: &[Entry<AeadKind>] = &[
+    entry("rfc4106(gcm(aes))", None, AeadKind::Gcm),
+    entry("rfc4309(ccm(aes))", None, AeadKind::Ccm),
+    entry("rfc4543(gcm(aes))", None, AeadKind::Gmac),
+    entry("rfc7539esp(chacha20,poly1305)", None, AeadKind::ChaCha),
+];
+
 const CRYPT: &[Entry<CryptKind>] = &[
     entry("ecb(cipher_null)", Some("cipher_null"), CryptKind::Null),
     entry("cbc(aes)", Some("aes"), CryptKind::Cbc),
@@ -63,12 +70,10 @@ const AUTH: &[Entry<AuthKind>] = &[
 ];
 
 /// An AEAD algorithm is known together with the length of its ICV.
-pub fn aead(name: &str, icv_bits: u32) -> Result<AeadKind, AlgorithmError> {
-    match (name, icv_bits) {
-        ("rfc4106(gcm(aes))", 64 | 96 | 128) => Ok(AeadKind::Gcm),
-        ("rfc4309(ccm(aes))", 64 | 96 | 128) => Ok(AeadKind::Ccm),
-        ("rfc4543(gcm(aes))", 128) => Ok(AeadKind::Gmac),
-        ("rfc7539esp(chacha20,poly1305)", 128) => Ok(AeadKind::ChaCha),
+pub fn aead(name: &str, icv_bits: u32) -> Result<&'static Entry<AeadKind>, AlgorithmError> {
+    let entry = find(AEAD, name).ok_or(AlgorithmError::Aead)?;
+    match (entry.kind, icv_bits) {
+        (AeadKind::Gcm | AeadKind::Ccm, 64 | 96) | (_, 128) => Ok(entry),
         _ => Err(AlgorithmError::Aead),
     }
 }

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::names::{self, AuthKind, CryptKind};
 use super::xcbc::Xcbc;
-use super::{AlgorithmError, AuthNamed, Failed, Forged, Named, HEADER};
+use super::{AlgorithmError, AuthNamed, Failed, Forged, Key, Named, HEADER};
 
 const BLOCK: usize = 16;
 const CTR_IV: usize = 8;
@@ -45,7 +45,7 @@ enum Encryption {
 /// The library's keys are for one direction, as an SA is, and half a kilobyte each: the one that is
 /// needed is made when the first packet comes.
 struct Cbc {
-    key: Zeroizing<Vec<u8>>,
+    key: Key,
     encrypting: OnceLock<Box<EncryptingKey>>,
     decrypting: OnceLock<Box<DecryptingKey>>,
 }
@@ -146,7 +146,7 @@ fn high(sequence: u64) -> [u8; 4] {
 impl Encryption {
     fn new(named: &mut Named) -> Result<Encryption, AlgorithmError> {
         let entry = names::crypt(&named.name)?;
-        named.name = entry.name.to_owned();
+        named.name = entry.name.into();
         match entry.kind {
             CryptKind::Null if named.key.is_empty() => Ok(Encryption::Null),
             CryptKind::Null => Err(AlgorithmError::KeyLength),
@@ -207,7 +207,7 @@ impl Encryption {
 }
 
 impl Cbc {
-    fn new(key: &Zeroizing<Vec<u8>>) -> Result<Cbc, AlgorithmError> {
+    fn new(key: &Key) -> Result<Cbc, AlgorithmError> {
         aes(key)?;
         Ok(Cbc {
             key: key.clone(),
@@ -263,7 +263,7 @@ impl Authentication {
     /// With the octets of the ICV that are sent.
     fn new(named: &mut AuthNamed) -> Result<(Authentication, usize), AlgorithmError> {
         let entry = names::auth(&named.name)?;
-        named.name = entry.name.to_owned();
+        named.name = entry.name.into();
         let bits = entry.kind.icv_bits();
         if named.icv_bits > bits.full {
             return Err(AlgorithmError::IcvLength);

@@ -15,8 +15,8 @@ fn unhex(text: &str) -> Vec<u8> {
 
 fn aead(name: &str, keymat: &[u8], icv_bits: u32) -> Transform {
     Transform::new(Algorithms::Aead {
-        name: name.to_owned(),
-        keymat: keymat.to_vec().into(),
+        name: name.to_owned().into(),
+        keymat: Key::new(keymat.into()),
         icv_bits,
     })
     .unwrap()
@@ -25,14 +25,14 @@ fn aead(name: &str, keymat: &[u8], icv_bits: u32) -> Transform {
 fn separate(crypt: &str, key: &[u8], auth: &str, auth_key: &[u8], icv_bits: u32) -> Transform {
     Transform::new(Algorithms::Separate {
         crypt: Named {
-            name: crypt.to_owned(),
-            key: key.to_vec().into(),
+            name: crypt.to_owned().into(),
+            key: Key::new(key.into()),
         },
-        auth: Some(AuthNamed {
-            name: auth.to_owned(),
-            key: auth_key.to_vec().into(),
+        auth: Some(Box::new(AuthNamed {
+            name: auth.to_owned().into(),
+            key: Key::new(auth_key.into()),
             icv_bits,
-        }),
+        })),
     })
     .unwrap()
 }

@@ -152,7 +152,8 @@ fn a_replayed_packet_is_told_before_a_limit_or_a_length() {
         limits: Limits {
             hard_packets: 1,
             ..Limits::NONE
-        },
+        }
+        .into(),
         ..tunnel()
     })]);
     let (packets, _) = pair.seal(&packet(4));
@@ -228,7 +229,9 @@ fn an_icmp_error_about_a_packet_of_the_sa_passes_with_its_flag() {
         for (flag, passes) in [(XFRM_STATE_ICMP, true), (0, false)] {
             let narrow = move || SaConfig {
                 flags: XFRM_STATE_ESN | flag,
-                selector: policy(address(destination), address(source)).selector,
+                selector: policy(address(destination), address(source))
+                    .selector
+                    .into(),
                 selector_family: if version == 4 { AF_INET } else { AF_INET6 },
                 ..tunnel()
             };

@@ -73,7 +73,9 @@ fn tunnel_mode_carries_them_as_they_are() {
 fn beet_mode_carries_a_fragment_header_of_ipv6() {
     let (source, destination) = addresses(6);
     let make = || SaConfig {
-        selector: policy(address(source), address(destination)).selector,
+        selector: policy(address(source), address(destination))
+            .selector
+            .into(),
         selector_family: AF_INET6,
         ..config(Mode::Beet, 1, V6.0, V6.1)
     };

@@ -7,7 +7,7 @@ const SEGMENT: usize = 100;
 
 fn tunnel(limits: Limits) -> SaConfig {
     SaConfig {
-        limits,
+        limits: limits.into(),
         ..config(Mode::Tunnel, 1, V4.0, V4.1)
     }
 }

@@ -9,21 +9,21 @@ fn transforms() -> &'static [Transform] {
     static ALL: OnceLock<Vec<Transform>> = OnceLock::new();
     ALL.get_or_init(|| {
         let aead = |name: &str, octets: usize, icv_bits| Algorithms::Aead {
-            name: name.into(),
-            keymat: vec![7; octets].into(),
+            name: name.to_owned().into(),
+            keymat: vec![7; octets].into_boxed_slice().into(),
             icv_bits,
         };
         let separate =
             |crypt: &str, key: usize, auth: &str, auth_key: usize| Algorithms::Separate {
                 crypt: Named {
-                    name: crypt.into(),
-                    key: vec![8; key].into(),
+                    name: crypt.to_owned().into(),
+                    key: vec![8; key].into_boxed_slice().into(),
                 },
-                auth: Some(AuthNamed {
-                    name: auth.into(),
-                    key: vec![9; auth_key].into(),
+                auth: Some(Box::new(AuthNamed {
+                    name: auth.to_owned().into(),
+                    key: vec![9; auth_key].into_boxed_slice().into(),
                     icv_bits: 0,
-                }),
+                })),
             };
         [
             aead("rfc4106(gcm(aes))", 20, 128),
