@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use crate::crypto::Transform;
 use crate::modes::Wrapping;
+use crate::netlink::xfrm::AF_INET;
 use crate::outbound::Outer;
 use crate::policy::Mark;
-use crate::sa::{Encapsulation, Sa};
+use crate::sa::{Encapsulation, Mode, Sa};
 
 const GOOD_FOR: Duration = Duration::from_secs(1);
 /// Paths that a worker remembers; more make room by forgetting all.
@@ -64,6 +65,19 @@ impl Paths {
         self.known.insert(key, (mtu, now));
         mtu
     }
+}
+
+/// The same for a packet that another SA has sealed, whose IP header has neither options nor
+/// extensions.
+pub fn nested_mtu(mtu: u32, sa: &Arc<Sa>) -> u32 {
+    let header = |is_ipv4: bool| if is_ipv4 { 20 } else { 40 };
+    let config = &sa.config;
+    let kept = match config.mode {
+        Mode::Tunnel => 0,
+        Mode::Transport => header(config.source.is_ipv4()),
+        Mode::Beet => header(config.selector_family == AF_INET),
+    };
+    payload_mtu(&sa.transform, config.encapsulation, &Outer::of(sa), mtu) as u32 + kept
 }
 
 /// Octets of the longest inner packet that an SA's outer packet takes along without being longer

@@ -1,7 +1,6 @@
 //! The segments of one read through the SAs of a bundle.
 //!
-//! 1. the path takes it in one piece: else the kernel's ICMP answer, or fragments outside; for
-//!    bundles of several SAs the interface's MTU alone sees to that
+//! 1. the path takes it in one piece: else the kernel's ICMP answer, or fragments outside
 //!
 //! Then for each segment and SA, in the order of `xfrm_output_one()`:
 //! 2. what the mode carries of the packet, and the outer header: else XfrmOutStateModeError
@@ -27,7 +26,7 @@ use crate::offload::segment::Segments;
 use crate::offload::vnet::VnetHeader;
 use crate::path_mtu::{self, Paths, ALWAYS_FITS};
 use crate::sa::{Encapsulation, Mode, Sa};
-use crate::staging::Staging;
+use crate::staging::{Outer, Staging};
 use crate::stats::{DropReason, XfrmStat};
 use crate::tables::Tables;
 
@@ -143,7 +142,7 @@ impl Sealer {
         };
         let sealed = match bundle.sas.as_slice() {
             [sa] => self.seal_single(sa, &read, staging),
-            sas => Ok(self.seal_nested(sas, &read, staging)),
+            sas => self.seal_nested(sas, &read, staging),
         };
         match sealed {
             Ok(sealed) => {
@@ -183,14 +182,16 @@ impl Sealer {
     ) -> Result<Sealed, Unsealed> {
         let segments = &read.segments;
         let all = segments.count() as u64;
-        let wrapping = match Wrapping::of(sa, read.octets, read.packet) {
+        let mut wrapping = match Wrapping::of(sa, read.octets, read.packet) {
             Ok(wrapping) => wrapping,
             Err(reason) => {
                 self.drop(read, all, reason);
                 return Ok(Sealed::default());
             }
         };
-        let wrapping = self.fit(sa, wrapping, read)?;
+        if !self.fits(std::slice::from_ref(sa), &wrapping, read)? {
+            wrapping.outer.df = false;
+        }
         let first_payload = wrapping.payload(segments.length(0));
         let padding = tfc_padding(sa, read.device, first_payload);
         let place = esp::sealed_length(&sa.transform, first_payload, padding);
@@ -239,35 +240,44 @@ impl Sealer {
         Ok(sealed)
     }
 
-    /// Step 1: a packet that the path does not take in one piece goes back to its sender if it may
-    /// not be cut, and is cut outside if it may (`xfrmi_xmit2`).
-    fn fit(
+    /// Step 1: false for a packet that the path does not take in one piece and that may be cut
+    /// outside; one that may not be cut goes back to its sender (`xfrmi_xmit2`). The wrapping is that
+    /// of the first SA.
+    fn fits(
         &mut self,
-        sa: &Arc<Sa>,
-        mut wrapping: Wrapping,
+        sas: &[Arc<Sa>],
+        wrapping: &Wrapping,
         read: &Read,
-    ) -> Result<Wrapping, Unsealed> {
+    ) -> Result<bool, Unsealed> {
         let length = read.segments.length(0);
-        if length <= ALWAYS_FITS {
-            return Ok(wrapping);
-        }
-        let Some(mtu) = self.paths.mtu(sa, &wrapping.outer) else {
-            return Ok(wrapping);
+        let (Some((first, others)), Some(outermost)) = (sas.split_first(), sas.last()) else {
+            return Ok(true);
         };
-        let longest = path_mtu::inner_mtu(sa, &wrapping, mtu);
+        if others.is_empty() && length <= ALWAYS_FITS {
+            return Ok(true);
+        }
+        let outer = if others.is_empty() {
+            wrapping.outer
+        } else {
+            Outer::of(outermost)
+        };
+        let Some(mtu) = self.paths.mtu(outermost, &outer) else {
+            return Ok(true);
+        };
+        let mtu = others.iter().rev().fold(mtu, path_mtu::nested_mtu);
+        let longest = path_mtu::inner_mtu(first, wrapping, mtu);
         if length <= longest {
-            return Ok(wrapping);
+            return Ok(true);
         }
         let (may_be_cut, told) = match read.octets {
             [first, _, _, _, _, _, flags, ..] if first >> 4 == 4 => (flags & 0x40 == 0, longest),
             // 1280 octets must pass.
             _ => (length <= IPV6_MIN_MTU, longest.max(IPV6_MIN_MTU)),
         };
-        if !may_be_cut {
-            return Err(Unsealed::TooBig(told));
+        if may_be_cut {
+            return Ok(false);
         }
-        wrapping.outer.df = false;
-        Ok(wrapping)
+        Err(Unsealed::TooBig(told))
     }
 
     /// Steps 4 and 5 for `all` segments, each with a payload of `octets` (the last may have less):
@@ -297,9 +307,21 @@ impl Sealer {
     }
 
     /// Several SAs, packet by packet, the first SA first.
-    fn seal_nested(&mut self, sas: &[Arc<Sa>], read: &Read, staging: &mut Staging) -> Sealed {
+    fn seal_nested(
+        &mut self,
+        sas: &[Arc<Sa>],
+        read: &Read,
+        staging: &mut Staging,
+    ) -> Result<Sealed, Unsealed> {
         let segments = &read.segments;
         let mut sealed = Sealed::default();
+        // A packet that the first SA cannot carry is counted below.
+        if let Some(Ok(wrapping)) = sas
+            .first()
+            .map(|sa| Wrapping::of(sa, read.octets, read.packet))
+        {
+            self.fits(sas, &wrapping, read)?;
+        }
         for n in 0..segments.count() {
             let mut packet = vec![0; segments.length(n)];
             segments.write(n, &mut packet);
@@ -311,7 +333,7 @@ impl Sealer {
                 Err(reason) => self.drop(read, 1, reason),
             }
         }
-        sealed
+        Ok(sealed)
     }
 
     fn seal_through(

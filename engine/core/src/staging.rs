@@ -26,6 +26,19 @@ pub struct Outer {
     pub df: bool,
 }
 
+impl Outer {
+    /// As the SA has it, whatever the packet.
+    pub fn of(sa: &Sa) -> Outer {
+        Outer {
+            source: sa.config.source,
+            destination: sa.config.destination,
+            tos: 0,
+            hop_limit: None,
+            df: true,
+        }
+    }
+}
+
 /// ESP packets in a row for one peer, equal in length but for the last, which may be shorter.
 pub struct Datagram {
     /// The outermost.

@@ -90,8 +90,8 @@ pub struct Socket {
     pub kind: SocketKind,
     fd: OwnedFd,
     pub errors: AtomicU64,
-    /// Held for writing while DF is off.
-    df: RwLock<()>,
+    /// Whether the socket sets DF; held for reading while a row is sent.
+    df: RwLock<bool>,
 }
 
 /// Packets that did not leave, and why.
@@ -138,7 +138,7 @@ impl Socket {
             kind,
             fd,
             errors: AtomicU64::new(0),
-            df: RwLock::new(()),
+            df: RwLock::new(true),
         };
         socket.set_df(true)?;
         if kind.needs_error_queue() {
@@ -170,22 +170,32 @@ impl Socket {
     /// Sends all packets of a row; gives the first error with the number of packets it cost.
     pub fn send(&self, row: &Datagram, buffer: &[u8]) -> Result<(), Unsent> {
         let octets = &buffer[row.start..row.start + row.length];
-        let result = if row.outer.df {
-            let _held = self.df.read().expect("no holder of the lock panics");
-            self.send_row(row, octets)
-        } else {
-            let _held = self.df.write().expect("no holder of the lock panics");
-            let result = self
-                .set_df(false)
-                .map_err(|error| (error, 0))
-                .and_then(|()| self.send_row(row, octets));
-            self.set_df(true).map_err(|error| (error, 0)).and(result)
-        };
-        result.map_err(|(error, sent)| {
+        self.send_with_df(row, octets).map_err(|(error, sent)| {
             self.errors.fetch_add(1, Ordering::Relaxed);
             let lost = (row.length - sent).div_ceil(row.segment) as u64;
             Unsent { error, lost }
         })
+    }
+
+    /// Rows with DF and without come in runs: the socket changes between two runs alone.
+    fn send_with_df(&self, row: &Datagram, octets: &[u8]) -> Result<(), (io::Error, usize)> {
+        let held = self.df.read().expect("no holder of the lock panics");
+        if *held == row.outer.df {
+            return self.send_row(row, octets);
+        }
+        drop(held);
+        let mut held = self.df.write().expect("no holder of the lock panics");
+        self.turn_df(&mut held, row.outer.df)
+            .map_err(|error| (error, 0))?;
+        self.send_row(row, octets)
+    }
+
+    fn turn_df(&self, is_on: &mut bool, wanted: bool) -> io::Result<()> {
+        if *is_on != wanted {
+            self.set_df(wanted)?;
+            *is_on = wanted;
+        }
+        Ok(())
     }
 
     /// On an error gives the octets that went before it.
@@ -243,7 +253,8 @@ impl Socket {
         } else {
             &NOTHING[..]
         };
-        let _held = self.df.write().expect("no holder of the lock panics");
+        let mut held = self.df.write().expect("no holder of the lock panics");
+        self.turn_df(&mut held, true).ok()?;
         sys::set_option(self.fd(), level, option, 1).ok()?;
         self.drain_errors();
         let target = target_of(sa, outer, None);

@@ -152,3 +152,30 @@ fn esp_on_its_way_to_another_is_a_packet_like_others() {
     assert_eq!(pair.through(&inner), [inner.as_slice()]);
     assert_eq!(pair.drops(), []);
 }
+
+#[test]
+fn each_nested_sa_takes_its_part_of_the_path() {
+    const MTU: u32 = 1400;
+    let (a, b) = ("192.0.1.1", "192.0.1.2");
+    let inner = || config(Mode::Tunnel, 1, a, b);
+    for outermost in [
+        ends(|| config(Mode::Tunnel, 2, V4.0, V4.1)),
+        ends(|| config(Mode::Transport, 2, a, b)),
+    ] {
+        let mut pair = Pair::new(vec![ends(inner), outermost]);
+        pair.outbound.ask(Paths::new(Box::new(|_, _| Some(MTU))));
+        let (packets, answer) = pair.seal(&tcp(4, 1, 0x10, &[7; 1400]));
+        assert!(packets.is_empty());
+        let answer = answer.unwrap();
+        assert_eq!(answer[20..22], [3, 4], "{:?}", pair.drops());
+        let told = u32::from_be_bytes(answer[24..28].try_into().unwrap()) as usize;
+        let (packets, _) = pair.seal(&tcp(4, 1, 0x10, &vec![7; told - 52]));
+        let length = 20 + packets[0].1.len();
+        assert!(
+            length <= MTU as usize && length > MTU as usize - 8,
+            "{length}"
+        );
+        let (packets, answer) = pair.seal(&tcp(4, 1, 0x10, &vec![7; told - 51]));
+        assert!(packets.is_empty() && answer.is_some());
+    }
+}
