@@ -51,6 +51,9 @@ python_command() { # the first Python that is new enough and can make environmen
   done
   return 1
 }
+static_busybox() { # alone in the first archive of a guest, it finds no libraries
+  has busybox && ! ldd "$(command -v busybox)"
+}
 new_enough_rust() {
   local version
   version=$(rustc --version 2>/dev/null | cut -d' ' -f2) && [ -n "$version" ] &&
@@ -80,6 +83,19 @@ look_for_packages() {
     need nftables has nft
     need procps has ps
     need git has git
+    if [ "$(uname -m)" = x86_64 ]; then # guests: what boots a kernel, and what builds one
+      need qemu-system-x86 has qemu-system-x86_64
+      need busybox-static static_busybox
+      need kmod has depmod
+      need zstd has zstd
+      need lz4 has lz4
+      need xz-utils has xz
+      need make has make
+      need flex has flex
+      need bison has bison
+      need bc has bc
+      need binutils has strip
+    fi
     cargo clippy --version >/dev/null 2>&1 || missing+=(rust-web-clippy)
   fi
   if [ "$goal" = bench ]; then
@@ -180,6 +196,21 @@ build_engine() {
   mv "$venv/bin/plutino-engine.new" "$venv/bin/plutino-engine" # atomic: a running engine keeps its file
   mark_done engine "$print"
 }
+prepare_guests() {
+  local kernel failed=()
+  if [ "$(uname -m)" != x86_64 ]; then
+    say "WARNING: no guests on $(uname -m): tests of the kernel data plane will be skipped"
+    return
+  fi
+  for kernel in uml-6.12 qemu-6.12; do
+    ls -d "$cache/guest/${kernel}"_* >/dev/null 2>&1 ||
+      say "preparing the guest kernel $kernel (once; uml takes 4 to 8 minutes of 2 cores)"
+    "$venv/bin/python" -m plutino.lab.guest --kernel "$kernel" --prepare --quiet || failed+=("$kernel")
+  done
+  [ ${#failed[@]} -gt 0 ] || return 0
+  say "WARNING: no guest kernel ${failed[*]}: tests that boot it will be SKIPPED (in CI they fail)"
+  say "  hint: the lines above say why; again with: setup/setup.sh test"
+}
 
 mkdir -p "$cache"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/engine-target}
@@ -189,3 +220,4 @@ install_requirements python-run requirements/build.txt requirements/run.txt
 [ "$goal" = run ] || install_requirements python-test requirements/test.txt
 build_engine
 install_plutino
+[ "$goal" != test ] || prepare_guests

@@ -35,14 +35,17 @@ EXIT_BROKEN: Final = 125
 @click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="one more variable")
 @click.option("--list", "listing", is_flag=True, help="list the kernels and whether they are ready")
 @click.option("--prepare", "preparing", is_flag=True, help="make the kernel ready, run nothing")
+@click.option("--quiet", is_flag=True, help="with --prepare: nothing if it is ready already")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def guest(
+    *,
     name: str,
     seconds: float,
     memory: int,
     variables: tuple[str, ...],
     listing: bool,
     preparing: bool,
+    quiet: bool,
     command: tuple[str, ...],
 ) -> None:
     """Run COMMAND as root in a guest, in this folder, on this machine's own files.
@@ -56,6 +59,8 @@ def guest(
         raise click.UsageError("no command")
     try:
         kernel = find_kernel(name)
+        if preparing and quiet and find_prepared(kernel) is not None:
+            return
         prepared = prepare(kernel, lambda text: _say(f"{kernel.name}: {text}"))
         if preparing:
             _say(f"{kernel.name}: ready in {prepared}")

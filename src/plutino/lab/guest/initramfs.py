@@ -57,7 +57,7 @@ def encode_initramfs(job: Job, settings: Mapping[str, str], modules: Iterable[Pa
         ("busybox", script, Path(busybox).read_bytes()),
         ("init", script, (FOLDER / "init.sh").read_bytes()),
         ("job/stage2", script, (FOLDER / "stage2.sh").read_bytes()),
-        ("job/settings", script, _assignments(settings | _job_settings(job)).encode()),
+        ("job/settings", script, _assignments({**settings, **_job_settings(job)}).encode()),
         ("job/command", script, _command(job).encode()),
     ]
     names = []

@@ -47,7 +47,7 @@ class Limits:
     memory: int = 1024
 
 
-class _Interrupted(Exception):  # noqa: N818: it is none of the command
+class _InterruptedError(Exception):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
@@ -83,17 +83,17 @@ def run_in_guest(
     try:
         with _signals_raised(), ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plutino-guest-")))
-            ends = _start(kernel, prepared, job, folder, limits, stack)
+            ends = _start(kernel, prepared, job, folder, limits.memory, stack=stack)
             code = _pass_on(ends, job.token.encode(), deadline)
             if code is None:
                 raise GuestError(f"the guest ended before the command did:\n{_words(folder)}")
             return code
-    except _Interrupted as interrupted:
+    except _InterruptedError as interrupted:
         return 128 + interrupted.number
 
 
 def _start(
-    kernel: Kernel, prepared: Path, job: Job, folder: Path, limits: Limits, stack: ExitStack
+    kernel: Kernel, prepared: Path, job: Job, folder: Path, memory: int, *, stack: ExitStack
 ) -> dict[str, socket.socket]:
     """Boot; our ends of its streams. What is started is ended by the stack."""
     uml = kernel.machine is Machine.UML
@@ -109,10 +109,10 @@ def _start(
         (folder / "program").open("wb") as words,
     ):
         if uml:
-            command = uml_command(prepared, initramfs, log.fileno(), theirs, limits.memory)
-            variables["TMPDIR"] = str(memory_folder(folder, limits.memory))
+            command = uml_command(prepared, initramfs, log.fileno(), theirs, memory)
+            variables["TMPDIR"] = str(memory_folder(folder, memory))
         else:
-            command = qemu_command(prepared, initramfs, console, theirs, limits.memory)
+            command = qemu_command(prepared, initramfs, console, theirs, memory)
         try:
             process = subprocess.Popen(
                 command,
@@ -122,7 +122,8 @@ def _start(
                 env=variables,
                 pass_fds=[log.fileno(), *theirs.values()],
                 start_new_session=True,
-                preexec_fn=lambda: end_with_parent(signal.SIGKILL),
+                # There is no thread here that could hold a lock.
+                preexec_fn=lambda: end_with_parent(signal.SIGKILL),  # noqa: PLW1509
             )
         except FileNotFoundError:
             raise GuestError(f"no {command[0]}", hint="run setup/setup.sh test") from None
@@ -185,7 +186,7 @@ def _signals_raised() -> Iterator[None]:
     def interrupt(number: int, _frame: FrameType | None) -> None:
         for one in _SIGNALS:  # one is enough: cleaning up is not to be disturbed
             signal.signal(one, signal.SIG_IGN)
-        raise _Interrupted(number)
+        raise _InterruptedError(number)
 
     before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     try:

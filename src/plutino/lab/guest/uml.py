@@ -64,13 +64,14 @@ def uml_command(
         f"uml_dir={initramfs.parent}", "umid=guest",
         f"con0=null,fd:{console}", "con=null",
         f"ssl0=fd:{streams['out']}", f"ssl1=fd:{streams['err']}", "ssl=null",
-        "panic=-1", "quiet", "loglevel=4", "random.trust_cpu=on", "rcupdate.rcu_expedited=1",
+        "panic=-1", "noreboot", "quiet", "loglevel=4",
+        "random.trust_cpu=on", "rcupdate.rcu_expedited=1",
     ]  # fmt: skip
 
 
 def memory_folder(folder: Path, memory: int) -> Path:
     """Where the kernel may keep ``memory`` MiB: /dev/shm if it has the room, or ``folder``."""
-    shared = Path("/dev/shm")  # noqa: S108: where the kernel itself puts it
+    shared = Path("/dev/shm")  # noqa: S108 -- where the kernel itself looks first
     try:
         room = shutil.disk_usage(shared).free
     except OSError:
@@ -88,7 +89,7 @@ def _unpack_source(file: Path, source: Path, kernel: Kernel) -> None:
             ["tar", "-xO", inner], stdin=package.stdout, stdout=subprocess.PIPE
         ) as packed,
     ):
-        unpack = ["tar", "-xJ", "-C", source, "--strip-components=1", *left_packed]
+        unpack = ["tar", "-xJ", "-C", str(source), "--strip-components=1", *left_packed]
         done = subprocess.run(unpack, stdin=packed.stdout, check=False)
     codes = {done.returncode, packed.returncode, package.returncode}
     if codes != {0}:
