@@ -13,6 +13,7 @@ from plutino.lab.guest.cache import find_prepared
 from plutino.lab.guest.errors import GuestError, TimeLimitError
 from plutino.lab.guest.kernels import DEFAULT_KERNEL, KERNELS, find_kernel
 from plutino.lab.guest.prepare import prepare
+from plutino.lab.guest.processes import SignalError, signals_raised
 from plutino.lab.guest.run import Limits, guest_environment, run_in_guest
 
 EXIT_TIME: Final = 124
@@ -34,8 +35,12 @@ EXIT_BROKEN: Final = 125
 )  # fmt: skip
 @click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="one more variable")
 @click.option("--list", "listing", is_flag=True, help="list the kernels and whether they are ready")
-@click.option("--prepare", "preparing", is_flag=True, help="make the kernel ready, run nothing")
-@click.option("--quiet", is_flag=True, help="with --prepare: nothing if it is ready already")
+@click.option(
+    "--prepare",
+    "preparing",
+    is_flag=True,
+    help="make the kernel ready, if it is not, and run nothing",
+)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def guest(
     *,
@@ -45,7 +50,6 @@ def guest(
     variables: tuple[str, ...],
     listing: bool,
     preparing: bool,
-    quiet: bool,
     command: tuple[str, ...],
 ) -> None:
     """Run COMMAND as root in a guest, in this folder, on this machine's own files.
@@ -58,21 +62,25 @@ def guest(
     if not command and not preparing:
         raise click.UsageError("no command")
     try:
-        kernel = find_kernel(name)
-        if preparing and quiet and find_prepared(kernel) is not None:
-            return
-        prepared = prepare(kernel, lambda text: _say(f"{kernel.name}: {text}"))
-        if preparing:
-            _say(f"{kernel.name}: ready in {prepared}")
-            return
-        environment = guest_environment(kernel, os.environ)
-        environment |= dict(_parse_variable(text) for text in variables)
-        sys.exit(run_in_guest(kernel, prepared, command, environment, Limits(seconds, memory)))
+        with signals_raised():
+            kernel = find_kernel(name)
+            if preparing and find_prepared(kernel) is not None:
+                return
+            prepared = prepare(kernel, lambda text: _say(f"{kernel.name}: {text}"))
+            if preparing:
+                _say(f"{kernel.name}: ready in {prepared}")
+                return
+            environment = guest_environment(kernel, os.environ)
+            environment |= dict(_parse_variable(text) for text in variables)
+            code = run_in_guest(kernel, prepared, command, environment, Limits(seconds, memory))
     except GuestError as error:
         _say(str(error))
         if error.hint is not None:
             click.echo(f"  hint: {error.hint}", err=True)
-        sys.exit(EXIT_TIME if isinstance(error, TimeLimitError) else EXIT_BROKEN)
+        code = EXIT_TIME if isinstance(error, TimeLimitError) else EXIT_BROKEN
+    except SignalError as error:
+        code = 128 + error.number
+    sys.exit(code)
 
 
 def _list_kernels() -> None:

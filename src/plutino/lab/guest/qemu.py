@@ -76,6 +76,7 @@ def qemu_command(
     for tag, shared in (("root", Path("/")), ("modules", prepared / "root")):
         # remap: files of several file systems under one share must not be taken for one another.
         options = "security_model=none,readonly=on,multidevs=remap"
-        command += ["-fsdev", f"local,id={tag},path={shared},{options}"]
+        path = str(shared).replace(",", ",,")
+        command += ["-fsdev", f"local,id={tag},path={path},{options}"]
         command += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
     return command

@@ -8,27 +8,23 @@ nothing to save.
 import os
 import secrets
 import selectors
-import signal
 import socket
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from plutino.lab.guest.errors import GuestError, TimeLimitError
 from plutino.lab.guest.initramfs import Job, encode_initramfs
 from plutino.lab.guest.kernels import Kernel, Machine
+from plutino.lab.guest.processes import own_session
 from plutino.lab.guest.qemu import qemu_command, root_modules
 from plutino.lab.guest.streams import Stream
 from plutino.lab.guest.uml import memory_folder, uml_command
-from plutino.lab.namespaces import end_with_parent
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PASSED_ON: Final = ("HOME", "TERM", "CI", "LANG", "LC_ALL", "NO_COLOR", "XDG_CACHE_HOME")
 _FAMILIES_PASSED_ON: Final = ("PLUTINO_", "PYTEST_", "HYPOTHESIS_")
 _SYSTEM_PATH: Final = (
@@ -45,12 +41,6 @@ class Limits:
 
     seconds: float = 600.0
     memory: int = 1024
-
-
-class _InterruptedError(Exception):
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 def guest_environment(kernel: Kernel, host: Mapping[str, str]) -> dict[str, str]:
@@ -73,23 +63,20 @@ def run_in_guest(
     environment: Mapping[str, str],
     limits: Limits,
 ) -> int:
-    """Run a command to its end; its exit code, or 128 and the number of a signal that ended us.
+    """Run a command to its end; its exit code.
 
     Output goes to this process's. Raises TimeLimitError, and GuestError with the console's last
     lines if the guest breaks before the command ends.
     """
     job = Job(command, Path.cwd(), environment, token=f"\x01{secrets.token_hex(16)}")
     deadline = time.monotonic() + limits.seconds
-    try:
-        with _signals_raised(), ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plutino-guest-")))
-            ends = _start(kernel, prepared, job, folder, limits.memory, stack=stack)
-            code = _pass_on(ends, job.token.encode(), deadline)
-            if code is None:
-                raise GuestError(f"the guest ended before the command did:\n{_words(folder)}")
-            return code
-    except _InterruptedError as interrupted:
-        return 128 + interrupted.number
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plutino-guest-")))
+        ends = _start(kernel, prepared, job, folder, limits.memory, stack=stack)
+        code = _pass_on(ends, job.token.encode(), deadline)
+        if code is None:
+            raise GuestError(f"the guest ended before the command did:\n{_words(folder)}")
+        return code
 
 
 def _start(
@@ -104,33 +91,18 @@ def _start(
     pairs = {name: socket.socketpair() for name in ("out", "err")}
     theirs = {name: pair[1].fileno() for name, pair in pairs.items()}
     variables = dict(os.environ)
-    with (
-        console.open("ab") as log,
-        (folder / "program").open("wb") as words,
-    ):
+    with console.open("ab") as log, (folder / "program").open("wb") as words:
         if uml:
             command = uml_command(prepared, initramfs, log.fileno(), theirs, memory)
             variables["TMPDIR"] = str(memory_folder(folder, memory))
         else:
             command = qemu_command(prepared, initramfs, console, theirs, memory)
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=words,
-                stderr=words,
-                env=variables,
-                pass_fds=[log.fileno(), *theirs.values()],
-                start_new_session=True,
-                # There is no thread here that could hold a lock.
-                preexec_fn=lambda: end_with_parent(signal.SIGKILL),  # noqa: PLW1509
-            )
-        except FileNotFoundError:
-            raise GuestError(f"no {command[0]}", hint="run setup/setup.sh test") from None
-        finally:
-            for _, end in pairs.values():
-                end.close()
-    stack.callback(_kill, process)
+        descriptors = [log.fileno(), *theirs.values()]
+        stack.enter_context(
+            own_session(command, output=words, environment=variables, descriptors=descriptors)
+        )
+    for _, end in pairs.values():
+        end.close()  # so that ours tells when the guest's is gone
     return {name: stack.enter_context(pair[0]) for name, pair in pairs.items()}
 
 
@@ -167,30 +139,7 @@ def _write(descriptor: int, octets: bytes) -> None:
             octets = octets[os.write(descriptor, octets) :]
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 def _words(folder: Path) -> str:
     """What the program and the console said last."""
     text = "".join((folder / name).read_text(errors="replace") for name in ("program", "console"))
     return "\n".join(text.splitlines()[-_LAST_LINES:])
-
-
-@contextmanager
-def _signals_raised() -> Iterator[None]:
-    """Signals that end a program raise instead, so that it cleans up first."""
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        for one in _SIGNALS:  # one is enough: cleaning up is not to be disturbed
-            signal.signal(one, signal.SIG_IGN)
-        raise _InterruptedError(number)
-
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -14,6 +14,7 @@ from typing import Final
 from plutino.lab.guest.errors import GuestError
 from plutino.lab.guest.kernels import UML_CONFIG, Kernel
 from plutino.lab.guest.packages import Say, download, find_package
+from plutino.lab.guest.processes import own_session
 
 PROGRAM: Final = "linux"
 _TOOLS: Final = ("make", "gcc", "flex", "bison", "bc", "xz", "strip", "tar")
@@ -41,7 +42,7 @@ def prepare_uml(kernel: Kernel, folder: Path, say: Say) -> str:
     source, build = folder / "source", folder / "build"
     source.mkdir()
     build.mkdir()
-    say("unpacking the source")
+    say("unpacking the source; then some minutes of compilation, once")
     _unpack_source(file, source, kernel)
     file.unlink()
     make = ["make", "-C", str(source), "ARCH=um", f"O={build}"]
@@ -108,16 +109,16 @@ def _check_config(config: Path) -> None:
 def _compile(command: list[str], say: Say) -> None:
     start = told = time.monotonic()
     files, last = 0, [""]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as make:
-        for line in make.stdout or ():
+    with own_session(command, output=subprocess.PIPE) as make:
+        for octets in make.stdout or ():
+            line = octets.decode(errors="replace")
             files += line.lstrip().startswith("CC ")
             last = [*last[-15:], line]
             now = time.monotonic()
             if now - told > _PROGRESS_EVERY:
                 told = now
                 say(f"compiled {files} of about {_FILES_ABOUT} files in {now - start:.0f} s")
+        make.wait()
     if make.returncode != 0:
         raise GuestError("the kernel does not build:\n" + "".join(last))
     say(f"built in {time.monotonic() - start:.0f} s")
