@@ -28,10 +28,14 @@ class Machine(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One kernel: what runs it, and the series of its version, as in ``6.12``."""
+    """One kernel: what runs it, the series of its version, and where it is, if not in this release.
+
+    ``series`` is as in ``6.12``; ``suite`` is a newer one of the same mirror.
+    """
 
     machine: Machine
     series: str
+    suite: str | None = None
 
     @property
     def name(self) -> str:
@@ -61,6 +65,7 @@ KERNELS: Final = _by_name(
     Kernel(Machine.UML, "6.12"),
     Kernel(Machine.QEMU, "6.12"),
     Kernel(Machine.QEMU, "6.1"),
+    Kernel(Machine.QEMU, "7.3", suite="trixie-backports"),
 )
 DEFAULT_KERNEL: Final = "uml-6.12"
 

@@ -21,9 +21,9 @@ _SUFFIX: Final = re.compile(r"\.ko(\.xz)?$")
 
 
 def unpack_kernel(archive: IO[bytes], folder: Path) -> bytes:
-    """Keep a package's modules below ``folder``, unpacked; the kernel's image.
+    """Keep a package's modules below ``folder``, unpacked; the kernel's image, if it holds one.
 
-    ``archive`` is the package's tar. Raises GuestError if it holds no kernel.
+    ``archive`` is the package's tar.
     """
     image = b""
     with tarfile.open(fileobj=archive, mode="r|") as members:
@@ -36,8 +36,6 @@ def unpack_kernel(archive: IO[bytes], folder: Path) -> bytes:
                 image = content.read()
             elif name.startswith("lib/modules/") and _is_kept(name):
                 _write_module(folder / "usr" / name, content.read())
-    if not image:
-        raise GuestError("the package holds no kernel")
     return image
 
 

@@ -18,10 +18,12 @@ from plutino.lab.guest.modules import (
     loading_order,
     unpack_kernel,
 )
-from plutino.lab.guest.packages import Say, download, find_package
+from plutino.lab.guest.packages import Package, PackageSource, Say
 from plutino.lab.guest.vmlinux import unpack_vmlinux
 
 PROGRAM: Final = "qemu-system-x86_64"
+_WHOLE: Final = 10_000_000
+"""A package of more bytes holds a kernel; a smaller one only depends on those that do."""
 _KERNEL_ARGUMENTS: Final = (
     "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr random.trust_cpu=on "
     "cryptomgr.notests rcupdate.rcu_expedited=1 no_timer_check tsc=reliable nowatchdog audit=0 "
@@ -30,26 +32,44 @@ _KERNEL_ARGUMENTS: Final = (
 )
 
 
-def prepare_qemu(kernel: Kernel, folder: Path, say: Say) -> str:
+def prepare_qemu(kernel: Kernel, packages: PackageSource, folder: Path, say: Say) -> str:
     """Download a packaged kernel and unpack it into ``folder``; its version. Raises GuestError."""
     series = re.escape(kernel.series)
     pattern = rf"linux-image-{series}\.\d+(-\d+)?(\+deb\d+)?-amd64"
-    package = find_package(pattern, f"linux-image-{kernel.series}.", say)
-    file = download(package, folder, say)
-    say("unpacking the kernel and its modules")
+    package = packages.find(pattern, f"linux-image-{kernel.series}.", say)
     (folder / "root").mkdir()
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", file], stdout=subprocess.PIPE) as archive:
-        if archive.stdout is None:
-            raise GuestError("dpkg-deb gives no output")
-        image = unpack_kernel(archive.stdout, folder / "root")
-        archive.stdout.read()  # the padding after the last member
-    if archive.returncode != 0:
-        raise GuestError(f"dpkg-deb cannot read {file.name}", hint="was it cut short? Try again")
-    file.unlink()
+    image = b""
+    for part in _parts(package, packages, say):
+        file = packages.download(part, folder, say)
+        say("unpacking the kernel and its modules")
+        image = _unpack(file, folder / "root") or image
+        file.unlink()
+    if not image:
+        raise GuestError(f"{package.name} holds no kernel")
     (folder / "vmlinux").write_bytes(unpack_vmlinux(image))
     for modules in folders_of_modules(folder / "root"):
         index_modules(folder / "root", modules.name)
     return package.version
+
+
+def _parts(package: Package, packages: PackageSource, say: Say) -> list[Package]:
+    """The packages that hold the kernel and its modules: one up to 6.12, several in newer ones."""
+    if package.size > _WHOLE:
+        return [package]
+    version = package.name.removeprefix("linux-image-")
+    names = [f"linux-{part}-{version}" for part in ("binary", "modules", "base")]
+    return [packages.find(re.escape(name), name, say) for name in names]
+
+
+def _unpack(file: Path, root: Path) -> bytes:
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", file], stdout=subprocess.PIPE) as archive:
+        if archive.stdout is None:
+            raise GuestError("dpkg-deb gives no output")
+        image = unpack_kernel(archive.stdout, root)
+        archive.stdout.read()  # the padding after the last member
+    if archive.returncode != 0:
+        raise GuestError(f"dpkg-deb cannot read {file.name}", hint="was it cut short? Try again")
+    return image
 
 
 def root_modules(prepared: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from typing import Final
 
 from plutino.lab.guest.errors import GuestError
 from plutino.lab.guest.kernels import UML_CONFIG, Kernel
-from plutino.lab.guest.packages import Say, download, find_package
+from plutino.lab.guest.packages import PackageSource, Say
 from plutino.lab.guest.processes import own_session
 
 PROGRAM: Final = "linux"
@@ -28,7 +28,7 @@ _PROGRESS_EVERY: Final = 30.0
 _MIB: Final = 1 << 20
 
 
-def prepare_uml(kernel: Kernel, folder: Path, say: Say) -> str:
+def prepare_uml(kernel: Kernel, packages: PackageSource, folder: Path, say: Say) -> str:
     """Download the source and build the kernel into ``folder``; its version. Raises GuestError."""
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
@@ -37,8 +37,8 @@ def prepare_uml(kernel: Kernel, folder: Path, say: Say) -> str:
             hint="apt-get install make gcc libc6-dev flex bison bc xz-utils binutils",
         )
     name = f"linux-source-{kernel.series}"
-    package = find_package(name.replace(".", r"\."), name, say)
-    file = download(package, folder, say)
+    package = packages.find(name.replace(".", r"\."), name, say)
+    file = packages.download(package, folder, say)
     source, build = folder / "source", folder / "build"
     source.mkdir()
     build.mkdir()
