@@ -90,6 +90,15 @@ def test_links_can_be_made(link: str) -> None:
         assert f"{link.split()[1]} " in ip("-d link show ipsec1")
 
 
+def test_a_new_namespace_has_no_devices_but_its_own() -> None:
+    with fresh_namespace():
+        for link in LINKS:  # those kinds would bring fallback devices
+            ip(f"link add x {link}")
+            ip("link del x")
+        names = re.findall(r"^\d+: (\S+?)[:@]", ip("link show"), re.MULTILINE)
+        assert names == ["lo"]
+
+
 @pytest.mark.parametrize("cipher", CIPHERS)
 def test_sas_can_be_added(cipher: str) -> None:
     with fresh_namespace():

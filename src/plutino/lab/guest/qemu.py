@@ -28,7 +28,7 @@ _KERNEL_ARGUMENTS: Final = (
     "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr random.trust_cpu=on "
     "cryptomgr.notests rcupdate.rcu_expedited=1 no_timer_check tsc=reliable nowatchdog audit=0 "
     "apparmor=0 selinux=0 raid=noautodetect i8042.nopnp 8250.nr_uarts=1 "
-    "transparent_hugepage=never init_on_alloc=0"
+    "transparent_hugepage=never init_on_alloc=0 fb_tunnels=none"
 )
 
 

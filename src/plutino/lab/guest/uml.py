@@ -67,6 +67,7 @@ def uml_command(
         f"ssl0=fd:{streams['out']}", f"ssl1=fd:{streams['err']}", "ssl=null",
         "panic=-1", "noreboot", "quiet", "loglevel=4",
         "random.trust_cpu=on", "rcupdate.rcu_expedited=1",
+        "fb_tunnels=none",  # no tunl0, ip_vti0 and so on in each new namespace
     ]  # fmt: skip
 
 
