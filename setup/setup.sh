@@ -32,6 +32,10 @@ fail() {
 # --- stage 1: packages of the system -------------------------------------------------------------
 # Asked for by what they bring, so that a machine with its own compiler or Python keeps it.
 
+# Guests are for tests of the kernel, which root runs; without what they need, those are skipped.
+guests=no
+if [ "$goal" = test ] && [ "$(uname -m)" = x86_64 ] && [ "$(id -u)" -eq 0 ]; then guests=yes; fi
+
 missing=()
 need() { # need PACKAGE COMMAND...: the package is missing if the command fails
   local package=$1
@@ -50,6 +54,9 @@ python_command() { # the first Python that is new enough and can make environmen
     fi
   done
   return 1
+}
+static_busybox() { # alone in the first archive of a guest, it finds no libraries
+  has busybox && ! ldd "$(command -v busybox)"
 }
 new_enough_rust() {
   local version
@@ -80,6 +87,19 @@ look_for_packages() {
     need nftables has nft
     need procps has ps
     need git has git
+    if [ $guests = yes ]; then # what boots a kernel, and what builds one
+      need qemu-system-x86 has qemu-system-x86_64
+      need busybox-static static_busybox
+      need kmod has depmod
+      need zstd has zstd
+      need lz4 has lz4
+      need xz-utils has xz
+      need make has make
+      need flex has flex
+      need bison has bison
+      need bc has bc
+      need binutils has strip
+    fi
     cargo clippy --version >/dev/null 2>&1 || missing+=(rust-web-clippy)
   fi
   if [ "$goal" = bench ]; then
@@ -104,6 +124,12 @@ install_packages() {
   if ! apt_install >"$log" 2>&1; then
     say "the package lists may be old: updating them"
     if ! apt-get update >>"$log" 2>&1 || ! apt_install >>"$log" 2>&1; then
+      if [ $guests = yes ]; then
+        say "WARNING: trying again without the packages for guests"
+        guests=no
+        install_packages
+        return
+      fi
       tail -n 5 "$log" >&2
       fail "apt-get could not install: ${missing[*]}" "is the network up, and has /etc/apt a source for this release? Full log: $log"
     fi
@@ -180,6 +206,19 @@ build_engine() {
   mv "$venv/bin/plutino-engine.new" "$venv/bin/plutino-engine" # atomic: a running engine keeps its file
   mark_done engine "$print"
 }
+prepare_guests() { # the last stage, and the only one that may fail: the other tests do without
+  local kernel failed=()
+  if [ $guests = no ]; then
+    say "WARNING: no guests without root, x86_64 and their packages: tests in them will be SKIPPED"
+    return
+  fi
+  for kernel in uml-6.12 qemu-6.12; do
+    "$venv/bin/python" -m plutino.lab.guest --kernel "$kernel" --prepare || failed+=("$kernel")
+  done
+  [ ${#failed[@]} -gt 0 ] || return 0
+  say "WARNING: no guest kernel ${failed[*]}: tests that boot it will be SKIPPED, and in CI fail"
+  say "  hint: the lines above say why; again with: setup/setup.sh test"
+}
 
 mkdir -p "$cache"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/engine-target}
@@ -189,3 +228,4 @@ install_requirements python-run requirements/build.txt requirements/run.txt
 [ "$goal" = run ] || install_requirements python-test requirements/test.txt
 build_engine
 install_plutino
+[ "$goal" != test ] || prepare_guests
