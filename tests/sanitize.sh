@@ -28,5 +28,5 @@ fi
 cd engine
 for target in $(cargo +nightly fuzz list); do
   echo "== fuzz $target, $seconds s"
-  cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -print_final_stats=1 -verbosity=0
+  cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -print_final_stats=1 -verbosity=0 -print_funcs=0
 done

@@ -4,7 +4,7 @@ Links, addresses and routes are the kernel's on both; a plane differs in what a 
 in who understands the XFRM messages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from plutino.model.interface import Interface
@@ -17,7 +17,8 @@ class DataPlane(Protocol):
     """Everything that ``apply`` and ``status`` ask of a data plane.
 
     Every method raises KernelError with errno and extack on refusal, and PlaneError if the plane
-    itself cannot be reached.
+    itself cannot be reached. Those of many objects raise BatchRefusedError, which names the refused
+    by their place; the others are done.
     """
 
     @property
@@ -34,19 +35,19 @@ class DataPlane(Protocol):
         """The links as rtnetlink shows them, completed with ``if_id`` and ``attached``."""
         ...
 
-    def create_link(self, interface: Interface) -> None:
-        """Make the link, tagged with ifalias, down, with its MTU, bound to its if_id."""
+    def create_links(self, interfaces: Sequence[Interface]) -> None:
+        """Make links, tagged with ifalias, down, with their MTU, bound to their if_id."""
         ...
 
     def attach_link(self, interface: Interface) -> None:
         """Serve an existing link of ours again, or with another if_id or MTU."""
         ...
 
-    def delete_link(self, name: str) -> None:
-        """Take a link of ours away."""
+    def delete_links(self, names: Sequence[str]) -> None:
+        """Take links of ours away; those that are not there are no error."""
         ...
 
-    def add_sa(self, sa: SecurityAssociation) -> None:
+    def add_sas(self, sas: Sequence[SecurityAssociation]) -> None:
         """XFRM_MSG_NEWSA."""
         ...
 
@@ -54,7 +55,7 @@ class DataPlane(Protocol):
         """XFRM_MSG_UPDSA: replace an SA of the same identity."""
         ...
 
-    def delete_sa(self, sa: SecurityAssociation) -> None:
+    def delete_sas(self, sas: Sequence[SecurityAssociation]) -> None:
         """XFRM_MSG_DELSA."""
         ...
 
@@ -62,7 +63,7 @@ class DataPlane(Protocol):
         """Dump of all SAs with their counters and replay state."""
         ...
 
-    def add_policy(self, policy: Policy) -> None:
+    def add_policies(self, policies: Sequence[Policy]) -> None:
         """XFRM_MSG_NEWPOLICY."""
         ...
 
@@ -70,7 +71,7 @@ class DataPlane(Protocol):
         """XFRM_MSG_UPDPOLICY."""
         ...
 
-    def delete_policy(self, policy: Policy) -> None:
+    def delete_policies(self, policies: Sequence[Policy]) -> None:
         """XFRM_MSG_DELPOLICY."""
         ...
 

@@ -36,6 +36,7 @@ class Link:
     alias: str | None = None
     if_id: IfId | None = None
     attached: bool = False
+    group: int = 0
 
 
 @dataclass(frozen=True, slots=True)
