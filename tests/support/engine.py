@@ -1,6 +1,8 @@
 """The engine as a process of a test's own."""
 
+import select
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 from plutino.dataplane.engine_process import engine_path
 
 _START_TIMEOUT = 10.0
+_ANSWER_TIMEOUT = 10.0
 
 
 @contextmanager
@@ -32,3 +35,18 @@ def engine_process(directory: Path) -> Iterator[Path]:
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
         return probe.connect_ex(str(path)) == 0
+
+
+def resident(path: Path) -> int:
+    """Octets of memory that the engine behind a socket holds."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.connect(str(path))
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    pid = struct.unpack("=iII", credentials)[0]
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+
+def wait_for_answer(sock: socket.socket) -> None:
+    """Wait until something can be read, and read nothing."""
+    assert select.select([sock], [], [], _ANSWER_TIMEOUT)[0], "no answer comes"

@@ -13,7 +13,7 @@ pub type SaKey = (IpAddr, u32, u8, u32);
 
 /// An SA that an acquire or ALLOCSPI has made room for.
 pub struct Larval {
-    /// Never given twice.
+    /// Its place among SAs and larvae; never given twice.
     pub number: u64,
     /// With SPI 0 as long as none was allocated.
     pub config: SaConfig,
@@ -31,9 +31,13 @@ pub enum Found {
 /// All SAs, in the order of their identity.
 #[derive(Default)]
 pub struct Sad {
-    sas: BTreeMap<SaKey, Arc<Sa>>,
+    /// With their numbers.
+    sas: BTreeMap<SaKey, (u64, Arc<Sa>)>,
     larvae: BTreeMap<u64, Arc<Larval>>,
-    larvae_made: u64,
+    /// SAs and larvae in the order in which they came (`state_all` of `struct netns_xfrm`).
+    all: BTreeMap<u64, Found>,
+    /// The last number that was given.
+    numbered: u64,
     /// How many SAs and larvae have an SPI of a protocol.
     spis: HashMap<(u32, u8), u32>,
 }
@@ -65,14 +69,20 @@ impl Sad {
     pub fn replace(&mut self, sa: Sa) -> Arc<Sa> {
         let sa = Arc::new(sa);
         let key = key_of(&sa.config);
-        if self.sas.insert(key, Arc::clone(&sa)).is_none() {
-            self.take_spi(key.1, key.2);
-        }
+        let number = match self.sas.get(&key) {
+            Some((number, _)) => *number,
+            None => {
+                self.take_spi(key.1, key.2);
+                self.next_number()
+            }
+        };
+        self.sas.insert(key, (number, Arc::clone(&sa)));
+        self.all.insert(number, Found::Sa(Arc::clone(&sa)));
         sa
     }
 
     pub fn get(&self, key: &SaKey) -> Option<&Arc<Sa>> {
-        self.sas.get(key)
+        self.sas.get(key).map(|(_, sa)| sa)
     }
 
     /// What a request names (`__xfrm_state_lookup`): the mark is compared under that of the SA.
@@ -80,7 +90,7 @@ impl Sad {
         let fits = |config: &SaConfig| mark & config.mark.mask == config.mark.value;
         let first = (destination, spi, protocol, 0);
         let last = (destination, spi, protocol, u32::MAX);
-        let mut sas = self.sas.range(first..=last).map(|(_, sa)| sa).rev();
+        let mut sas = self.sas.range(first..=last).map(|(_, (_, sa))| sa).rev();
         if let Some(sa) = sas.find(|sa| fits(&sa.config)) {
             return Some(Found::Sa(Arc::clone(sa)));
         }
@@ -99,7 +109,8 @@ impl Sad {
     }
 
     pub fn remove(&mut self, key: &SaKey) -> Option<Arc<Sa>> {
-        let sa = self.sas.remove(key)?;
+        let (number, sa) = self.sas.remove(key)?;
+        self.all.remove(&number);
         self.release_spi(key.1, key.2);
         Some(sa)
     }
@@ -116,12 +127,18 @@ impl Sad {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Sa>> {
-        self.sas.values()
+        self.sas.values().map(|(_, sa)| sa)
+    }
+
+    /// SAs and larvae that came before a number, the newest first, as the kernel dumps them.
+    pub fn older_than(&self, number: u64) -> impl Iterator<Item = (u64, &Found)> {
+        let older = self.all.range(..number).rev();
+        older.map(|(number, found)| (*number, found))
     }
 
     /// SAs and larvae.
     pub fn len(&self) -> usize {
-        self.sas.len() + self.larvae.len()
+        self.all.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -130,9 +147,9 @@ impl Sad {
 
     /// Adds a larval SA.
     pub fn add_larval(&mut self, config: SaConfig, state: Arc<SaState>) -> Arc<Larval> {
-        self.larvae_made += 1;
+        let number = self.next_number();
         self.put_larval(Larval {
-            number: self.larvae_made,
+            number,
             config,
             state,
         })
@@ -146,11 +163,14 @@ impl Sad {
         }
         let larval = Arc::new(larval);
         self.larvae.insert(larval.number, Arc::clone(&larval));
+        let found = Found::Larval(Arc::clone(&larval));
+        self.all.insert(larval.number, found);
         larval
     }
 
     pub fn remove_larval(&mut self, number: u64) -> Option<Arc<Larval>> {
         let larval = self.larvae.remove(&number)?;
+        self.all.remove(&number);
         if larval.config.spi != 0 {
             self.release_spi(larval.config.spi, larval.config.protocol);
         }
@@ -196,6 +216,11 @@ impl Sad {
                 && config.destination == wanted.destination
                 && config.source == wanted.source
         })
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.numbered += 1;
+        self.numbered
     }
 
     fn take_spi(&mut self, spi: u32, protocol: u8) {

@@ -117,7 +117,7 @@ class WireTap:
         self._stopped.close()
 
     def catch_up(self) -> None:
-        """Read what has come until now: what was sent before this call has been counted after it."""
+        """Read what has come: what was sent before this call has been counted after it."""
         with self._took:
             # Nobody holds the lock: no frame is between the socket and the counts.
             while select.select([self._socket], [], [], 0)[0]:

@@ -1,6 +1,7 @@
 //! ALLOCSPI: an SPI, and a larval SA that keeps it until UPDSA brings the keys
 //! (`xfrm_alloc_userspi`, `xfrm_alloc_spi`).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::policy_parse::{invalid, mark_and_if_id};
@@ -46,12 +47,7 @@ fn verify(protocol: u8, low: u32, high: u32) -> Result<(), Refusal> {
 }
 
 /// A larval SA's description: without keys, with the kernel's limits.
-pub fn larval_config(
-    source: std::net::IpAddr,
-    destination: std::net::IpAddr,
-    protocol: u8,
-    mode: Mode,
-) -> SaConfig {
+pub fn larval_config(source: IpAddr, destination: IpAddr, protocol: u8, mode: Mode) -> SaConfig {
     let prefix = if destination.is_ipv4() { 32 } else { 128 };
     SaConfig {
         spi: 0,

@@ -149,7 +149,7 @@ impl Server {
                 match self.state.handle(message, &mut descriptors) {
                     Ok(answer) => {
                         match answer.effect {
-                            Effect::None | Effect::DumpPolicies => {}
+                            Effect::None | Effect::Dump(_) => {}
                             Effect::Join(groups) => {
                                 self.clients[index].groups = groups;
                                 self.listen_for();
@@ -179,7 +179,7 @@ impl Server {
 
     /// Sends what waits, as far as the client takes it.
     fn flush(&mut self, index: usize) -> Then {
-        match self.clients[index].flush(&self.state.spd) {
+        match self.clients[index].flush(&self.state.sad, &self.state.spd) {
             Ok(()) => Then::GoOn,
             Err(_) => Then::Close,
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::dump::Database;
 use super::expiry::{self, Agenda, Subject};
 use super::{aevents, device_requests, external_requests, policy_requests, sa_requests};
 use crate::crypto::random;
@@ -49,8 +50,8 @@ pub enum Effect {
     None,
     /// The connection's memberships.
     Join(u32),
-    /// All policies follow, as the client takes them.
-    DumpPolicies,
+    /// All that a database holds follows, as the client takes it.
+    Dump(Database),
     Shutdown,
 }
 
