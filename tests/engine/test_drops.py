@@ -95,3 +95,20 @@ def test_a_packet_that_comes_before_the_keys(lab: EngineLab) -> None:
     lab.two.send(replace(keys, kind=MessageType.UPDSA))
     lab.one.transmit(framed(packet, lab.one, lab.two))
     assert SECRET in lab.two.await_delivery()
+
+
+def test_a_reader_is_told_how_many_drops_it_missed(lab: EngineLab) -> None:
+    flow, _ = lab.install(CASE)
+    packet = IP(bytes(Judge(flow).seal(echo_reply(CASE, 4, ONE, TWO, SECRET), sequence=9)))
+    packet[ESP].spi = 0x7777
+    frame = framed(packet, lab.one, lab.two)
+    sent = 600  # more than are recorded in so short a time
+    for _packet in range(sent):
+        lab.one.transmit(frame)
+    until(lambda: lab.two.drops().get("XfrmInNoStates") == sent, "all have come")
+    drops = lab.two.client.drops()
+    assert drops[0].missed == lab.two.client.losses().drops
+    assert len(drops) + drops[0].missed == sent
+    assert {drop.missed for drop in drops[1:]} == {0}
+    assert lab.two.client.drops()[0].missed == 0
+    assert lab.two.client.losses().drops == drops[0].missed

@@ -5,11 +5,13 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from plutino.dataplane.engine_client import EngineClient
 from plutino.model.algorithms import AeadKey
 from plutino.model.numbers import IfId, ReqId, Spi
 from plutino.model.sa import SaDirection, SecurityAssociation
@@ -128,6 +130,8 @@ def test_a_slow_listener_is_told_once_that_it_lost_something(engine: Path) -> No
         assert told[-1].errno == errno.ENOBUFS
         assert {reply.kind for reply in told[:-1]} == {NEWPOLICY}
         assert 10 < len(told) < 6000
+        with closing(EngineClient(engine)) as client:
+            assert client.losses().notifications == 6000 - len(told[:-1])
         # It reads all anew, and from then on misses nothing.
         slow.send(encode(GETPOLICY, b"", REQUEST | DUMP))
         assert read_dump(slow) == 6000

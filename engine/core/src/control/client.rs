@@ -96,14 +96,15 @@ impl Client {
         Ok(())
     }
 
-    /// Tells of a change. What does not go at once is lost: after answers that still wait, or the
-    /// word of other losses, nothing may overtake.
-    pub fn notify(&mut self, group: u32, datagram: &[u8]) {
+    /// Tells of a change; false if that is lost. What does not go at once is: after answers that
+    /// still wait, or the word of other losses, nothing may overtake.
+    pub fn notify(&mut self, group: u32, datagram: &[u8]) -> bool {
         if self.groups >> (group - 1) & 1 == 0 {
-            return;
+            return true;
         }
         // One that is gone is found out when it is read next.
         self.overrun = self.is_waiting() || !try_send(&self.fd, datagram).unwrap_or(true);
+        !self.overrun
     }
 }
 

@@ -198,7 +198,8 @@ impl Server {
             let mut datagram = Zeroizing::new(Vec::with_capacity(HEADER + payload.len() + 4));
             put_message(&mut datagram, kind, 0, &about, &payload);
             for client in &mut self.clients {
-                client.notify(notification.group, &datagram);
+                let told = client.notify(notification.group, &datagram);
+                self.state.notifications_lost += u64::from(!told);
             }
         }
     }

@@ -87,6 +87,8 @@ pub struct State {
     pub boot_id: [u8; 16],
     /// Told to listeners after the tables are published.
     pub notifications: Vec<Notification>,
+    /// How many of them listeners did not get, because they were too slow.
+    pub notifications_lost: u64,
     /// Groups that somebody listens to, bit n-1 for group n.
     pub heard: u32,
     pub events: Arc<Events>,
@@ -125,6 +127,7 @@ impl State {
             stat,
             boot_id: random(),
             notifications: Vec::new(),
+            notifications_lost: 0,
             heard: 0,
             published,
             changed: false,

@@ -97,7 +97,7 @@ fn a_packet_that_comes_before_the_keys_hits_the_larval_sa() {
     assert!(pair.open(&packets).is_empty());
     assert_eq!(pair.drops(), [(DropReason::AcquireError, 1)]);
     assert_eq!(received(&pair), [0, 1, 1]);
-    let recorded = pair.inbound.ring.drops();
+    let recorded = pair.inbound.ring.read().0;
     assert_eq!(
         (recorded[0].reason, recorded[0].if_id),
         ("XfrmAcquireError", IF_ID)
