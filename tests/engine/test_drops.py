@@ -24,10 +24,10 @@ from tests.support.engine_lab import (
     EngineEnd,
     EngineLab,
     engine_lab,
-    until,
 )
 from tests.support.esp_algorithms import ALGORITHMS
 from tests.support.esp_judge import Judge, echo_reply, framed
+from tests.support.until import until
 
 pytestmark = pytest.mark.root
 

@@ -4,14 +4,13 @@ import select
 import socket
 import struct
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from plutino.dataplane.engine_process import engine_path
+from tests.support.until import until
 
-_START_TIMEOUT = 10.0
 _ANSWER_TIMEOUT = 10.0
 
 
@@ -21,11 +20,8 @@ def engine_process(directory: Path) -> Iterator[Path]:
     path = directory / "engine.sock"
     process = subprocess.Popen([engine_path(), "--socket", path])
     try:
-        deadline = time.monotonic() + _START_TIMEOUT
-        while not _answers(path):
-            assert process.poll() is None, "the engine has ended"
-            assert time.monotonic() < deadline, "the engine does not come up"
-            time.sleep(0.005)
+        until(lambda: process.poll() is not None or _answers(path), "the engine comes up")
+        assert process.poll() is None, "the engine has ended"
         yield path
     finally:
         process.kill()
