@@ -48,7 +48,6 @@ fn verify(protocol: u8, low: u32, high: u32) -> Result<(), Refusal> {
 
 /// A larval SA's description: without keys, with the kernel's limits.
 pub fn larval_config(source: IpAddr, destination: IpAddr, protocol: u8, mode: Mode) -> SaConfig {
-    let prefix = if destination.is_ipv4() { 32 } else { 128 };
     SaConfig {
         spi: 0,
         source,
@@ -61,19 +60,7 @@ pub fn larval_config(source: IpAddr, destination: IpAddr, protocol: u8, mode: Mo
         flags: 0,
         extra_flags: 0,
         direction: None,
-        selector: Selector {
-            source,
-            source_prefix: prefix,
-            destination,
-            destination_prefix: prefix,
-            protocol: 0,
-            source_port: 0,
-            source_port_mask: 0,
-            destination_port: 0,
-            destination_port_mask: 0,
-            ifindex: 0,
-            user: 0,
-        },
+        selector: Selector::between_hosts(source, destination),
         selector_family: 0,
         output_mark: Mark::default(),
         encapsulation: Encapsulation::Esp,

@@ -1,6 +1,8 @@
 //! Every early exit under the kernel's counter, and with the counters of the device and the SA.
 
 use super::*;
+use crate::netlink::xfrm::{AF_INET, AF_INET6};
+use crate::policy::Action;
 use crate::sa::SaDirection;
 use crate::sad::Larval;
 
