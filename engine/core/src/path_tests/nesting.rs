@@ -3,6 +3,7 @@
 use super::*;
 use crate::policy::Action;
 
+/// Tunnels one in another, the outermost last.
 fn nested(depth: u32) -> Vec<(Arc<Sa>, Arc<Sa>)> {
     (1..=depth)
         .map(|n| {
