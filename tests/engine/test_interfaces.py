@@ -30,10 +30,10 @@ from tests.support.engine_lab import (
     EngineEnd,
     EngineLab,
     engine_lab,
-    until,
 )
 from tests.support.esp_algorithms import ALGORITHMS
 from tests.support.namespace import fresh_namespace
+from tests.support.until import until
 
 pytestmark = pytest.mark.root
 

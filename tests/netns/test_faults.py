@@ -7,7 +7,6 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
@@ -20,6 +19,7 @@ from plutino.lab.demo import BERLIN, INNER, PARIS
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import MARKER, ping
 from tests.support.lab import Pair, running_pair
+from tests.support.until import until
 
 pytestmark = pytest.mark.root
 
@@ -96,14 +96,6 @@ class Stream:
         while not self._stop.is_set():
             if select.select([self._receiver], [], [], 0.1)[0]:
                 self.received.add(NUMBER.unpack_from(self._receiver.recv(2048))[0])
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 15) -> None:
-    """Wait for it, but not for ever."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.01)
 
 
 def state_of(host: Host) -> State | None:

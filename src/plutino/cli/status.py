@@ -66,6 +66,8 @@ def render(report: StatusReport, now: float) -> list[str]:
     daemon = "no daemon" if report.daemon_pid is None else f"daemon pid {report.daemon_pid}"
     lines = [f"{report.instance}: {report.state} ({report.plane}: {served}; {daemon})"]
     lines += [f"  problem: {problem}" for problem in report.problems]
+    if engine is not None and engine.lost_notifications:
+        lines.append(f"  {engine.lost_notifications} x notification lost: a listener was too slow")
     for tunnel in report.tunnels:
         lines += _render_tunnel(tunnel, now)
     lines += [f"  {drop.packets} x {drop.name}: {drop.meaning}" for drop in report.drops]

@@ -8,6 +8,7 @@ from plutino.dataplane.engine_messages import (
     EngineDevice,
     EngineDrop,
     EngineInfo,
+    EngineLosses,
     EngineMessage,
     IpNetwork,
     NewDevice,
@@ -19,6 +20,7 @@ from plutino.dataplane.engine_messages import (
     parse_device,
     parse_drop,
     parse_info,
+    parse_losses,
     parse_map,
     parse_socket,
     parse_stat,
@@ -122,6 +124,12 @@ class EngineClient:
         """Drops by the names of ``/proc/net/xfrm_stat``."""
         (stat,) = self._ask("read the drop counters", EngineMessage.GETSTAT, b"", parse_stat)
         return stat
+
+    def losses(self) -> EngineLosses:
+        """What it had to tell and nobody got."""
+        step = "read what the engine could not tell"
+        (losses,) = self._ask(step, EngineMessage.GETSTAT, b"", parse_losses)
+        return losses
 
     def drops(self) -> tuple[EngineDrop, ...]:
         """The last drops, the oldest first; in a flood not all of them."""

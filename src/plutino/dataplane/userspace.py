@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Self
 
 from plutino.dataplane.engine_client import MOST_DESCRIPTORS, EngineClient
-from plutino.dataplane.engine_messages import EngineInfo, NewDevice
+from plutino.dataplane.engine_messages import EngineInfo, EngineLosses, NewDevice
 from plutino.dataplane.engine_process import start_engine
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.tun import open_queues
@@ -63,6 +63,10 @@ class UserspacePlane:
     def engine_info(self) -> EngineInfo:
         """Who answers."""
         return self._client.info()
+
+    def losses(self) -> EngineLosses:
+        """What the engine had to tell and nobody got."""
+        return self._client.losses()
 
     def socket_errors(self) -> Mapping[int, int]:
         """Errors of each underlay socket, by ``SocketKind``."""
