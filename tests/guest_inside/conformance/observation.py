@@ -1,0 +1,156 @@
+"""What a step makes a side say, in fields that two sides can be compared by.
+
+Taken out is what differs by nature: times, the kernel's sequence numbers of acquires, SPIs that it
+chose from a range, identification and checksum of outer IPv4 headers. Nothing else.
+"""
+
+import struct
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from plutino.netlink.xfrm.constants import MessageType, Xfrma
+from tests.support.raw_plane import NLMSG_DONE, NLMSG_ERROR, Reply
+
+_SA_INFO: Final = 224
+_POLICY_INFO: Final = 168
+_FIXED: Final[Mapping[int, int]] = {
+    MessageType.NEWSA: _SA_INFO,
+    MessageType.UPDSA: _SA_INFO,
+    MessageType.DELSA: 24,
+    MessageType.EXPIRE: _SA_INFO + 8,
+    MessageType.ACQUIRE: 280,
+    MessageType.NEWPOLICY: _POLICY_INFO,
+    MessageType.UPDPOLICY: _POLICY_INFO,
+    MessageType.DELPOLICY: 64,
+    MessageType.POLEXPIRE: _POLICY_INFO + 8,
+    MessageType.FLUSHSA: 8,
+    MessageType.FLUSHPOLICY: 0,
+    MessageType.NEWAE: 48,
+    MessageType.MIGRATE: 64,
+    MessageType.MAPPING: 64,
+    MessageType.NEWSADINFO: 4,
+    MessageType.NEWSPDINFO: 4,
+    MessageType.GETDEFAULT: 4,
+}
+_SA_TIMES: Final = (176, 184)
+_POLICY_TIMES: Final = (136, 144)
+_TIMES: Final[Mapping[int, tuple[int, ...]]] = {
+    MessageType.NEWSA: _SA_TIMES,
+    MessageType.UPDSA: _SA_TIMES,
+    MessageType.EXPIRE: _SA_TIMES,
+    MessageType.NEWPOLICY: _POLICY_TIMES,
+    MessageType.UPDPOLICY: _POLICY_TIMES,
+    MessageType.POLEXPIRE: _POLICY_TIMES,
+    MessageType.ACQUIRE: tuple(96 + at for at in _POLICY_TIMES),
+}
+_ATTRIBUTE_TIMES: Final[Mapping[int, tuple[int, ...]]] = {
+    Xfrma.SA: _SA_TIMES,
+    Xfrma.POLICY: _POLICY_TIMES,
+    Xfrma.LTIME_VAL: (16, 24),
+    Xfrma.LASTUSED: (0,),
+}
+_ACQUIRE_SEQUENCE: Final = 276
+_SPI: Final = 72
+_SEEN: Final = b"\1" + bytes(7)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """An IP packet, and where it was seen; ``neighbour`` is who it was sent to on the wire."""
+
+    octets: bytes
+    neighbour: str = ""
+
+
+@dataclass(slots=True)
+class Observation:
+    """Of one step on one side."""
+
+    replies: list[Reply] = field(default_factory=list)
+    events: list[tuple[Reply, int]] = field(default_factory=list)
+    counters: Counter[str] = field(default_factory=Counter)
+    wire: list[Packet] = field(default_factory=list)
+    delivered: list[str] = field(default_factory=list)
+    icmp: list[str] = field(default_factory=list)
+
+    def fields(self, *, spi_hidden: bool = False) -> Mapping[str, str]:
+        """By name; a field that is not there was not seen."""
+        told: dict[str, str] = {}
+        for at, reply in enumerate(self.replies):
+            told |= _message_fields(f"reply{at}", reply, spi_hidden=spi_hidden)
+        for at, (reply, port) in enumerate(self.events):
+            told |= _message_fields(f"event{at}", reply, spi_hidden=spi_hidden)
+            told[f"event{at}.port"] = str(port)
+        told |= {f"counter.{name}": str(count) for name, count in self.counters.items() if count}
+        for at, packet in enumerate(self.wire):
+            told |= _outer_fields(f"wire{at}", packet)
+        told |= {f"delivered{at}": words for at, words in enumerate(self.delivered)}
+        told |= {f"icmp{at}": words for at, words in enumerate(self.icmp)}
+        return told
+
+
+def differences(kernel: Mapping[str, str], engine: Mapping[str, str]) -> Mapping[str, str]:
+    """By field, the kernel's value and the engine's."""
+    names = [*kernel, *(name for name in engine if name not in kernel)]
+    missing = "nothing"
+    return {
+        name: f"kernel {kernel.get(name, missing)} | engine {engine.get(name, missing)}"
+        for name in names
+        if kernel.get(name) != engine.get(name)
+    }
+
+
+def _message_fields(name: str, reply: Reply, *, spi_hidden: bool) -> Mapping[str, str]:
+    if reply.kind == NLMSG_ERROR:
+        told = {f"{name}.error": f"{reply.errno} {reply.words!r}"}
+        # Beyond errno and words: the request's header and what else the extended ACK tells.
+        told[f"{name}.ack"] = f"{reply.flags:#x} {reply.payload[4:].hex()}"
+        return told
+    kind = MessageType(reply.kind).name if reply.kind in list(MessageType) else str(reply.kind)
+    told = {f"{name}.kind": kind, f"{name}.header": f"{reply.flags:#x} {reply.sequence}"}
+    payload = bytearray(reply.payload)
+    if reply.kind == NLMSG_DONE:
+        return told | {f"{name}.payload": payload.hex()}
+    _hide_times(payload, _TIMES.get(reply.kind, ()))
+    fixed = _FIXED.get(reply.kind, len(payload))
+    if reply.kind == MessageType.ACQUIRE:
+        payload[_ACQUIRE_SEQUENCE : _ACQUIRE_SEQUENCE + 4] = b"hide"
+    if spi_hidden and reply.kind in (MessageType.NEWSA, MessageType.UPDSA):
+        payload[_SPI : _SPI + 4] = b"hide"
+    told[f"{name}.fixed"] = payload[:fixed].hex()
+    order = []
+    for number, content in _attributes(bytes(payload[fixed:])):
+        label = Xfrma(number).name if number in list(Xfrma) else str(number)
+        order.append(label)
+        octets = bytearray(content)
+        _hide_times(octets, _ATTRIBUTE_TIMES.get(number, ()))
+        told[f"{name}.{label}"] = octets.hex()
+    told[f"{name}.order"] = " ".join(order)
+    return told
+
+
+def _hide_times(payload: bytearray, places: Iterable[int]) -> None:
+    for at in places:
+        if any(payload[at : at + 8]):
+            payload[at : at + 8] = _SEEN
+
+
+def _attributes(octets: bytes) -> Iterable[tuple[int, bytes]]:
+    while len(octets) >= 4:
+        length, number = struct.unpack_from("=HH", octets)
+        yield number & 0x3FFF, octets[4:length]
+        octets = octets[max(4, length + 3 & ~3) :]
+
+
+def _outer_fields(name: str, packet: Packet) -> Mapping[str, str]:
+    octets = bytearray(packet.octets)
+    if octets[0] >> 4 == 4:
+        octets[4:6] = octets[10:12] = b"\0\0"
+    header = 20 if octets[0] >> 4 == 4 else 40
+    return {
+        f"{name}.neighbour": packet.neighbour,
+        f"{name}.header": octets[:header].hex(),
+        f"{name}.payload": octets[header:].hex(),
+    }

@@ -1,0 +1,50 @@
+"""All scenarios by subject, and how one is run on both sides."""
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from tests.guest_inside.conformance import sa_requests
+from tests.guest_inside.conformance.observation import Observation, differences
+from tests.guest_inside.conformance.scenario import Ask, Run, Scenario, Step
+from tests.guest_inside.conformance.side import Side
+
+SUBJECTS: Final = (sa_requests,)
+SCENARIOS: Final = tuple(
+    one.of(subject.__name__.rpartition(".")[2].replace("_", "-"))
+    for subject in SUBJECTS
+    for one in subject.SCENARIOS
+)
+_SETTLE: Final = 0.004
+"""Seconds in which both sides have seen a packet through, as a rule."""
+_PATIENCE: Final = 0.4
+"""Seconds after which what differs is a difference."""
+
+
+def run(one: Scenario, kernel: Side, engine: Side) -> Mapping[str, str]:
+    """By step and field, what differs."""
+    found: dict[str, str] = {}
+    for at, step in enumerate(one.steps, 1):
+        label = f"step {at}"
+        found |= {f"{label} {name}": words for name, words in _compare(step, kernel, engine).items()}
+    late = _compare(None, kernel, engine)
+    return found | {f"end {name}": words for name, words in late.items()}
+
+
+def _compare(step: Step | None, kernel: Side, engine: Side) -> Mapping[str, str]:
+    seen = Observation(), Observation()
+    if step is not None:
+        for side, observed in zip((kernel, engine), seen, strict=True):
+            side.perform(step, observed)
+    if not isinstance(step, Ask | Run):
+        time.sleep(_SETTLE)
+    hidden = isinstance(step, Ask) and step.spi_hidden
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        for side, observed in zip((kernel, engine), seen, strict=True):
+            side.collect(observed)
+        one, other = (observed.fields(spi_hidden=hidden) for observed in seen)
+        found = differences(one, other)
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(_SETTLE)
