@@ -1,7 +1,7 @@
 """The differences that are meant: the table of docs/kernel-behaviour.md."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,6 +17,11 @@ class Difference:
 
     scenarios: tuple[str, ...]
     fields: tuple[str, ...]
+
+    @property
+    def is_general(self) -> bool:
+        """About a field in whatever scenario it shows: seen somewhere, it is right."""
+        return any("*" in pattern for pattern in self.scenarios)
 
     def is_of(self, scenario: str) -> bool:
         """Whether that scenario is meant."""
@@ -36,16 +41,35 @@ INTENDED: Final = _read()
 
 
 def unexplained(scenario: str, found: Iterable[str]) -> tuple[str, ...]:
-    """What speaks against the table: fields that it does not name, and those that no longer
-    differ."""
+    """What speaks against the table: fields that no row names, and fields of rows about this very
+    scenario that no longer differ."""
     fields = tuple(found)
-    patterns = [one for row in INTENDED if row.is_of(scenario) for one in row.fields]
-    unnamed = [name for name in fields if not any(fnmatchcase(name, one) for one in patterns)]
-    gone = [one for one in patterns if not any(fnmatchcase(name, one) for name in fields)]
+    rows = [row for row in INTENDED if row.is_of(scenario)]
+    unnamed = [
+        name
+        for name in fields
+        if not any(fnmatchcase(name, one) for row in rows for one in row.fields)
+    ]
+    gone = [
+        one
+        for row in rows
+        if not row.is_general
+        for one in row.fields
+        if not any(fnmatchcase(name, one) for name in fields)
+    ]
     return *unnamed, *(f"{one} no longer differs" for one in gone)
 
 
-def without_scenario(names: Iterable[str]) -> tuple[Difference, ...]:
-    """Rows of the table that mean no scenario."""
-    known = tuple(names)
-    return tuple(row for row in INTENDED if not any(row.is_of(name) for name in known))
+def never_seen(found: Mapping[str, Iterable[str]]) -> tuple[Difference, ...]:
+    """Rows without a difference in all that was found, by scenario."""
+
+    def is_seen(row: Difference) -> bool:
+        return any(
+            fnmatchcase(name, one)
+            for scenario, fields in found.items()
+            if row.is_of(scenario)
+            for name in fields
+            for one in row.fields
+        )
+
+    return tuple(row for row in INTENDED if not is_seen(row))

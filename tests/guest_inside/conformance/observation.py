@@ -1,7 +1,8 @@
 """What a step makes a side say, in fields that two sides can be compared by.
 
-Taken out is what differs by nature: times, the kernel's sequence numbers of acquires, SPIs that it
-chose from a range, identification and checksum of outer IPv4 headers. Nothing else.
+Taken out is what differs by nature: times, sequence numbers of acquires, SPIs chosen from a range,
+identification and checksum of outer IPv4 headers, and the empty attributes by which some
+architectures align others. Nothing else.
 """
 
 import struct
@@ -25,7 +26,7 @@ _FIXED: Final[Mapping[int, int]] = {
     MessageType.UPDPOLICY: _POLICY_INFO,
     MessageType.DELPOLICY: 64,
     MessageType.POLEXPIRE: _POLICY_INFO + 8,
-    MessageType.FLUSHSA: 8,
+    MessageType.FLUSHSA: 4,
     MessageType.FLUSHPOLICY: 0,
     MessageType.NEWAE: 48,
     MessageType.MIGRATE: 64,
@@ -51,8 +52,16 @@ _ATTRIBUTE_TIMES: Final[Mapping[int, tuple[int, ...]]] = {
     Xfrma.LTIME_VAL: (16, 24),
     Xfrma.LASTUSED: (0,),
 }
+_USED: Final[Mapping[int, int]] = {
+    MessageType.NEWSA: 160,
+    MessageType.EXPIRE: 160,
+    MessageType.NEWPOLICY: 120,
+    MessageType.ACQUIRE: 216,
+}
+"""Octets and packets of ``struct xfrm_lifetime_cur``."""
 _ACQUIRE_SEQUENCE: Final = 276
 _SPI: Final = 72
+_SEQUENCE: Final = 204
 _SEEN: Final = b"\1" + bytes(7)
 
 
@@ -73,7 +82,7 @@ class Observation:
     counters: Counter[str] = field(default_factory=Counter)
     wire: list[Packet] = field(default_factory=list)
     delivered: list[str] = field(default_factory=list)
-    icmp: list[str] = field(default_factory=list)
+    icmp: list[tuple[str, str]] = field(default_factory=list)
 
     def fields(self, *, spi_hidden: bool = False) -> Mapping[str, str]:
         """By name; a field that is not there was not seen."""
@@ -87,7 +96,8 @@ class Observation:
         for at, packet in enumerate(self.wire):
             told |= _outer_fields(f"wire{at}", packet)
         told |= {f"delivered{at}": words for at, words in enumerate(self.delivered)}
-        told |= {f"icmp{at}": words for at, words in enumerate(self.icmp)}
+        for at, (source, words) in enumerate(self.icmp):
+            told |= {f"icmp{at}.from": source, f"icmp{at}.message": words}
         return told
 
 
@@ -117,11 +127,19 @@ def _message_fields(name: str, reply: Reply, *, spi_hidden: bool) -> Mapping[str
     fixed = _FIXED.get(reply.kind, len(payload))
     if reply.kind == MessageType.ACQUIRE:
         payload[_ACQUIRE_SEQUENCE : _ACQUIRE_SEQUENCE + 4] = b"hide"
+    if reply.kind == MessageType.NEWSA and not any(payload[_SPI : _SPI + 4]):
+        payload[_SEQUENCE : _SEQUENCE + 4] = b"hide"  # an SA that an acquire made
     if spi_hidden and reply.kind in (MessageType.NEWSA, MessageType.UPDSA):
         payload[_SPI : _SPI + 4] = b"hide"
+    used = _USED.get(reply.kind)
+    if used is not None:
+        told[f"{name}.used"] = payload[used : used + 16].hex()
+        payload[used : used + 16] = b"told by itself.."
     told[f"{name}.fixed"] = payload[:fixed].hex()
     order = []
     for number, content in _attributes(bytes(payload[fixed:])):
+        if number == Xfrma.PAD:
+            continue
         label = Xfrma(number).name if number in list(Xfrma) else str(number)
         order.append(label)
         octets = bytearray(content)

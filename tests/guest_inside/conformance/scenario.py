@@ -14,6 +14,7 @@ from tests.support.raw_plane import (
     attribute,
 )
 from tests.support.sa_wire import (
+    ETIMER_THRESH,
     IN,
     LOCAL,
     OUT,
@@ -22,6 +23,7 @@ from tests.support.sa_wire import (
     TMPL,
     direction,
     if_id,
+    number,
     sa,
     sa_id,
 )
@@ -36,12 +38,14 @@ ANY: Final = {4: ANY4, 6: ANY6}
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request; ``spi_hidden`` where the answer holds an SPI chosen at random."""
+    """A request; ``spi_hidden`` where the answer holds an SPI chosen at random, ``any_order`` where
+    the order of a dump is not the question."""
 
     kind: int
     payload: bytes = b""
     flags: int = REQUEST | ACK
     spi_hidden: bool = False
+    any_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +91,9 @@ def scenario(name: str, *steps: Step) -> Scenario:
     return Scenario(name, steps)
 
 
-def dump_sas(attributes: bytes = b"") -> Ask:
+def dump_sas(attributes: bytes = b"", *, any_order: bool = False) -> Ask:
     """GETSA of all."""
-    return Ask(GETSA, attributes, REQUEST | DUMP)
+    return Ask(GETSA, attributes, REQUEST | DUMP, any_order=any_order)
 
 
 def dump_policies() -> Ask:
@@ -102,16 +106,21 @@ def get_sa(name: bytes | None = None, attributes: bytes = b"") -> Ask:
     return Ask(GETSA, (name or sa_id()) + attributes)
 
 
+def _tied(number_of_device: int) -> bytes:
+    """Its if_id, and no event that only time brings."""
+    return number(ETIMER_THRESH, 0) + (if_id(number_of_device) if number_of_device else b"")
+
+
 def out_sa(attributes: bytes = PLAIN, *, version: int = 4, tied: int = 1, **changes: int) -> Ask:
     """NEWSA from this gateway to the peer, of an if_id."""
     info = sa(source=LOCAL[version], destination=REMOTE[version], **changes)
-    return Ask(NEWSA, info + attributes + (if_id(tied) if tied else b"") + direction(OUT))
+    return Ask(NEWSA, info + attributes + _tied(tied) + direction(OUT))
 
 
 def in_sa(attributes: bytes = PLAIN, *, version: int = 4, tied: int = 1, **changes: int) -> Ask:
     """NEWSA from the peer to this gateway, of an if_id."""
     info = sa(source=REMOTE[version], destination=LOCAL[version], **changes)
-    return Ask(NEWSA, info + attributes + (if_id(tied) if tied else b"") + direction(IN))
+    return Ask(NEWSA, info + attributes + _tied(tied) + direction(IN))
 
 
 def templates(*all_of_them: bytes) -> bytes:

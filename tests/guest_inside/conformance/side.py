@@ -123,6 +123,8 @@ class Side:
         match step:
             case Ask(kind, payload, flags):
                 observed.replies = self.plane.ask(kind, payload, flags=flags)
+                if step.any_order:
+                    observed.replies.sort(key=lambda reply: (-reply.kind, reply.payload))
             case Send(packet, mark):
                 self._send(packet, mark)
             case Inject(packet):
@@ -153,7 +155,7 @@ class Side:
             with suppress(BlockingIOError):
                 while True:
                     octets, address = one.recvfrom(1 << 16)
-                    observed.icmp.append(f"from {address[0]}: {_icmp_words(octets)}")
+                    observed.icmp.append((address[0], _icmp_words(octets)))
 
     def reset(self) -> None:
         """No SA, no policy, default accept, and nothing left to be seen."""

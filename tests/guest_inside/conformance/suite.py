@@ -4,12 +4,20 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from tests.guest_inside.conformance import sa_requests
+from tests.guest_inside.conformance import (
+    drops,
+    lifetimes,
+    modes,
+    policies,
+    replay,
+    sa_dumps,
+    sa_requests,
+)
 from tests.guest_inside.conformance.observation import Observation, differences
 from tests.guest_inside.conformance.scenario import Ask, Run, Scenario, Step
 from tests.guest_inside.conformance.side import Side
 
-SUBJECTS: Final = (sa_requests,)
+SUBJECTS: Final = (sa_requests, sa_dumps, policies, replay, lifetimes, modes, drops)
 SCENARIOS: Final = tuple(
     one.of(subject.__name__.rpartition(".")[2].replace("_", "-"))
     for subject in SUBJECTS
