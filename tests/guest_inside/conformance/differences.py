@@ -40,16 +40,23 @@ def _read() -> tuple[Difference, ...]:
 INTENDED: Final = _read()
 
 
+def is_intended(scenario: str, found: Iterable[str], *, in_general: bool = False) -> bool:
+    """Whether all fields that differ are in the table; ``in_general``: in its general rows."""
+    patterns = [
+        one
+        for row in INTENDED
+        if row.is_of(scenario) and (row.is_general or not in_general)
+        for one in row.fields
+    ]
+    return all(any(fnmatchcase(name, one) for one in patterns) for name in found)
+
+
 def unexplained(scenario: str, found: Iterable[str]) -> tuple[str, ...]:
     """What speaks against the table: fields that no row names, and fields of rows about this very
     scenario that no longer differ."""
     fields = tuple(found)
     rows = [row for row in INTENDED if row.is_of(scenario)]
-    unnamed = [
-        name
-        for name in fields
-        if not any(fnmatchcase(name, one) for row in rows for one in row.fields)
-    ]
+    unnamed = [name for name in fields if not is_intended(scenario, [name])]
     gone = [
         one
         for row in rows

@@ -95,6 +95,8 @@ def _in(
     )
 
 
+_PLAIN6 = outgoing(6)
+_LABELLED = b"\x60\x01\x23\x45" + _PLAIN6[4:]
 _TUNNEL_OUT = (
     *(
         _out(f"{inner} in {outer}", Send(outgoing(inner)), inner=inner, outer=outer)
@@ -117,10 +119,11 @@ _TUNNEL_OUT = (
     _out("NOPMTUDISC", Send(outgoing()), flags=AF_UNSPEC | 4),
     *(_out(f"TOS {tos:#x}", Send(outgoing(tos=tos))) for tos in (0xB8, 1, 2, 3)),
     _out("traffic class over IPv6", Send(outgoing(6, tos=0xBA)), inner=6, outer=6),
+    _out("flow label over IPv6", Send(_LABELLED), inner=6, outer=6),
     _out("DONT_ENCAP_DSCP", Send(outgoing(tos=0xB9)), attributes=number(SA_EXTRA_FLAGS, 1)),
     _out("NOECN", Send(outgoing(tos=0xB9)), flags=AF_UNSPEC | 1),
     _out("TTL 1", Send(outgoing(ttl=1))),
-    _out("TFC padding", Send(outgoing()), attributes=number(TFCPAD, 200)),
+    _out("TFC padding", Send(outgoing()), Send(outgoing()), attributes=number(TFCPAD, 200)),
     _out("large TFC padding", Send(outgoing()), attributes=number(TFCPAD, 60000)),
     *(
         _out(f"{octets} octets of text", Send(outgoing(text=bytes(octets))))

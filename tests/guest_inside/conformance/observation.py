@@ -59,9 +59,12 @@ _USED: Final[Mapping[int, int]] = {
     MessageType.ACQUIRE: 216,
 }
 """Octets and packets of ``struct xfrm_lifetime_cur``."""
+_ACK_WORDS, _ACK_POLICY, _ACK_POLICY_PAD = 1, 4, 11
+"""``NLMSGERR_ATTR_*``, ``NL_POLICY_TYPE_ATTR_PAD``."""
 _ACQUIRE_SEQUENCE: Final = 276
 _SPI: Final = 72
 _SEQUENCE: Final = 204
+_UDP: Final = 17
 _SEEN: Final = b"\1" + bytes(7)
 
 
@@ -115,8 +118,14 @@ def differences(kernel: Mapping[str, str], engine: Mapping[str, str]) -> Mapping
 def _message_fields(name: str, reply: Reply, *, spi_hidden: bool) -> Mapping[str, str]:
     if reply.kind == NLMSG_ERROR:
         told = {f"{name}.error": f"{reply.errno} {reply.words!r}"}
-        # Beyond errno and words: the request's header and what else the extended ACK tells.
-        told[f"{name}.ack"] = f"{reply.flags:#x} {reply.payload[4:].hex()}"
+        told[f"{name}.ack"] = f"{reply.flags:#x} {reply.payload[4:20].hex()}"
+        for number, content in _attributes(reply.payload[20:]):
+            if number == _ACK_POLICY:
+                rules = {kind: octets.hex() for kind, octets in _attributes(content)}
+                rules.pop(_ACK_POLICY_PAD, None)
+                told[f"{name}.policy"] = str(rules)
+            elif number != _ACK_WORDS:
+                told[f"{name}.ack{number}"] = content.hex()
         return told
     kind = MessageType(reply.kind).name if reply.kind in list(MessageType) else str(reply.kind)
     told = {f"{name}.kind": kind, f"{name}.header": f"{reply.flags:#x} {reply.sequence}"}
@@ -134,7 +143,9 @@ def _message_fields(name: str, reply: Reply, *, spi_hidden: bool) -> Mapping[str
     used = _USED.get(reply.kind)
     if used is not None:
         told[f"{name}.used"] = payload[used : used + 16].hex()
-        payload[used : used + 16] = b"told by itself.."
+        told[f"{name}.added"] = payload[used + 16 : used + 24].hex()
+        told[f"{name}.first_used"] = payload[used + 24 : used + 32].hex()
+        payload[used : used + 32] = b"told apart: used, added, first.."
     told[f"{name}.fixed"] = payload[:fixed].hex()
     order = []
     for number, content in _attributes(bytes(payload[fixed:])):
@@ -166,8 +177,12 @@ def _outer_fields(name: str, packet: Packet) -> Mapping[str, str]:
     octets = bytearray(packet.octets)
     if octets[0] >> 4 == 4:
         octets[4:6] = octets[10:12] = b"\0\0"
-    header = 20 if octets[0] >> 4 == 4 else 40
-    return {
+    header, protocol = (20, octets[9]) if octets[0] >> 4 == 4 else (40, octets[6])
+    told = {}
+    if protocol == _UDP and len(octets) >= header + 8:
+        told[f"{name}.udp_checksum"] = octets[header + 6 : header + 8].hex()
+        octets[header + 6 : header + 8] = b"\0\0"
+    return told | {
         f"{name}.neighbour": packet.neighbour,
         f"{name}.header": octets[:header].hex(),
         f"{name}.payload": octets[header:].hex(),

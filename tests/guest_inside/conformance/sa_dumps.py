@@ -106,7 +106,6 @@ _KEPT = {
     "UDP with other ports": sa() + aead() + encap(2, 5, 6),
     "mapping threshold": sa() + aead() + encap() + direction(IN) + number(MTIMER_THRESH, 9),
     "mapping threshold of no direction": sa() + aead() + encap() + number(MTIMER_THRESH, 9),
-    "keepalive": sa() + aead() + encap() + direction(OUT) + number(NAT_KEEPALIVE_INTERVAL, 20),
     "care-of address": sa() + aead() + attribute(COADDR, bytes(range(16))),
     "TFC padding": sa() + aead() + number(TFCPAD, 1000),
     "extra flags": sa() + aead() + number(SA_EXTRA_FLAGS, 3),
@@ -144,6 +143,15 @@ _SPI = spi_info(sa(spi=0), 0x300, 0x300)
 SCENARIOS: tuple[Scenario, ...] = (
     *(_kept(name, payload) for name, payload in _KEPT.items()),
     scenario("dump of many", *_MANY, dump_sas(any_order=True), Ask(GETSADINFO, bytes(4))),
+    scenario(
+        "keepalive",
+        Ask(
+            NEWSA,
+            sa() + aead() + encap() + direction(OUT) + number(NAT_KEEPALIVE_INTERVAL, 20),
+            settles=True,
+        ),
+        get_sa(),
+    ),
     scenario("order of a dump", *_MANY, dump_sas()),
     scenario("dump of none", dump_sas(), Ask(GETSADINFO, bytes(4))),
     scenario(

@@ -39,13 +39,14 @@ ANY: Final = {4: ANY4, 6: ANY6}
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A request; ``spi_hidden`` where the answer holds an SPI chosen at random, ``any_order`` where
-    the order of a dump is not the question."""
+    the order of a dump is not the question, ``settles`` where packets come of it by themselves."""
 
     kind: int
     payload: bytes = b""
     flags: int = REQUEST | ACK
     spi_hidden: bool = False
     any_order: bool = False
+    settles: bool = False
 
 
 @dataclass(frozen=True, slots=True)

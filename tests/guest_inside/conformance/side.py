@@ -7,6 +7,8 @@ Both gateways have the same addresses, routes, neighbours and sockets, so that w
 packet path. The peer has no addresses: it says nothing by itself.
 """
 
+import array
+import fcntl
 import os
 import socket
 import struct
@@ -65,6 +67,8 @@ _ICMPV6_ERRORS: Final = struct.pack("=8I", 0xFFFFFFE1, *(0xFFFFFFFF,) * 7)
 _IP_PKTINFO: Final = 8
 _IP_RECVTTL: Final = 12
 _UDP_ENCAP: Final = 100
+_SIOCETHTOOL: Final = 0x8946
+_ETHTOOL_STXCSUM: Final = 0x17
 _ACCEPT: Final = b"\2\2\2\0"
 
 
@@ -252,6 +256,7 @@ def both_sides() -> Iterator[tuple[KernelSide, EngineSide]]:
         for gateway, peer in (namespaces[:2], namespaces[2:]):
             with gateway.entered(), RouteClient() as routes:
                 routes.create_veth("wire", "peer", peer_namespace=peer.fileno())
+                _write_checksums("wire")
             with peer.entered():
                 _set_up("link set peer addrgenmode none up\n")
         kernel = KernelSide(*namespaces[:2], resources)
@@ -259,6 +264,14 @@ def both_sides() -> Iterator[tuple[KernelSide, EngineSide]]:
         for side in (kernel, engine):
             side.reset()
         yield kernel, engine
+
+
+def _write_checksums(name: str) -> None:
+    """Whole ones leave the device, and no sums that a device would complete (``ethtool.h``)."""
+    value = array.array("I", [_ETHTOOL_STXCSUM, 0])
+    request = struct.pack("=16sQ16x", name.encode(), value.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCETHTOOL, request)
 
 
 def _set_up(commands: str) -> None:

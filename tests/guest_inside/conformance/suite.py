@@ -1,7 +1,7 @@
 """All scenarios by subject, and how one is run on both sides."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from tests.guest_inside.conformance import (
@@ -13,6 +13,7 @@ from tests.guest_inside.conformance import (
     sa_dumps,
     sa_requests,
 )
+from tests.guest_inside.conformance.differences import is_intended
 from tests.guest_inside.conformance.observation import Observation, differences
 from tests.guest_inside.conformance.scenario import Ask, Run, Scenario, Step
 from tests.guest_inside.conformance.side import Side
@@ -25,6 +26,7 @@ SCENARIOS: Final = tuple(
 )
 _SETTLE: Final = 0.004
 """Seconds in which both sides have seen a packet through, as a rule."""
+_LONG_SETTLE: Final = 0.1
 _PATIENCE: Final = 0.4
 """Seconds after which what differs is a difference."""
 
@@ -32,19 +34,27 @@ _PATIENCE: Final = 0.4
 def run(one: Scenario, kernel: Side, engine: Side) -> Mapping[str, str]:
     """By step and field, what differs."""
     found: dict[str, str] = {}
-    for at, step in enumerate(one.steps, 1):
-        label = f"step {at}"
-        found |= {f"{label} {name}": words for name, words in _compare(step, kernel, engine).items()}
-    late = _compare(None, kernel, engine)
-    return found | {f"end {name}": words for name, words in late.items()}
+    for at, step in enumerate((*one.steps, None), 1):
+        label = "end" if step is None else f"step {at}"
+
+        def is_meant(names: Iterable[str], label: str = label) -> bool:
+            return is_intended(one.name, (f"{label} {name}" for name in names))
+
+        differs = _compare(step, kernel, engine, is_meant)
+        found |= {f"{label} {name}": words for name, words in differs.items()}
+    return found
 
 
-def _compare(step: Step | None, kernel: Side, engine: Side) -> Mapping[str, str]:
+def _compare(
+    step: Step | None, kernel: Side, engine: Side, is_meant: Callable[[Iterable[str]], bool]
+) -> Mapping[str, str]:
     seen = Observation(), Observation()
     if step is not None:
         for side, observed in zip((kernel, engine), seen, strict=True):
             side.perform(step, observed)
-    if not isinstance(step, Ask | Run):
+    if isinstance(step, Ask) and step.settles:
+        time.sleep(_LONG_SETTLE)
+    elif not isinstance(step, Ask | Run):
         time.sleep(_SETTLE)
     hidden = isinstance(step, Ask) and step.spi_hidden
     deadline = time.monotonic() + _PATIENCE
@@ -53,6 +63,6 @@ def _compare(step: Step | None, kernel: Side, engine: Side) -> Mapping[str, str]
             side.collect(observed)
         one, other = (observed.fields(spi_hidden=hidden) for observed in seen)
         found = differences(one, other)
-        if not found or time.monotonic() > deadline:
+        if is_meant(found) or time.monotonic() > deadline:
             return found
         time.sleep(_SETTLE)
