@@ -1,4 +1,4 @@
-"""The kernel and the engine do the same in each scenario, but for the differences that are meant."""
+"""Kernel and engine do the same in each scenario, but for the differences that are meant."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -61,6 +61,13 @@ _SELECTED = (
     + direction(IN)
 )
 
+_UP_AGAIN = (
+    Run("link set ipsec1 up"),
+    Run("addr replace fd00:1::1/128 dev ipsec1 nodad"),
+    Run("route replace 10.2.0.0/16 dev ipsec1 src 10.1.0.1"),
+    Run("route replace fd00:2::/48 dev ipsec1 src fd00:1::1"),
+)
+
 
 def _pmtu(name: str, *sends: Send, attributes: bytes = b"", outer: int = 4) -> Scenario:
     return scenario(
@@ -107,10 +114,16 @@ SCENARIOS: tuple[Scenario, ...] = (
         in_sa(),
         Run("link set ipsec1 down", "link set ipsec1 up"),
         Inject(_GOOD),
-        Run("link set ipsec1 up"),
-        Run("addr replace fd00:1::1/128 dev ipsec1 nodad"),
-        Run("route replace 10.2.0.0/16 dev ipsec1 src 10.1.0.1"),
-        Run("route replace fd00:2::/48 dev ipsec1 src fd00:1::1"),
+        *_UP_AGAIN,
+    ),
+    scenario(
+        "in: device down and a policy of if_id 0",
+        in_policy(tied=0),
+        in_sa(),
+        Run("addr add 10.1.0.1/32 dev lo", "addr del 10.1.0.1/32 dev lo"),
+        Run("link set ipsec1 down", "link set ipsec1 up"),
+        Inject(_GOOD),
+        *_UP_AGAIN,
     ),
     scenario(
         "in: good after bad",

@@ -18,11 +18,11 @@ from tests.guest_inside.conformance.scenario import (
     receives,
     scenario,
 )
+from tests.support.policy_wire import INFINITE
 from tests.support.raw_plane import ACK, REQUEST
 from tests.support.sa_wire import (
     ETIMER_THRESH,
     IN,
-    INFINITE,
     LOCAL,
     OUT,
     PLAIN,

@@ -85,7 +85,12 @@ def _out(
 
 
 def _in(
-    name: str, *packets: bytes, inner: int = 4, outer: int = 4, attributes: bytes = b"", flags: int = 32
+    name: str,
+    *packets: bytes,
+    inner: int = 4,
+    outer: int = 4,
+    attributes: bytes = b"",
+    flags: int = 32,
 ) -> Scenario:
     return scenario(
         f"tunnel in: {name}",

@@ -7,7 +7,7 @@ architectures align others. Nothing else.
 
 import struct
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -87,8 +87,10 @@ class Observation:
     delivered: list[str] = field(default_factory=list)
     icmp: list[tuple[str, str]] = field(default_factory=list)
 
-    def fields(self, *, spi_hidden: bool = False) -> Mapping[str, str]:
-        """By name; a field that is not there was not seen."""
+    def fields(
+        self, *, spi_hidden: bool = False, opener: Callable[[bytes], bytes] | None = None
+    ) -> Mapping[str, str]:
+        """By name; a field that is not there was not seen. ``opener`` opens outer packets."""
         told: dict[str, str] = {}
         for at, reply in enumerate(self.replies):
             told |= _message_fields(f"reply{at}", reply, spi_hidden=spi_hidden)
@@ -97,7 +99,7 @@ class Observation:
             told[f"event{at}.port"] = str(port)
         told |= {f"counter.{name}": str(count) for name, count in self.counters.items() if count}
         for at, packet in enumerate(self.wire):
-            told |= _outer_fields(f"wire{at}", packet)
+            told |= _outer_fields(f"wire{at}", packet, opener)
         told |= {f"delivered{at}": words for at, words in enumerate(self.delivered)}
         for at, (source, words) in enumerate(self.icmp):
             told |= {f"icmp{at}.from": source, f"icmp{at}.message": words}
@@ -142,7 +144,8 @@ def _message_fields(name: str, reply: Reply, *, spi_hidden: bool) -> Mapping[str
         payload[_SPI : _SPI + 4] = b"hide"
     used = _USED.get(reply.kind)
     if used is not None:
-        told[f"{name}.used"] = payload[used : used + 16].hex()
+        of_policy = reply.kind in (MessageType.NEWPOLICY, MessageType.ACQUIRE)
+        told[f"{name}.{'policy_used' if of_policy else 'used'}"] = payload[used : used + 16].hex()
         told[f"{name}.added"] = payload[used + 16 : used + 24].hex()
         told[f"{name}.first_used"] = payload[used + 24 : used + 32].hex()
         payload[used : used + 32] = b"told apart: used, added, first.."
@@ -173,7 +176,9 @@ def _attributes(octets: bytes) -> Iterable[tuple[int, bytes]]:
         octets = octets[max(4, length + 3 & ~3) :]
 
 
-def _outer_fields(name: str, packet: Packet) -> Mapping[str, str]:
+def _outer_fields(
+    name: str, packet: Packet, opener: Callable[[bytes], bytes] | None
+) -> Mapping[str, str]:
     octets = bytearray(packet.octets)
     if octets[0] >> 4 == 4:
         octets[4:6] = octets[10:12] = b"\0\0"
@@ -185,5 +190,5 @@ def _outer_fields(name: str, packet: Packet) -> Mapping[str, str]:
     return told | {
         f"{name}.neighbour": packet.neighbour,
         f"{name}.header": octets[:header].hex(),
-        f"{name}.payload": octets[header:].hex(),
+        f"{name}.payload": (opener(packet.octets) if opener else octets[header:]).hex(),
     }

@@ -23,7 +23,7 @@ _ICV: Final = 16
 def checksum(octets: bytes) -> int:
     """RFC 1071."""
     padded = octets + bytes(len(octets) % 2)
-    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -143,7 +143,7 @@ def sealed(
     spi: int = 0x1000,
     sequence: int = 1,
     high: int | None = None,
-    outer: Outer = Outer(),  # noqa: B008 - it is frozen
+    outer: Outer = Outer(),
 ) -> bytes:
     """A whole packet in tunnel mode to this gateway."""
     inside = IPIP if inner[0] >> 4 == 4 else IPV6

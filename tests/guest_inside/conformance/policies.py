@@ -2,7 +2,6 @@
 
 from tests.guest_inside.conformance.packets import INNER_LOCAL, INNER_REMOTE, incoming, outgoing
 from tests.guest_inside.conformance.scenario import (
-    ANY4,
     ANY6,
     Ask,
     Scenario,

@@ -57,8 +57,7 @@ _REFUSALS = {
     "TFC padding in transport mode": sa(mode=0) + aead() + number(TFCPAD, 9),
     "mode": sa(mode=5) + aead(),
     "mode that is not built": sa(mode=2) + aead(),
-    "transport between families": sa(mode=0, chosen=selector("::", "::", prefixes=(0, 0)))
-    + aead(),
+    "transport between families": sa(mode=0, chosen=selector("::", "::", prefixes=(0, 0))) + aead(),
     "integrity alone": sa() + auth(),
     "AEAD name": sa() + aead("gcm(x)"),
     "cipher name": sa() + crypt("cbc(x)") + auth(),
@@ -106,10 +105,7 @@ _REFUSALS = {
     + aead()
     + direction(IN)
     + replay_esn(1, 32, seq=0xFFFFFFFF),
-    "last ESN coming in": sa(flags=ESN)
-    + aead()
-    + direction(IN)
-    + replay_esn(1, 32, seq=2**64 - 1),
+    "last ESN coming in": sa(flags=ESN) + aead() + direction(IN) + replay_esn(1, 32, seq=2**64 - 1),
     "DECAP_DSCP going out": sa(flags=2) + aead() + direction(OUT),
     "ICMP going out": sa(flags=16) + aead() + direction(OUT),
     "WILDRECV going out": sa(flags=8) + aead() + direction(OUT),
@@ -119,16 +115,11 @@ _REFUSALS = {
     "SA_DIR out of range": sa() + aead() + direction(3),
     "SA_PCPU without direction": sa() + aead() + number(SA_PCPU, 0),
     "MTIMER_THRESH without encapsulation": sa() + aead() + number(MTIMER_THRESH, 9),
-    "MTIMER_THRESH going out": sa()
-    + aead()
-    + direction(OUT)
-    + encap()
-    + number(MTIMER_THRESH, 9),
+    "MTIMER_THRESH going out": sa() + aead() + direction(OUT) + encap() + number(MTIMER_THRESH, 9),
     "AH without integrity": sa(protocol=51) + aead(),
     "AH with cipher": sa(protocol=51) + SEPARATE,
     "IPCOMP without its algorithm": sa(protocol=108),
-    "IPCOMP with a large SPI": sa(protocol=108, spi=0x10000)
-    + algorithm(ALG_COMP, "deflate", b""),
+    "IPCOMP with a large SPI": sa(protocol=108, spi=0x10000) + algorithm(ALG_COMP, "deflate", b""),
     "ESP with compression": sa() + aead() + algorithm(ALG_COMP, "deflate", b""),
     "routing without care-of address": sa(protocol=43),
     "security context": sa() + aead() + attribute(SEC_CTX, bytes((10, 0, 8, 0, 0, 0, 0, 0))),

@@ -1,5 +1,6 @@
 """Scenarios: lists of requests and packets, as values."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,6 +15,7 @@ from tests.support.raw_plane import (
     attribute,
 )
 from tests.support.sa_wire import (
+    AF_UNSPEC,
     ETIMER_THRESH,
     IN,
     LOCAL,
@@ -21,6 +23,7 @@ from tests.support.sa_wire import (
     PLAIN,
     REMOTE,
     TMPL,
+    TUNNEL,
     direction,
     if_id,
     number,
@@ -81,15 +84,17 @@ class Scenario:
 
     name: str
     steps: tuple[Step, ...]
+    opener: Callable[[bytes], bytes] | None = None
+    """What opens outer packets, where they never look the same."""
 
     def of(self, subject: str) -> "Scenario":
         """With the subject before its name."""
         return replace(self, name=f"{subject}/{self.name}")
 
 
-def scenario(name: str, *steps: Step) -> Scenario:
+def scenario(name: str, *steps: Step, opener: Callable[[bytes], bytes] | None = None) -> Scenario:
     """A scenario of those steps."""
-    return Scenario(name, steps)
+    return Scenario(name, steps, opener)
 
 
 def dump_sas(attributes: bytes = b"", *, any_order: bool = False) -> Ask:
@@ -112,15 +117,51 @@ def _tied(number_of_device: int) -> bytes:
     return number(ETIMER_THRESH, 0) + (if_id(number_of_device) if number_of_device else b"")
 
 
-def out_sa(attributes: bytes = PLAIN, *, version: int = 4, tied: int = 1, **changes: int) -> Ask:
+def out_sa(
+    attributes: bytes = PLAIN,
+    *,
+    version: int = 4,
+    tied: int = 1,
+    spi: int = 0x1000,
+    reqid: int = 7,
+    mode: int = TUNNEL,
+    window: int = 0,
+    flags: int = AF_UNSPEC,
+) -> Ask:
     """NEWSA from this gateway to the peer, of an if_id."""
-    info = sa(source=LOCAL[version], destination=REMOTE[version], **changes)
+    info = sa(
+        source=LOCAL[version],
+        destination=REMOTE[version],
+        spi=spi,
+        reqid=reqid,
+        mode=mode,
+        window=window,
+        flags=flags,
+    )
     return Ask(NEWSA, info + attributes + _tied(tied) + direction(OUT))
 
 
-def in_sa(attributes: bytes = PLAIN, *, version: int = 4, tied: int = 1, **changes: int) -> Ask:
+def in_sa(
+    attributes: bytes = PLAIN,
+    *,
+    version: int = 4,
+    tied: int = 1,
+    spi: int = 0x1000,
+    reqid: int = 7,
+    mode: int = TUNNEL,
+    window: int = 0,
+    flags: int = AF_UNSPEC,
+) -> Ask:
     """NEWSA from the peer to this gateway, of an if_id."""
-    info = sa(source=REMOTE[version], destination=LOCAL[version], **changes)
+    info = sa(
+        source=REMOTE[version],
+        destination=LOCAL[version],
+        spi=spi,
+        reqid=reqid,
+        mode=mode,
+        window=window,
+        flags=flags,
+    )
     return Ask(NEWSA, info + attributes + _tied(tied) + direction(IN))
 
 
@@ -184,4 +225,3 @@ def in_policy(
 def receives(inner: bytes, **changes: int) -> Inject:
     """An inner packet sealed for the SA of ``in_sa``."""
     return Inject(sealed(inner, **changes))  # type: ignore[arg-type]
-

@@ -39,15 +39,18 @@ DEVICES: Final = {"ipsec1": 1, "ipsec2": 2}
 GATEWAY_MAC: Final = bytes.fromhex("020000000001")
 _COMMANDS: Final = f"""
 link set lo up
-link set wire address {GATEWAY_MAC.hex(":")} addrgenmode none up
+link set wire address {GATEWAY_MAC.hex(":")} addrgenmode none
+link set wire up
 addr add 192.0.2.1/24 dev wire
 addr add 2001:db8::1/64 dev wire nodad
 neigh add 192.0.2.2 lladdr 02:00:00:00:00:02 dev wire nud permanent
 neigh add 192.0.2.3 lladdr 02:00:00:00:00:03 dev wire nud permanent
 neigh add 2001:db8::2 lladdr 02:00:00:00:00:02 dev wire nud permanent
 neigh add 2001:db8::3 lladdr 02:00:00:00:00:03 dev wire nud permanent
-link set ipsec1 mtu {MTU} addrgenmode none up
-link set ipsec2 mtu {MTU} addrgenmode none up
+link set ipsec1 mtu {MTU} addrgenmode none
+link set ipsec1 up
+link set ipsec2 mtu {MTU} addrgenmode none
+link set ipsec2 up
 addr add 10.1.0.1/32 dev ipsec1
 addr add fd00:1::1/128 dev ipsec1 nodad
 route add 10.2.0.0/16 dev ipsec1 src 10.1.0.1
@@ -201,9 +204,8 @@ class KernelSide(Side):
             )
             _set_up(links + _COMMANDS)
             self.plane = resources.enter_context(RawPlane.kernel())
-            self._stat = resources.enter_context(
-                Path("/proc/thread-self/net/xfrm_stat").open("rb", buffering=0)
-            )
+            stat = Path("/proc/thread-self/net/xfrm_stat").open("rb", buffering=0)  # noqa: SIM115
+            self._stat = resources.enter_context(stat)
             for kind in (SocketKind.UDP_V4, SocketKind.UDP_V6):
                 receiver = resources.enter_context(open_socket(kind))
                 receiver.setsockopt(socket.IPPROTO_UDP, _UDP_ENCAP, 2)
@@ -258,9 +260,9 @@ def both_sides() -> Iterator[tuple[KernelSide, EngineSide]]:
                 routes.create_veth("wire", "peer", peer_namespace=peer.fileno())
                 _write_checksums("wire")
             with peer.entered():
-                _set_up("link set peer addrgenmode none up\n")
-        kernel = KernelSide(*namespaces[:2], resources)
-        engine = EngineSide(*namespaces[2:], resources)
+                _set_up("link set peer addrgenmode none\nlink set peer up\n")
+        kernel = KernelSide(namespaces[0], namespaces[1], resources)
+        engine = EngineSide(namespaces[2], namespaces[3], resources)
         for side in (kernel, engine):
             side.reset()
         yield kernel, engine

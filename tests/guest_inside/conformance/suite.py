@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from tests.guest_inside.conformance import (
+    algorithms,
     drops,
     lifetimes,
+    migrating,
     modes,
     policies,
     replay,
@@ -18,7 +20,17 @@ from tests.guest_inside.conformance.observation import Observation, differences
 from tests.guest_inside.conformance.scenario import Ask, Run, Scenario, Step
 from tests.guest_inside.conformance.side import Side
 
-SUBJECTS: Final = (sa_requests, sa_dumps, policies, replay, lifetimes, modes, drops)
+SUBJECTS: Final = (
+    sa_requests,
+    sa_dumps,
+    policies,
+    replay,
+    lifetimes,
+    modes,
+    drops,
+    migrating,
+    algorithms,
+)
 SCENARIOS: Final = tuple(
     one.of(subject.__name__.rpartition(".")[2].replace("_", "-"))
     for subject in SUBJECTS
@@ -40,13 +52,17 @@ def run(one: Scenario, kernel: Side, engine: Side) -> Mapping[str, str]:
         def is_meant(names: Iterable[str], label: str = label) -> bool:
             return is_intended(one.name, (f"{label} {name}" for name in names))
 
-        differs = _compare(step, kernel, engine, is_meant)
+        differs = _compare(step, kernel, engine, is_meant, one.opener)
         found |= {f"{label} {name}": words for name, words in differs.items()}
     return found
 
 
 def _compare(
-    step: Step | None, kernel: Side, engine: Side, is_meant: Callable[[Iterable[str]], bool]
+    step: Step | None,
+    kernel: Side,
+    engine: Side,
+    is_meant: Callable[[Iterable[str]], bool],
+    opener: Callable[[bytes], bytes] | None,
 ) -> Mapping[str, str]:
     seen = Observation(), Observation()
     if step is not None:
@@ -61,7 +77,7 @@ def _compare(
     while True:
         for side, observed in zip((kernel, engine), seen, strict=True):
             side.collect(observed)
-        one, other = (observed.fields(spi_hidden=hidden) for observed in seen)
+        one, other = (observed.fields(spi_hidden=hidden, opener=opener) for observed in seen)
         found = differences(one, other)
         if is_meant(found) or time.monotonic() > deadline:
             return found
