@@ -103,5 +103,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     _sends("bitmap end", replay_esn(0, 0, oseq=_TOP - 2)),
     _sends("bitmap end that may wrap", replay_esn(0, 0, oseq=_TOP - 1) + number(SA_EXTRA_FLAGS, 2)),
     _sends("ESN across the wrap", replay_esn(0, 0, oseq=_TOP - 1), flags=_FLAGS),
-    _sends("ESN end", replay_esn(0, 0, oseq=2**64 - 3), flags=_FLAGS),
+    _sends("ESN end", replay_esn(0, 0, oseq=2**64 - 3), flags=_FLAGS, count=4),
 )

@@ -69,7 +69,6 @@ _REFUSALS = {
     "cipher key length": sa() + crypt(octets=15) + auth(),
     "encapsulation": sa() + aead() + encap(9),
     "encapsulation of user space": sa() + aead() + encap(1),
-    "encapsulation in TCP": sa() + aead() + encap(7),
     "keepalive on no direction": sa() + aead() + number(NAT_KEEPALIVE_INTERVAL, 9),
     "keepalive without UDP": sa() + aead() + direction(OUT) + number(NAT_KEEPALIVE_INTERVAL, 9),
     "ESN without its attribute": sa(flags=ESN) + aead(),
