@@ -7,6 +7,7 @@ from typing import Self, TypeVar
 
 from plutino.model.errors import KernelError, PlaneError, WireError
 from plutino.model.link import Address, Link, Route, RouteType
+from plutino.model.numbers import IfId
 from plutino.model.policy import IpAddress
 from plutino.netlink.route.constants import RouteGroup, RouteMessage
 from plutino.netlink.route.messages import (
@@ -18,10 +19,12 @@ from plutino.netlink.route.messages import (
     encode_link_change,
     encode_link_header,
     encode_link_name,
+    encode_new_xfrm,
     encode_route,
     encode_route_dump,
     encode_route_query,
     encode_veth,
+    encode_xfrm_if_id,
     parse_address,
     parse_link,
     parse_link_stats,
@@ -115,6 +118,20 @@ class RouteClient:
         """A pair of links, the other end in the namespace of the descriptor."""
         payload = encode_veth(name, peer, peer_namespace)
         self._socket.request(f"create link {name}", RouteMessage.NEWLINK, payload, flags=_CREATE)
+
+    def create_xfrm(self, name: str, if_id: IfId, mtu: int, *, link: int | None = None) -> None:
+        """An XFRM interface, down; EEXIST if its name or its if_id is taken.
+
+        ``link`` is the index of an underlying device, which decides the VRF of the outer packets.
+        """
+        payload = encode_new_xfrm(name, if_id, mtu, link)
+        self._socket.request(f"create link {name}", RouteMessage.NEWLINK, payload, flags=_CREATE)
+
+    def set_xfrm_if_id(self, link: Link, if_id: IfId) -> None:
+        """Give an XFRM interface another if_id; EEXIST if another link has it."""
+        payload = encode_xfrm_if_id(link.index, if_id, link.underlying)
+        step = f"change if_id of link {link.name}"
+        self._socket.request(step, RouteMessage.NEWLINK, payload)
 
     def delete_link(self, name: str) -> None:
         """Remove a link; ENODEV if it is not there."""
