@@ -102,7 +102,7 @@ def probe_kernel() -> KernelReport:
 
     The kernel may load its modules for it.
     """
-    findings = []
+    findings: list[Finding] = []
     for feature, attempt in _ATTEMPTS.items():
         words, supported = "", True
         try:
@@ -114,7 +114,11 @@ def probe_kernel() -> KernelReport:
         except PlutinoError as error:
             supported, words = False, str(error)
         needed = feature not in OPTIONAL
-        findings.append(Finding(feature, supported, needed, words, _OPTIONS[feature]))
+        option = _OPTIONS[feature]
+        if words:
+            # The same refusal as before has the same reason: without ESP no SA can have a mark.
+            option = next((one.option for one in findings if one.words == words), option)
+        findings.append(Finding(feature, supported, needed, words, option))
     return KernelReport(os.uname().release, tuple(findings))
 
 
