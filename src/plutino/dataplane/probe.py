@@ -178,7 +178,9 @@ def _try_policy() -> None:
 
 
 def _try_esp(version: int, *, esn: bool = False) -> None:
-    _add_and_read(*(_sa(version, direction, esn=esn) for direction in SaDirection))
+    # The mark, which ours have too, tells outbound SAs where the kernel knows no direction.
+    outbound = replace(_sa(version, SaDirection.OUT, esn=esn), output_mark=_MARK if esn else None)
+    _add_and_read(outbound, _sa(version, SaDirection.IN, esn=esn))
 
 
 def _try_output_mark() -> None:
