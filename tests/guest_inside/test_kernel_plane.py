@@ -77,6 +77,17 @@ def test_every_form_of_the_demo_passes(family: int, encapsulation: str) -> None:
     assert report["status"]["paris"]["engine"] is None
 
 
+@pytest.mark.parametrize(("family", "encapsulation"), [(4, "esp"), (6, "udp")])
+def test_the_kernel_and_the_engine_understand_each_other(family: int, encapsulation: str) -> None:
+    command: list[str | Path] = [plutino_program(), "demo", "--json", "--plane", "kernel"]
+    command += ["--peer-plane", "userspace"]
+    command += ["--family", str(family), "--encapsulation", encapsulation]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    status = json.loads(done.stdout)["status"]
+    assert (status["paris"]["plane"], status["berlin"]["plane"]) == ("kernel", "userspace")
+
+
 def test_auto_takes_this_kernel_and_doctor_says_so() -> None:
     program = plutino_program()
     done = subprocess.run([program, "doctor", "--json"], capture_output=True, text=True, check=True)
@@ -100,7 +111,7 @@ def test_ip_shows_exactly_what_was_meant(pair: Pair) -> None:
         assert f"reqid {int(tunnel_reqid('default', BERLIN))} " in one
         for words in ("mode tunnel", "flag af-unspec", "esn", "if_id 0x1", "rfc4106(gcm(aes))"):
             assert words in one
-        assert f"0x{key.keymat.reveal().hex()} (288 bits) 128" in one
+        assert f"0x{key.keymat.reveal().hex()} 128" in one
     assert "output-mark 0x1/0xffffffff" in outbound
     assert "output-mark" not in inbound
     assert "replay_window 1024" in inbound

@@ -40,13 +40,18 @@ NETWORKS: Final = {
 class DemoOptions:
     """What the user asked for. ``family`` is that of the outer addresses.
 
-    ``plane`` is the ``data-plane`` of both ends.
+    ``plane`` is the ``data-plane`` of both hosts, or of Paris where ``peer_plane`` is Berlin's.
     """
 
     encapsulation: str = "esp"
     family: int = 4
     plane: str = "auto"
     capture: BinaryIO | None = None
+    peer_plane: str | None = None
+
+    def plane_of(self, name: str) -> str:
+        """The ``data-plane`` of a host."""
+        return self.plane if self.peer_plane is None or name == PARIS else self.peer_plane
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ def gateway_text(here: str, there: str, options: DemoOptions) -> str:
     )
     routes = ", ".join(f'"{network}"' for network in NETWORKS[there])
     return f"""\
-data-plane = "{options.plane}"
+data-plane = "{options.plane_of(here)}"
 
 [tunnels.{there}]
 interface = "ipsec1"

@@ -19,8 +19,8 @@ from plutino.netlink.route_client import RouteClient
 
 WIRE: Final = "wire"
 """The underlay interface of each host."""
-_UP_TIMEOUT: Final = 20.0
-_COMMAND_TIMEOUT: Final = 60.0
+_UP_TIMEOUT: Final = 60.0
+_COMMAND_TIMEOUT: Final = 120.0
 
 
 def plutino_program() -> Path:
