@@ -120,7 +120,8 @@ def make_hosts(folder: Path, options: DemoOptions) -> tuple[Host, Host]:
         name: tuple(f"{OUTER[family][name]}/{_OUTER_LENGTH[family]}" for family in (4, 6))
         for name in (PARIS, BERLIN)
     }
-    connect(paris, berlin, outer)
+    has_engines = {options.plane_of(name) for name in (PARIS, BERLIN)} == {"userspace"}
+    connect(paris, berlin, outer, linear=not has_engines)
     return paris, berlin
 
 
