@@ -15,6 +15,7 @@ from plutino.dataplane.kernel import KernelPlane
 from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.probe import KernelReport, probe_kernel
 from plutino.dataplane.runtime import RuntimePaths
+from plutino.dataplane.scratch import ScratchError
 from plutino.dataplane.underlay import EncapsulationSockets
 from plutino.dataplane.userspace import UserspacePlane
 from plutino.model.errors import PlaneError
@@ -59,7 +60,10 @@ def choose(configured: str) -> PlaneChoice:
     """The choice for a new instance; ``auto`` tries what the kernel can do."""
     if configured != AUTO:
         return PlaneChoice(configured, "so configured")
-    return choose_by(probe_kernel())
+    try:
+        return choose_by(probe_kernel())
+    except ScratchError as error:
+        return PlaneChoice(USERSPACE, f"auto: the kernel cannot be tried: {error}")
 
 
 def choose_by(report: KernelReport) -> PlaneChoice:

@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from plutino.dataplane.kernel import XFRM_STAT, KernelPlane, ReqidJournal
-from plutino.dataplane.scratch import in_scratch_namespace
+from plutino.dataplane.scratch import ScratchError, in_scratch_namespace
 from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
 from plutino.model.algorithms import AEAD_ALGORITHMS, DEFAULT_ALGORITHM, AeadKey
 from plutino.model.errors import KernelError, PlutinoError
@@ -98,9 +98,9 @@ class KernelReport:
 
 
 def probe_kernel() -> KernelReport:
-    """Try everything. Never raises for what the kernel lacks; nothing is left.
+    """Try everything; nothing is left. The kernel may load its modules for it.
 
-    The kernel may load its modules for it.
+    What the kernel lacks is no error. Raises ScratchError if nothing can be tried.
     """
     findings: list[Finding] = []
     for feature, attempt in _ATTEMPTS.items():
@@ -111,6 +111,8 @@ def probe_kernel() -> KernelReport:
             supported = False
             name = errno.errorcode.get(error.errno, str(error.errno))
             words = f"{error.extack or os.strerror(error.errno)} ({name})"
+        except ScratchError:
+            raise
         except PlutinoError as error:
             supported, words = False, str(error)
         needed = feature not in OPTIONAL

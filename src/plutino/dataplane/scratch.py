@@ -14,6 +14,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _Value = TypeVar("_Value")
 
 
+class ScratchError(PlaneError):
+    """No namespace can be made here, so nothing was tried."""
+
+
 def unshare(flags: int) -> None:
     """unshare(2) for the calling thread; OSError if the kernel refuses."""
     if _libc.unshare(flags) != 0:
@@ -24,7 +28,7 @@ def unshare(flags: int) -> None:
 def in_scratch_namespace(work: Callable[[], _Value]) -> _Value:
     """Do ``work`` in a thread with an empty network namespace, and give its result.
 
-    Raises what ``work`` raises, PlaneError if a namespace cannot be made.
+    Raises what ``work`` raises, ScratchError if a namespace cannot be made.
     """
     results: list[_Value] = []
     errors: list[Exception] = []
@@ -34,7 +38,7 @@ def in_scratch_namespace(work: Callable[[], _Value]) -> _Value:
             unshare(CLONE_NEWNET)
         except OSError as error:
             why = f"a network namespace cannot be made: {os.strerror(error.errno or 0)}"
-            errors.append(PlaneError(why, hint="run as root"))
+            errors.append(ScratchError(why, hint="run as root, with CAP_SYS_ADMIN"))
             return
         try:
             results.append(work())
