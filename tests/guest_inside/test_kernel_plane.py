@@ -223,6 +223,14 @@ def test_down_finds_its_own_without_its_notes() -> None:
         assert ip(pair.paris, "xfrm state") == ip(pair.paris, "xfrm policy") == ""
 
 
+def test_down_finds_its_own_without_its_link() -> None:
+    with running_pair(plane="kernel", start=False) as pair:
+        assert pair.paris.plutino("apply", pair.paris.file).returncode == 0
+        ip(pair.paris, "link del ipsec1")
+        assert pair.paris.plutino("down").returncode == 0
+        assert ip(pair.paris, "xfrm state") == ip(pair.paris, "xfrm policy") == ""
+
+
 def test_two_instances_keep_to_their_own() -> None:
     with running_pair(plane="kernel", start=False) as pair:
         assert pair.paris.plutino("apply", pair.paris.file).returncode == 0
