@@ -220,7 +220,7 @@ class End:
     def delete_device(self, name: str, *, by_hand: bool) -> None:
         """By message and then the link, or the link alone, which the engine must notice."""
         if not by_hand:
-            self.client.delete_device(name)
+            self.client.delete_devices([name])
         with self.host.namespace.entered():
             subprocess.run(["ip", "link", "del", name], check=True)
         if by_hand:
@@ -229,7 +229,7 @@ class End:
                 if time.monotonic() > deadline:
                     raise PlaneError(f"{self.name} still serves {name}, which is deleted")
                 time.sleep(0.005)
-            self.client.delete_device(name)
+            self.client.delete_devices([name])
 
     def send(self, message: XfrmMessage) -> None:
         """One XFRM request; KernelError on refusal."""

@@ -7,7 +7,6 @@ CONFIG_XFRM_OFFLOAD and then ignores the attribute).
 
 import random
 import struct
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +45,7 @@ from tests.support.raw_plane import (
     Reply,
     attribute,
 )
+from tests.support.until import until
 
 pytestmark = pytest.mark.root
 
@@ -70,6 +70,14 @@ class Both:
         assert self.engine.ask(kind, payload, flags=flags, port=port) == expected
         assert self.engine.events() == told
         return expected
+
+    def settle(self, kind: int, payload: bytes) -> None:
+        """The same when the kernel has done what it does later."""
+        until(
+            lambda: self.kernel.ask(kind, payload) == self.engine.ask(kind, payload),
+            f"both answer {kind:#x} alike",
+        )
+        self.ask(kind, payload)
 
     def errno(self, kind: int, payload: bytes = b"") -> tuple[int, str]:
         """Errno and words of the acknowledgement."""
@@ -278,8 +286,7 @@ def test_figures(both: Both) -> None:
         both.ask(
             NEWPOLICY, policy(selector(prefixes=(number % 33, number)), direction=direction)[:168]
         )
-        time.sleep(0.03)  # the kernel resizes its hash tables when it comes to it
-        both.ask(GETSPDINFO, b"\xff" * 4)
+        both.settle(GETSPDINFO, b"\xff" * 4)  # the kernel resizes its hash tables by and by
 
 
 def test_types_and_flags(both: Both) -> None:
@@ -340,11 +347,11 @@ def test_policies_expire_by_time(both: Both) -> None:
     limits = NO_LIMITS[:4]
     for prefix, times in enumerate(((1, 2, 0, 0), (0, 0, 0, INFINITE), (0, 0, 1, 9))):
         both.ask(NEWPOLICY, policy(selector(prefixes=(prefix, 0)), limits=limits + times))
-    time.sleep(3.3)
     # The planes' timers are not in step: the order within a second says nothing.
     told = [
         sorted(
-            (reply.payload[43], reply.payload[168], reply.kind) for reply, _port in plane.events()
+            (reply.payload[43], reply.payload[168], reply.kind)
+            for reply, _port in plane.await_events(4)
         )
         for plane in (both.kernel, both.engine)
     ]

@@ -35,11 +35,11 @@ from tests.support.engine_lab import (
     changed,
     engine_lab,
     policy,
-    until,
     with_fixed,
 )
 from tests.support.esp_algorithms import BY_NAME
 from tests.support.esp_judge import Judge, echo_reply, framed, outer_header
+from tests.support.until import until
 
 pytestmark = pytest.mark.root
 

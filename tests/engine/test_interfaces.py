@@ -30,10 +30,10 @@ from tests.support.engine_lab import (
     EngineEnd,
     EngineLab,
     engine_lab,
-    until,
 )
 from tests.support.esp_algorithms import ALGORITHMS
 from tests.support.namespace import fresh_namespace
+from tests.support.until import until
 
 pytestmark = pytest.mark.root
 
@@ -107,7 +107,7 @@ def test_renamed_by_hand(lab: EngineLab) -> None:
         with pytest.raises(KernelError, match="if_id"):
             lab.two.new_device(routes, DEVICE, IF_ID)
         lab.two.new_device(routes, "ipsec2", IfId(2))
-    lab.two.client.delete_device("office")
+    lab.two.client.delete_devices(["office"])
     assert names(lab.two) == [("ipsec2", True)]
 
 
@@ -197,7 +197,7 @@ def test_connections_keep_their_order_over_several_queues(lab: EngineLab) -> Non
 def test_the_external_device(lab: EngineLab) -> None:
     """SAs with if_ids of their own, which no device has."""
     for end in (lab.one, lab.two):
-        end.client.delete_device(DEVICE)
+        end.client.delete_devices([DEVICE])
         ip(end, f"link delete {DEVICE}")
         with end.host.namespace.entered(), RouteClient() as routes:
             end._tun.close()

@@ -12,9 +12,10 @@ from plutino.model.sa import Encapsulation, SaDirection
 from plutino.netlink.xfrm.constants import Group
 from plutino.netlink.xfrm.messages import XfrmMessage
 from plutino.netlink.xfrm.structures import UserMapping
-from tests.support.engine_lab import ONE, TWO, EngineCase, EngineLab, changed, engine_lab, until
+from tests.support.engine_lab import ONE, TWO, EngineCase, EngineLab, changed, engine_lab
 from tests.support.esp_algorithms import ALGORITHMS
 from tests.support.esp_judge import Judge, echo_reply, framed
+from tests.support.until import until
 
 pytestmark = pytest.mark.root
 

@@ -5,18 +5,20 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from plutino.dataplane.engine_client import EngineClient
 from plutino.model.algorithms import AeadKey
 from plutino.model.numbers import IfId, ReqId, Spi
 from plutino.model.sa import SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
 from plutino.netlink.socket import NetlinkSocket
 from plutino.netlink.xfrm_client import XfrmClient
-from tests.support.engine import engine_process
+from tests.support.engine import engine_process, resident, wait_for_answer
 from tests.support.policy_wire import migration, policy, policy_id, selector, template
 from tests.support.raw_plane import (
     ACK,
@@ -50,15 +52,6 @@ def engine(tmp_path: Path) -> Iterator[Path]:
     """The socket of an engine of the test's own."""
     with engine_process(tmp_path) as path:
         yield path
-
-
-def resident(path: Path) -> int:
-    """Octets of memory that the engine behind a socket holds."""
-    with engine_socket(path) as sock:
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    pid = struct.unpack("=iII", credentials)[0]
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
 
 def chosen(number: int) -> bytes:
@@ -137,6 +130,8 @@ def test_a_slow_listener_is_told_once_that_it_lost_something(engine: Path) -> No
         assert told[-1].errno == errno.ENOBUFS
         assert {reply.kind for reply in told[:-1]} == {NEWPOLICY}
         assert 10 < len(told) < 6000
+        with closing(EngineClient(engine)) as client:
+            assert client.losses().notifications == 6000 - len(told[:-1])
         # It reads all anew, and from then on misses nothing.
         slow.send(encode(GETPOLICY, b"", REQUEST | DUMP))
         assert read_dump(slow) == 6000
@@ -182,7 +177,7 @@ def test_a_dump_shows_what_was_there_when_it_was_asked_for(engine: Path) -> None
     load(engine, 5000)
     with engine_socket(engine) as dumping, RawPlane.engine(engine) as changing:
         dumping.send(encode(GETPOLICY, b"", REQUEST | DUMP))
-        time.sleep(0.05)  # it goes as far as the client's buffer
+        wait_for_answer(dumping)
         for number in range(100):
             changing.ask(DELPOLICY, policy_id(chosen(number)) + attribute(IF_ID, b"\5\0\0\0"))
             changing.ask(NEWPOLICY, policy(chosen(100_000 + number)))

@@ -106,17 +106,17 @@ def load() -> dict[str, float]:
 
         timed(
             "interfaces",
-            lambda: served.create_links(Interface(f"ipsec{n}", IfId(n), 1400) for n in numbers),
+            lambda: served.create_links([Interface(f"ipsec{n}", IfId(n), 1400) for n in numbers]),
         )
         timed(
             "SAs",
             lambda: served.add_sas(
-                security_association(way, n) for n in numbers for way in SaDirection
+                [security_association(way, n) for n in numbers for way in SaDirection]
             ),
         )
         timed(
             "policies",
-            lambda: served.add_policies(one for n in numbers for one in policies(n)),
+            lambda: served.add_policies([one for n in numbers for one in policies(n)]),
         )
         devices = client.list_devices()
         assert len(devices) == INTERFACES

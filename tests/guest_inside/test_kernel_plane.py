@@ -17,8 +17,9 @@ from plutino.desired.compile import tunnel_reqid
 from plutino.lab.demo import BERLIN, INNER
 from plutino.lab.hosts import Host, plutino_program
 from plutino.lab.traffic import ping
-from tests.support.fault_stream import Stream, state_of, until
+from tests.support.fault_stream import Stream, state_of
 from tests.support.lab import Pair, running_pair
+from tests.support.until import until
 
 pytestmark = pytest.mark.guest
 

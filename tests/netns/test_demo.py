@@ -4,24 +4,17 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from plutino.lab.hosts import plutino_program
+from tests.support.until import until
 
 pytestmark = pytest.mark.root
 
 FORMS = [(4, "esp"), (6, "udp"), (6, "esp"), (4, "udp")]
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, f"it does not happen: {what}"
-        time.sleep(0.02)
 
 
 def processes_in(world: str) -> list[int]:

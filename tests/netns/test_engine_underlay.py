@@ -12,9 +12,10 @@ from scapy.packet import Packet, Raw
 from plutino.lab.hosts import WIRE
 from plutino.lab.namespaces import NetworkNamespace
 from plutino.model.sa import Encapsulation
-from tests.support.engine_lab import DEVICE, INNER, ONE, OUTER, TWO, EngineCase, EngineLab, until
+from tests.support.engine_lab import DEVICE, INNER, ONE, OUTER, TWO, EngineCase, EngineLab
 from tests.support.esp_algorithms import BY_NAME
 from tests.support.routed_lab import routed_lab, run, set_second_link
+from tests.support.until import until
 
 pytestmark = pytest.mark.root
 

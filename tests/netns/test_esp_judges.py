@@ -3,8 +3,7 @@
 import os
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from plutino.lab.pcapng import PcapngWriter
 from plutino.lab.traffic import MARKER, ping
 from plutino.lab.wire import FrameKind, classify
 from tests.support.lab import Pair, running_pair
+from tests.support.until import until
 
 pytestmark = pytest.mark.root
 
@@ -75,14 +75,6 @@ def inner_packets(pair: Pair, *senders: str) -> list[Any]:
     sas = {OUTER[family][sender]: scapy_sa(pair, sender, key_of[sender]) for sender in senders}
     packets = (Ether(frame).payload for frame, _ in pair.frames if is_esp(frame))
     return [sas[packet.src].decrypt(packet) for packet in packets if packet.src in sas]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for it, but not for ever."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.01)
 
 
 def test_scapy_reads_what_we_send(pair: Pair) -> None:
@@ -211,19 +203,19 @@ def test_what_scapy_makes_is_accepted_and_nothing_else(pair: Pair) -> None:
     }
     for version, frame in frames.items():
         forger.send(frame)
-        until(lambda version=version: answered(pair, 0x7000 + version) == 1)  # type: ignore[misc]
+        until(lambda version=version: answered(pair, 0x7000 + version) == 1, "the answer")  # type: ignore[misc]
 
     def refused(frame: bytes, counter: str) -> None:
         before = pair.drops(pair.berlin).get(counter, 0)
         forger.send(frame)
-        until(lambda: pair.drops(pair.berlin).get(counter, 0) == before + 1)
+        until(lambda: pair.drops(pair.berlin).get(counter, 0) == before + 1, counter)
 
     refused(frames[4], "XfrmInStateSeqError")
     refused(forger.seal(echo(4, 1), 200, changed_octet=True), "XfrmInStateProtoError")
     refused(forger.seal(echo(4, 1), 201, spi_change=0x10), "XfrmInNoStates")
     # The number of the changed packet was not used up.
     forger.send(forger.seal(echo(4, 0x7999), 200))
-    until(lambda: answered(pair, 0x7999) == 1)
+    until(lambda: answered(pair, 0x7999) == 1, "the answer")
     assert answered(pair, 0x7004) == 1
     report = pair.berlin.status()
     assert report is not None

@@ -14,8 +14,9 @@ from plutino.control.report import State
 from plutino.lab.demo import INNER, PARIS
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import ping
-from tests.support.fault_stream import Stream, state_of, until
+from tests.support.fault_stream import Stream, state_of
 from tests.support.lab import Pair, running_pair
+from tests.support.until import until
 
 pytestmark = pytest.mark.root
 

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.namespace import fresh_namespace
+from tests.support.raw_plane import ACK, REQUEST, SETDEFAULT, encode, engine_socket, join
 
 pytestmark = pytest.mark.root
 
+GROUP_POLICY = 1 << 3
 PLUTINO = Path(sys.executable).with_name("plutino")
 GOOD = """
 [tunnels.berlin]
@@ -222,6 +224,21 @@ def test_random_bytes_on_both_sockets_change_nothing(machine: Machine) -> None:
     again = machine.plutino("apply", machine.file)
     assert again.returncode == 0
     assert "nothing to do" in again.stdout + again.stderr
+
+
+def test_the_status_tells_what_a_slow_listener_lost(machine: Machine) -> None:
+    assert machine.plutino("apply", machine.write(GOOD)).returncode == 0
+    engine = machine.folder / "run" / "default" / "engine.sock"
+    accept = encode(SETDEFAULT, b"\2\2\2", REQUEST)
+    with engine_socket(engine) as slow, engine_socket(engine) as busy:
+        join(slow, GROUP_POLICY)
+        for _datagram in range(5):
+            busy.send(accept * 999 + encode(SETDEFAULT, b"\2\2\2", REQUEST | ACK))
+            busy.recv(64 << 10)
+        report = json.loads(machine.plutino("status", "--json").stdout)["engine"]
+    assert 0 < report["lost_notifications"] < 5000
+    assert report["missed_drops"] == 0
+    assert f"{report['lost_notifications']} x notification lost" in machine.plutino("status").stdout
 
 
 def test_a_running_tunnel_survives_a_bad_file(machine: Machine) -> None:

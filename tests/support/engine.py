@@ -1,15 +1,17 @@
 """The engine as a process of a test's own."""
 
+import select
 import socket
+import struct
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from plutino.dataplane.engine_process import engine_path
+from tests.support.until import until
 
-_START_TIMEOUT = 10.0
+_ANSWER_TIMEOUT = 10.0
 
 
 @contextmanager
@@ -18,11 +20,8 @@ def engine_process(directory: Path) -> Iterator[Path]:
     path = directory / "engine.sock"
     process = subprocess.Popen([engine_path(), "--socket", path])
     try:
-        deadline = time.monotonic() + _START_TIMEOUT
-        while not _answers(path):
-            assert process.poll() is None, "the engine has ended"
-            assert time.monotonic() < deadline, "the engine does not come up"
-            time.sleep(0.005)
+        until(lambda: process.poll() is not None or _answers(path), "the engine comes up")
+        assert process.poll() is None, "the engine has ended"
         yield path
     finally:
         process.kill()
@@ -32,3 +31,18 @@ def engine_process(directory: Path) -> Iterator[Path]:
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
         return probe.connect_ex(str(path)) == 0
+
+
+def resident(path: Path) -> int:
+    """Octets of memory that the engine behind a socket holds."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.connect(str(path))
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    pid = struct.unpack("=iII", credentials)[0]
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+
+def wait_for_answer(sock: socket.socket) -> None:
+    """Wait until something can be read, and read nothing."""
+    assert select.select([sock], [], [], _ANSWER_TIMEOUT)[0], "no answer comes"

@@ -12,8 +12,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
@@ -47,6 +46,7 @@ from plutino.netlink.xfrm.structures import (
 )
 from plutino.netlink.xfrm.structures_policy import UserPolicyInfo, UserTemplate
 from tests.support.esp_algorithms import EspAlgorithm, Keys
+from tests.support.until import until
 
 ONE: Final = "one"
 TWO: Final = "two"
@@ -69,14 +69,6 @@ _ETH_P: Final = {4: 0x0800, 6: 0x86DD}
 _PACKET_OUTGOING: Final = 4
 _PATIENCE: Final = 5.0
 _ANY: Final = 0xFFFFFFFF
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for it, but not for ever."""
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"it does not come: {what}"
-        time.sleep(0.0005)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,6 @@ import select
 import socket
 import struct
 import threading
-import time
-from collections.abc import Callable
 from contextlib import suppress
 
 from plutino.control.report import State
@@ -13,6 +11,7 @@ from plutino.lab.demo import BERLIN, INNER
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import MARKER
 from tests.support.lab import Pair
+from tests.support.until import until
 
 NUMBER = struct.Struct("!Q")
 PORT = 7007
@@ -72,14 +71,6 @@ class Stream:
         while not self._stop.is_set():
             if select.select([self._receiver], [], [], 0.1)[0]:
                 self.received.add(NUMBER.unpack_from(self._receiver.recv(2048))[0])
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 15) -> None:
-    """Wait for it, but not for ever."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.01)
 
 
 def state_of(host: Host) -> State | None:

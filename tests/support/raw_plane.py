@@ -1,5 +1,6 @@
 """XFRM messages octet by octet, to the kernel or to the engine: what the codec would never send."""
 
+import select
 import socket
 import struct
 from dataclasses import dataclass
@@ -122,6 +123,15 @@ class RawPlane:
         while not replies or replies[-1].kind not in {NLMSG_ERROR, NLMSG_DONE}:
             replies += parse(self._requests.recv(1 << 20))[0]
         return replies
+
+    def await_events(self, count: int) -> list[tuple[Reply, int]]:
+        """The next so many that listeners are told, however long they take, and what is there
+        then."""
+        told: list[tuple[Reply, int]] = []
+        while len(told) < count:
+            assert select.select([self._events], [], [], _TIMEOUT)[0], f"told {len(told)} only"
+            told += self.events()
+        return told
 
     def events(self) -> list[tuple[Reply, int]]:
         """What was told to listeners since the last time, with the port that each names."""

@@ -89,8 +89,8 @@ def test_a_broken_note_is_none(runtime: RuntimePaths, text: str) -> None:
 def test_reqids_are_noted_once_and_for_all(tmp_path: Path) -> None:
     path = tmp_path / "reqids"
     journal = ReqidJournal.read(path, known={1})
-    for reqid in (1, 2, 2):
-        journal.note(reqid)
+    for reqids in ([2, 1], [2], []):
+        journal.note(reqids)
     assert path.read_text() == "1\n2\n"
     assert ReqidJournal.read(path).known == {1, 2}
     path.write_text("1\nx\n")
@@ -99,7 +99,7 @@ def test_reqids_are_noted_once_and_for_all(tmp_path: Path) -> None:
 
 def test_a_journal_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(PlaneError, match="cannot be written"):
-        ReqidJournal.read(tmp_path / "missing" / "reqids").note(1)
+        ReqidJournal.read(tmp_path / "missing" / "reqids").note([1])
 
 
 def test_xfrm_stat() -> None:

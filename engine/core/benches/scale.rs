@@ -102,7 +102,7 @@ fn sa(number: u32) -> Arc<Sa> {
             keepalive_interval: 0,
             replay_age: 0,
             selector_family: 0,
-            original_address: [0; 16],
+            original_address: None,
             care_of: None,
             sequence: 0,
             cpu: None,

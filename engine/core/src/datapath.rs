@@ -141,13 +141,25 @@ impl DataPath {
             .collect()
     }
 
-    /// The last drops of all workers, the oldest first, and how many were not recorded.
-    pub fn drops(&self) -> (Vec<Dropped>, u64) {
+    /// The last drops of all workers, the oldest first, and how many were missed since the last call.
+    pub fn read_drops(&self) -> (Vec<Dropped>, u64) {
         let rings = self.shared.rings.lock();
         let rings = rings.expect("no holder of the lock panics");
-        let mut all: Vec<Dropped> = rings.iter().flat_map(|ring| ring.drops()).collect();
+        let (mut all, mut missed) = (Vec::new(), 0);
+        for ring in rings.iter() {
+            let (drops, more) = ring.read();
+            all.extend(drops);
+            missed += more;
+        }
         all.sort_by_key(|one| one.time);
-        (all, rings.iter().map(|ring| ring.skipped()).sum())
+        (all, missed)
+    }
+
+    /// Drops that nobody has read or can read.
+    pub fn missed_drops(&self) -> u64 {
+        let rings = self.shared.rings.lock();
+        let rings = rings.expect("no holder of the lock panics");
+        rings.iter().map(|ring| ring.missed()).sum()
     }
 
     /// Name and version of the library that seals and opens.

@@ -136,15 +136,19 @@ fn nested_in(tables: &Tables, octets: &[u8], packet: &Packet) -> Option<Received
     }
     let body = octets.get(start..packet.length)?;
     let (spi, _) = esp::header(body)?;
-    let sa = tables.inbound_sa(packet.flow.destination, spi)?;
-    if sa.config.direction == Some(SaDirection::Out) {
+    let destination = packet.flow.destination;
+    let config = match tables.inbound_sa(destination, spi) {
+        Some(sa) => &sa.config,
+        None => &tables.inbound_larval(destination, spi)?.config,
+    };
+    if config.direction == Some(SaDirection::Out) {
         // On its way through us to who has that address.
         return None;
     }
     if encapsulated {
         let Encapsulation::Udp {
             destination_port, ..
-        } = sa.config.encapsulation
+        } = config.encapsulation
         else {
             return None;
         };

@@ -2,11 +2,11 @@
 //! keys: of a packet in clear the IP header and the ports, of ESP what an observer sees as well.
 //!
 //! Each worker has a ring of its own, so that recording costs an uncontended lock. In a flood only
-//! the first of each interval are recorded; the counters count them all.
+//! the first of each interval are recorded; the counters count them all, and a reader is told how
+//! many it has missed.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -84,12 +84,17 @@ struct Ring {
     drops: VecDeque<Dropped>,
     since: Instant,
     taken: u32,
+    /// Of the newest of them, how many nobody has read.
+    unread: usize,
+    /// Drops that nobody can read any more, or never could.
+    missed: u64,
+    /// As many were missed when it was read last.
+    told: u64,
 }
 
 /// The ring of one worker.
 pub struct DropRing {
     ring: Mutex<Ring>,
-    skipped: AtomicU64,
 }
 
 impl DropRing {
@@ -99,8 +104,10 @@ impl DropRing {
                 drops: VecDeque::new(),
                 since: Instant::now(),
                 taken: 0,
+                unread: 0,
+                missed: 0,
+                told: 0,
             }),
-            skipped: AtomicU64::new(0),
         }
     }
 
@@ -112,25 +119,34 @@ impl DropRing {
             ring.taken = 0;
         }
         if ring.taken == BURST {
-            self.skipped.fetch_add(1, Ordering::Relaxed);
+            ring.missed += 1;
             return;
         }
         ring.taken += 1;
         if ring.drops.len() == MOST {
             ring.drops.pop_front();
+            if ring.unread == MOST {
+                ring.unread -= 1;
+                ring.missed += 1;
+            }
         }
+        ring.unread += 1;
         ring.drops.push_back(make());
     }
 
-    /// All that it holds, the oldest first.
-    pub fn drops(&self) -> Vec<Dropped> {
-        let ring = self.ring.lock().expect("no holder of the lock panics");
-        ring.drops.iter().cloned().collect()
+    /// All that it holds, the oldest first, and how many were missed since it was read last.
+    pub fn read(&self) -> (Vec<Dropped>, u64) {
+        let mut ring = self.ring.lock().expect("no holder of the lock panics");
+        ring.unread = 0;
+        let missed = ring.missed - ring.told;
+        ring.told = ring.missed;
+        (ring.drops.iter().cloned().collect(), missed)
     }
 
-    /// Drops that were counted but not recorded.
-    pub fn skipped(&self) -> u64 {
-        self.skipped.load(Ordering::Relaxed)
+    /// Drops that were counted and that no reader has seen or can see.
+    pub fn missed(&self) -> u64 {
+        let ring = self.ring.lock().expect("no holder of the lock panics");
+        ring.missed
     }
 }
 
@@ -151,8 +167,29 @@ mod tests {
         for _ in 0..10_000 {
             ring.record(|| Dropped::new("XfrmInNoStates", Way::In, 0));
         }
-        assert!(ring.drops().len() <= MOST);
-        assert_eq!(ring.drops().len() as u64 + ring.skipped(), 10_000);
+        let (drops, missed) = ring.read();
+        assert!(drops.len() <= MOST);
+        assert_eq!(drops.len() as u64 + missed, 10_000);
+        assert_eq!(ring.read(), (drops, 0));
+        assert_eq!(ring.missed(), missed);
+    }
+
+    #[test]
+    fn what_is_written_over_unread_is_missed_and_nothing_else() {
+        let ring = DropRing::new();
+        let fill = |count: usize| {
+            for _ in 0..count {
+                ring.ring.lock().unwrap().taken = 0;
+                ring.record(|| Dropped::new("XfrmInNoStates", Way::In, 0));
+            }
+        };
+        fill(MOST + 3);
+        assert_eq!(ring.read().1, 3);
+        fill(MOST);
+        assert_eq!(ring.read().1, 0, "those were read");
+        fill(MOST + 2);
+        assert_eq!(ring.read().1, 2);
+        assert_eq!(ring.missed(), 5);
     }
 
     #[test]

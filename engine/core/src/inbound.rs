@@ -1,7 +1,8 @@
 //! From received ESP packets in a buffer to inner packets, ready for TUN. No I/O here.
 //!
 //! 1. length and SPI: else XfrmInHdrError; NAT keepalives and IKE are passed over
-//! 2. SA by destination, SPI: else XfrmInNoStates; for this direction: else XfrmInStateDirError
+//! 2. SA by destination, SPI: else XfrmInNoStates; for this direction: else XfrmInStateDirError; with
+//!    keys: else XfrmAcquireError
 //! 3. it is valid, and came as it says: else XfrmInStateInvalid, XfrmInStateMismatch
 //! 4. replay check: else XfrmInStateSeqError
 //! 5. limits: else XfrmInStateExpired
@@ -15,8 +16,8 @@
 //!     whose templates fit the SAs (`policy_check`): else XfrmInNoPols, XfrmInPolBlock,
 //!     XfrmInTmplMismatch, XfrmInStateMismatch
 //!
-//! Only what fails from 3 to 8 is an error of the device (`xfrmi_rcv_cb`); what a policy refuses was
-//! received.
+//! What finds an SA, were it one without keys, and fails up to 8 is an error of the device
+//! (`xfrmi_rcv_cb`); what a policy refuses was received.
 //!
 //! The engine cannot know whether the kernel will deliver or forward the inner packet, so it is the
 //! policy of direction in that is checked; those of direction fwd are kept for who lists them.
@@ -38,7 +39,7 @@ use crate::offload::coalesce::Inner;
 use crate::policy::{Direction, Policy};
 use crate::policy_check::{self, SecPath, MOST_SAS};
 use crate::replay::ReplayWindow;
-use crate::sa::{Encapsulation, Sa, SaDirection};
+use crate::sa::{Encapsulation, Sa, SaConfig, SaDirection};
 use crate::stats::{DropReason, XfrmStat};
 use crate::tables::Tables;
 
@@ -122,8 +123,8 @@ impl Inbound {
             }
             let sa = match find(tables, first, octets) {
                 Ok(sa) => sa,
-                Err(reason) => {
-                    self.refuse(reason, first, buffer, None, &[]);
+                Err(without) => {
+                    self.turn_away(tables, without, first, buffer);
                     rest = &rest[1..];
                     continue;
                 }
@@ -201,13 +202,13 @@ impl Inbound {
     ) {
         let Nested { received, mut path } = nested;
         let found = if path.sas.len() == MOST_SAS {
-            Err(DropReason::InBufferError)
+            Err(WithoutSa::of(DropReason::InBufferError))
         } else {
             find(tables, &received, octets_of(buffer, &received))
         };
         let sa = match found {
             Ok(sa) => sa,
-            Err(reason) => return self.refuse(reason, &received, buffer, None, &[]),
+            Err(without) => return self.turn_away(tables, without, &received, buffer),
         };
         path.sas.push(Arc::clone(&sa));
         let device = self.device(tables, sa.config.if_id);
@@ -396,6 +397,18 @@ impl Inbound {
         Some(self.devices.len() - 1)
     }
 
+    /// A packet without an SA that could open it.
+    fn turn_away(
+        &mut self,
+        tables: &Tables,
+        without: WithoutSa,
+        received: &Received,
+        buffer: &[u8],
+    ) {
+        let device = without.if_id.and_then(|if_id| self.device(tables, if_id));
+        self.lose(without.reason, received, buffer, device);
+    }
+
     /// A packet that its SA could not make anything of.
     fn lose(&self, reason: DropReason, received: &Received, buffer: &[u8], device: Option<usize>) {
         if let Some(device) = device {
@@ -427,16 +440,41 @@ impl Inbound {
     }
 }
 
-/// Step 1 and 2.
-fn find(tables: &Tables, received: &Received, octets: &[u8]) -> Result<Arc<Sa>, DropReason> {
-    let (spi, _) = esp::header(octets).ok_or(DropReason::InHdrError)?;
-    let sa = tables
-        .inbound_sa(received.destination, spi)
-        .ok_or(DropReason::InNoStates)?;
-    if sa.config.direction == Some(SaDirection::Out) {
-        return Err(DropReason::InStateDirError);
+/// Why a packet has no SA that could open it.
+struct WithoutSa {
+    reason: DropReason,
+    /// That of the larval SA which it hit: its device counts an error.
+    if_id: Option<u32>,
+}
+
+impl WithoutSa {
+    fn of(reason: DropReason) -> WithoutSa {
+        WithoutSa {
+            reason,
+            if_id: None,
+        }
     }
-    Ok(Arc::clone(sa))
+}
+
+/// Step 1 and 2.
+fn find(tables: &Tables, received: &Received, octets: &[u8]) -> Result<Arc<Sa>, WithoutSa> {
+    let (spi, _) = esp::header(octets).ok_or(WithoutSa::of(DropReason::InHdrError))?;
+    let is_out = |config: &SaConfig| config.direction == Some(SaDirection::Out);
+    if let Some(sa) = tables.inbound_sa(received.destination, spi) {
+        return if is_out(&sa.config) {
+            Err(WithoutSa::of(DropReason::InStateDirError))
+        } else {
+            Ok(Arc::clone(sa))
+        };
+    }
+    Err(match tables.inbound_larval(received.destination, spi) {
+        None => WithoutSa::of(DropReason::InNoStates),
+        Some(larval) if is_out(&larval.config) => WithoutSa::of(DropReason::InStateDirError),
+        Some(larval) => WithoutSa {
+            reason: DropReason::AcquireError,
+            if_id: Some(larval.config.if_id),
+        },
+    })
 }
 
 /// Nothing for a packet that the buffer does not hold.

@@ -85,6 +85,24 @@ impl Usual for Selector {
 }
 
 impl Selector {
+    /// All that goes from one host to another.
+    pub fn between_hosts(source: IpAddr, destination: IpAddr) -> Selector {
+        let prefix = if destination.is_ipv4() { 32 } else { 128 };
+        Selector {
+            source,
+            source_prefix: prefix,
+            destination,
+            destination_prefix: prefix,
+            protocol: 0,
+            source_port: 0,
+            source_port_mask: 0,
+            destination_port: 0,
+            destination_port_mask: 0,
+            ifindex: 0,
+            user: 0,
+        }
+    }
+
     /// `xfrm_selector_match()`: family, prefixes, protocol, ports and link.
     pub fn matches(&self, flow: &Flow) -> bool {
         prefix_matches(self.source, self.source_prefix, flow.source)
@@ -195,20 +213,7 @@ pub mod tests {
 
     /// A policy of direction out from one host to another, which asks for no SA.
     pub fn policy(source: IpAddr, destination: IpAddr) -> Policy {
-        let prefix = if source.is_ipv4() { 32 } else { 128 };
-        let selector = Selector {
-            source,
-            source_prefix: prefix,
-            destination,
-            destination_prefix: prefix,
-            protocol: 0,
-            source_port: 0,
-            source_port_mask: 0,
-            destination_port: 0,
-            destination_port_mask: 0,
-            ifindex: 0,
-            user: 0,
-        };
+        let selector = Selector::between_hosts(source, destination);
         Policy {
             index: 0,
             position: 0,

@@ -104,10 +104,10 @@ pub struct SaConfig {
     pub replay_age: u32,
     /// The selector's family as it is told: AF_UNSPEC lets in packets of both families.
     pub selector_family: u16,
-    /// `xfrm_encap_tmpl.encap_oa`, which means nothing to the engine.
-    pub original_address: [u8; 16],
+    /// `xfrm_encap_tmpl.encap_oa`, which means nothing to the engine; None for zeros.
+    pub original_address: Option<Box<[u8; 16]>>,
     /// XFRMA_COADDR, likewise.
-    pub care_of: Option<[u8; 16]>,
+    pub care_of: Option<Box<[u8; 16]>>,
     /// `km.seq`: what ties it to an acquire.
     pub sequence: u32,
     /// XFRMA_SA_PCPU.
@@ -152,10 +152,10 @@ pub struct SaState {
     /// Seconds since the epoch, 0 while unused.
     pub first_used: AtomicU64,
     pub last_used: AtomicU64,
-    /// `struct xfrm_stats`.
-    pub replay_window_drops: AtomicU64,
-    pub replay_drops: AtomicU64,
-    pub integrity_failures: AtomicU64,
+    /// `struct xfrm_stats`, whose numbers have 32 bits.
+    pub replay_window_drops: AtomicU32,
+    pub replay_drops: AtomicU32,
+    pub integrity_failures: AtomicU32,
     /// XFRMA_REPLAY_THRESH: packets between two aevents, 0 for none.
     pub replay_threshold: AtomicU32,
     /// Numbers received and sent that the last aevent told (`preplay`).
@@ -181,9 +181,9 @@ impl SaState {
             packets: AtomicU64::new(0),
             first_used: AtomicU64::new(0),
             last_used: AtomicU64::new(0),
-            replay_window_drops: AtomicU64::new(0),
-            replay_drops: AtomicU64::new(0),
-            integrity_failures: AtomicU64::new(0),
+            replay_window_drops: AtomicU32::new(0),
+            replay_drops: AtomicU32::new(0),
+            integrity_failures: AtomicU32::new(0),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub type SaKey = (IpAddr, u32, u8, u32);
 
 /// An SA that an acquire or ALLOCSPI has made room for.
 pub struct Larval {
-    /// Never given twice.
+    /// Its place among SAs and larvae; never given twice.
     pub number: u64,
     /// With SPI 0 as long as none was allocated.
     pub config: SaConfig,
@@ -36,12 +36,12 @@ trait Identified {
     fn identity(&self) -> SaKey;
 }
 
-/// An SA in the order of its identity, which is not kept twice.
-struct ByIdentity(Arc<Sa>);
+/// An SA in the order of its identity, which is not kept twice, with its number.
+struct ByIdentity(u64, Arc<Sa>);
 
 impl Identified for ByIdentity {
     fn identity(&self) -> SaKey {
-        key_of(&self.0.config)
+        key_of(&self.1.config)
     }
 }
 
@@ -51,9 +51,14 @@ impl Identified for SaKey {
     }
 }
 
+/// All that have an SPI stand together.
+fn by_spi((destination, spi, protocol, mark): SaKey) -> (u32, u8, IpAddr, u32) {
+    (spi, protocol, destination, mark)
+}
+
 impl Ord for dyn Identified + '_ {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.identity().cmp(&other.identity())
+        by_spi(self.identity()).cmp(&by_spi(other.identity()))
     }
 }
 
@@ -73,7 +78,7 @@ impl Eq for dyn Identified + '_ {}
 
 impl Ord for ByIdentity {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.identity().cmp(&other.identity())
+        by_spi(self.identity()).cmp(&by_spi(other.identity()))
     }
 }
 
@@ -97,13 +102,16 @@ impl<'a> Borrow<dyn Identified + 'a> for ByIdentity {
     }
 }
 
-/// All SAs, in the order of their identity.
+/// All SAs and larvae.
 #[derive(Default)]
 pub struct Sad {
     sas: BTreeSet<ByIdentity>,
+    /// SAs, and larvae, in the order in which they came (`state_all` of `struct netns_xfrm`).
+    by_number: BTreeMap<u64, Arc<Sa>>,
     larvae: BTreeMap<u64, Arc<Larval>>,
-    larvae_made: u64,
-    /// How many SAs and larvae have an SPI of a protocol.
+    /// The last number that was given.
+    numbered: u64,
+    /// How many larvae have an SPI of a protocol.
     spis: HashMap<(u32, u8), u32>,
 }
 
@@ -134,14 +142,17 @@ impl Sad {
     pub fn replace(&mut self, sa: Sa) -> Arc<Sa> {
         let sa = Arc::new(sa);
         let key = key_of(&sa.config);
-        if self.sas.replace(ByIdentity(Arc::clone(&sa))).is_none() {
-            self.take_spi(key.1, key.2);
-        }
+        let number = match self.sas.get(&key as &dyn Identified) {
+            Some(ByIdentity(number, _)) => *number,
+            None => self.next_number(),
+        };
+        self.sas.replace(ByIdentity(number, Arc::clone(&sa)));
+        self.by_number.insert(number, Arc::clone(&sa));
         sa
     }
 
     pub fn get(&self, key: &SaKey) -> Option<&Arc<Sa>> {
-        self.sas.get(key as &dyn Identified).map(|one| &one.0)
+        self.sas.get(key as &dyn Identified).map(|one| &one.1)
     }
 
     /// What a request names (`__xfrm_state_lookup`): the mark is compared under that of the SA.
@@ -149,13 +160,7 @@ impl Sad {
         let fits = |config: &SaConfig| mark & config.mark.mask == config.mark.value;
         let first = (destination, spi, protocol, 0);
         let last = (destination, spi, protocol, u32::MAX);
-        let range: [&dyn Identified; 2] = [&first, &last];
-        let range = (Bound::Included(range[0]), Bound::Included(range[1]));
-        let mut sas = self
-            .sas
-            .range::<dyn Identified, _>(range)
-            .map(|one| &one.0)
-            .rev();
+        let mut sas = self.between(&first, &last).rev();
         if let Some(sa) = sas.find(|sa| fits(&sa.config)) {
             return Some(Found::Sa(Arc::clone(sa)));
         }
@@ -170,12 +175,25 @@ impl Sad {
 
     /// Whether nothing has the SPI, whatever its destination (`xfrm_state_lookup_spi_proto`).
     pub fn spi_is_free(&self, spi: u32, protocol: u8) -> bool {
-        !self.spis.contains_key(&(spi, protocol))
+        let first = (Ipv4Addr::UNSPECIFIED.into(), spi, protocol, 0);
+        let last = (Ipv6Addr::from(u128::MAX).into(), spi, protocol, u32::MAX);
+        !self.spis.contains_key(&(spi, protocol)) && self.between(&first, &last).next().is_none()
+    }
+
+    fn between<'a>(
+        &'a self,
+        first: &'a SaKey,
+        last: &'a SaKey,
+    ) -> impl DoubleEndedIterator<Item = &'a Arc<Sa>> {
+        let ends: [&dyn Identified; 2] = [first, last];
+        let range = (Bound::Included(ends[0]), Bound::Included(ends[1]));
+        let found = self.sas.range::<dyn Identified, _>(range);
+        found.map(|one| &one.1)
     }
 
     pub fn remove(&mut self, key: &SaKey) -> Option<Arc<Sa>> {
-        let sa = self.sas.take(key as &dyn Identified)?.0;
-        self.release_spi(key.1, key.2);
+        let ByIdentity(number, sa) = self.sas.take(key as &dyn Identified)?;
+        self.by_number.remove(&number);
         Some(sa)
     }
 
@@ -190,12 +208,26 @@ impl Sad {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Sa>> {
-        self.sas.iter().map(|one| &one.0)
+        self.sas.iter().map(|one| &one.1)
+    }
+
+    /// SAs and larvae that came before a number, the newest first, as the kernel dumps them.
+    pub fn older_than(&self, number: u64) -> impl Iterator<Item = (u64, Found)> + '_ {
+        let mut sas = self.by_number.range(..number).rev().peekable();
+        let mut larvae = self.larvae.range(..number).rev().peekable();
+        std::iter::from_fn(move || {
+            let newest = sas.peek().map(|(number, _)| **number);
+            if let Some((number, larval)) = larvae.next_if(|(number, _)| Some(**number) > newest) {
+                return Some((*number, Found::Larval(Arc::clone(larval))));
+            }
+            let (number, sa) = sas.next()?;
+            Some((*number, Found::Sa(Arc::clone(sa))))
+        })
     }
 
     /// SAs and larvae.
     pub fn len(&self) -> usize {
-        self.sas.len() + self.larvae.len()
+        self.by_number.len() + self.larvae.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -204,9 +236,9 @@ impl Sad {
 
     /// Adds a larval SA.
     pub fn add_larval(&mut self, config: SaConfig, state: Arc<SaState>) -> Arc<Larval> {
-        self.larvae_made += 1;
+        let number = self.next_number();
         self.put_larval(Larval {
-            number: self.larvae_made,
+            number,
             config,
             state,
         })
@@ -270,6 +302,11 @@ impl Sad {
                 && config.destination == wanted.destination
                 && config.source == wanted.source
         })
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.numbered += 1;
+        self.numbered
     }
 
     fn take_spi(&mut self, spi: u32, protocol: u8) {

@@ -4,6 +4,7 @@
 //! it acknowledges, so what was acknowledged is in force for every later batch. The maps are
 //! persistent: a copy shares all that is the same, and costs nothing.
 
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,6 +13,7 @@ use rpds::HashTrieMapSync;
 
 use crate::device::Device;
 use crate::external_map::ExternalMap;
+use crate::ip::ESP;
 use crate::policy::{Direction, Flow, Policy, Template};
 use crate::policy_index::PolicyIndex;
 use crate::sa::{Sa, SaConfig, DYING};
@@ -99,7 +101,9 @@ pub struct Tables {
     /// What a template picks from, newest first.
     outbound: HashTrieMapSync<TemplateKey, Sas>,
     /// SAs that were asked for and are not there yet.
-    larval: HashTrieMapSync<TemplateKey, Arc<[Arc<Larval>]>>,
+    larval: Larvae<TemplateKey>,
+    /// Those of them that have an SPI, by it.
+    allocated: Larvae<u32>,
     policies: HashTrieMapSync<(Direction, u32), PolicyIndex>,
     /// The if_id of the external device's packets.
     pub external: ExternalMap,
@@ -160,27 +164,19 @@ impl Tables {
 
     pub fn insert_larval(&mut self, larval: &Arc<Larval>) {
         let key = TemplateKey::of_config(&larval.config);
-        let others = self
-            .larval
-            .get(&key)
-            .into_iter()
-            .flat_map(|list| list.iter());
-        let all = std::iter::once(larval).chain(others).cloned().collect();
-        self.larval.insert_mut(key, all);
+        put_larval(&mut self.larval, key, larval);
+        if larval.config.spi != 0 {
+            put_larval(&mut self.allocated, larval.config.spi, larval);
+        }
     }
 
     pub fn remove_larval(&mut self, larval: &Larval) {
-        let key = TemplateKey::of_config(&larval.config);
-        let Some(list) = self.larval.get(&key) else {
-            return;
-        };
-        let others = list.iter().filter(|other| other.number != larval.number);
-        let rest: Arc<[Arc<Larval>]> = others.cloned().collect();
-        if rest.is_empty() {
-            self.larval.remove_mut(&key);
-        } else {
-            self.larval.insert_mut(key, rest);
-        }
+        take_larval(
+            &mut self.larval,
+            TemplateKey::of_config(&larval.config),
+            larval,
+        );
+        take_larval(&mut self.allocated, larval.config.spi, larval);
     }
 
     /// Whether the SA that a policy's template asks for has been asked for already
@@ -271,6 +267,16 @@ impl Tables {
             .find(|sa| sa.config.destination == destination)
     }
 
+    /// The larval SA that an incoming packet hits: its SPI was allocated, and the keys are not there
+    /// yet.
+    pub fn inbound_larval(&self, destination: IpAddr, spi: u32) -> Option<&Arc<Larval>> {
+        let mut larvae = self.allocated.get(&spi)?.iter();
+        larvae.find(|larval| {
+            let config = &larval.config;
+            (config.destination, config.protocol) == (destination, ESP)
+        })
+    }
+
     /// The policy of a direction and if_id that matches, by strict equality of if_id.
     pub fn policy(
         &self,
@@ -304,6 +310,28 @@ impl Tables {
         candidates
             .find(|sa| !sa.state.has_life(DYING))
             .or(Some(newest))
+    }
+}
+
+type Larvae<K> = HashTrieMapSync<K, Arc<[Arc<Larval>]>>;
+
+/// Puts a larval SA before the others of its key.
+fn put_larval<K: Eq + Hash>(larvae: &mut Larvae<K>, key: K, larval: &Arc<Larval>) {
+    let others = larvae.get(&key).into_iter().flat_map(|list| list.iter());
+    let all = std::iter::once(larval).chain(others).cloned().collect();
+    larvae.insert_mut(key, all);
+}
+
+fn take_larval<K: Eq + Hash>(larvae: &mut Larvae<K>, key: K, larval: &Larval) {
+    let Some(list) = larvae.get(&key) else {
+        return;
+    };
+    let others = list.iter().filter(|other| other.number != larval.number);
+    let rest: Arc<[Arc<Larval>]> = others.cloned().collect();
+    if rest.is_empty() {
+        larvae.remove_mut(&key);
+    } else {
+        larvae.insert_mut(key, rest);
     }
 }
 

@@ -1,14 +1,15 @@
 """Makes what should exist exist: observe, diff, act, observe again; undo everything on failure."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeVar
 
 from plutino.apply.observe import observe
 from plutino.dataplane.plane import DataPlane
 from plutino.desired.state import DesiredState
-from plutino.model.errors import KernelError, PlaneError, PlutinoError
+from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, PlutinoError
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
 from plutino.model.policy import Policy
@@ -50,13 +51,14 @@ def apply_state(desired: DesiredState, plane: DataPlane, routes: RouteClient) ->
         steps = diff(desired, observe(desired.instance, plane, routes))
         if not steps:
             return Outcome(tuple(done))
-        for step in steps:
+        for run in runs(steps):
             try:
-                execute(step, plane, routes)
+                execute(run, plane, routes)
             except (KernelError, PlaneError) as error:
-                hint = error.hint or _hint(step, error)
+                done += _done_of(run, error)
+                hint = error.hint or _hint(_first_refused(run, error), error)
                 raise ApplyError(str(error), hint, undo(done, plane, routes)) from error
-            done.append(step)
+            done += run
     steps = diff(desired, observe(desired.instance, plane, routes))
     if not steps:
         return Outcome(tuple(done))
@@ -66,63 +68,95 @@ def apply_state(desired: DesiredState, plane: DataPlane, routes: RouteClient) ->
     raise ApplyError(why, hint, undo(done, plane, routes))
 
 
-def undo(done: list[Step], plane: DataPlane, routes: RouteClient) -> tuple[str, ...]:
+def undo(done: Sequence[Step], plane: DataPlane, routes: RouteClient) -> tuple[str, ...]:
     """Take steps back, the last first. Gives what could not be undone, in words."""
-    left = []
-    for step in reversed(done):
-        inverse = step.inverse()
-        if inverse is None:
-            continue
+    left: list[str] = []
+    inverses = [inverse for step in reversed(done) if (inverse := step.inverse()) is not None]
+    for run in runs(inverses):
         try:
-            execute(inverse, plane, routes)
+            execute(run, plane, routes)
+        except BatchRefusedError as error:
+            left += [f"{run[place].describe()}: {why}" for place, why in error.refused.items()]
         except (KernelError, PlaneError) as error:
-            left.append(f"{step.describe()}: {error}")
+            left += [f"{step.describe()}: {error}" for step in run]
     return tuple(left)
 
 
-def execute(step: Step, plane: DataPlane, routes: RouteClient) -> None:
-    """Do one step. Raises KernelError or PlaneError if it is refused."""
-    match step.subject:
+def runs(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
+    """Steps in a row that are done at once: the same to objects of one kind."""
+    for (_kind, action), run in groupby(steps, lambda step: (type(step.subject), step.action)):
+        if action is StepAction.UPDATE:
+            yield from ((step,) for step in run)
+        else:
+            yield tuple(run)
+
+
+def _first_refused(run: Sequence[Step], error: KernelError | PlaneError) -> Step:
+    return run[min(error.refused) if isinstance(error, BatchRefusedError) else 0]
+
+
+def _done_of(run: Sequence[Step], error: KernelError | PlaneError) -> list[Step]:
+    if not isinstance(error, BatchRefusedError):
+        return []
+    return [step for place, step in enumerate(run) if place not in error.refused]
+
+
+def execute(run: Sequence[Step], plane: DataPlane, routes: RouteClient) -> None:
+    """Do the steps of a run. Raises KernelError or PlaneError if one is refused."""
+    action = run[0].action
+    match run[0].subject:
         case Interface():
-            _execute_link(step.action, step.subject, plane, routes)
+            _execute_links(action, subjects(run, Interface), plane, routes)
         case Address():
-            _pick(step, routes.add_address, routes.delete_address)(step.subject)
+            act = _pick(action, routes.add_addresses, routes.delete_addresses)
+            act(subjects(run, Address))
         case Route():
-            _pick(step, routes.add_route, routes.delete_route)(step.subject)
+            act_on_routes = _pick(action, routes.add_routes, routes.delete_routes)
+            act_on_routes(subjects(run, Route))
         case Policy():
-            _pick(step, plane.add_policy, plane.delete_policy, plane.update_policy)(step.subject)
+            act_on_policies = _pick(
+                action, plane.add_policies, plane.delete_policies, plane.update_policy
+            )
+            act_on_policies(subjects(run, Policy))
         case SecurityAssociation():
-            _pick(step, plane.add_sa, plane.delete_sa, plane.update_sa)(step.subject)
+            act_on_sas = _pick(action, plane.add_sas, plane.delete_sas, plane.update_sa)
+            act_on_sas(subjects(run, SecurityAssociation))
+
+
+def subjects(run: Sequence[Step], kind: type[_Value]) -> list[_Value]:
+    """What the steps of a run are about."""
+    return [step.subject for step in run if isinstance(step.subject, kind)]
 
 
 def _pick(
-    step: Step,
-    create: Callable[[_Value], None],
-    delete: Callable[[_Value], None],
+    action: StepAction,
+    create: Callable[[Sequence[_Value]], None],
+    delete: Callable[[Sequence[_Value]], None],
     update: Callable[[_Value], None] | None = None,
-) -> Callable[[_Value], None]:
-    if step.action is StepAction.CREATE:
+) -> Callable[[Sequence[_Value]], None]:
+    if action is StepAction.CREATE:
         return create
-    if step.action is StepAction.DELETE:
+    if action is StepAction.DELETE:
         return delete
-    assert update is not None, f"{step.describe()} has no meaning"
-    return update
+    assert update is not None, f"{action} has no meaning here"
+    return lambda values: update(*values)
 
 
-def _execute_link(
-    action: StepAction, interface: Interface, plane: DataPlane, routes: RouteClient
+def _execute_links(
+    action: StepAction, interfaces: Sequence[Interface], plane: DataPlane, routes: RouteClient
 ) -> None:
+    names = [one.name for one in interfaces]
     match action:
         case StepAction.CREATE:
-            plane.create_link(interface)
+            plane.create_links(interfaces)
         case StepAction.UPDATE:
-            plane.attach_link(interface)
+            plane.attach_link(*interfaces)
         case StepAction.DELETE:
-            plane.delete_link(interface.name)
+            plane.delete_links(names)
         case StepAction.UP:
-            routes.set_link(interface.name, up=True)
+            routes.set_links_up(names, up=True)
         case StepAction.DOWN:
-            routes.set_link(interface.name, up=False)
+            routes.set_links_up(names, up=False)
 
 
 def _hint(step: Step, error: KernelError | PlaneError) -> str | None:

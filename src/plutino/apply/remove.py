@@ -1,10 +1,12 @@
 """Takes everything of an instance away, with or without its engine."""
 
-from plutino.apply.applier import ApplyError, execute
+from collections.abc import Sequence
+
+from plutino.apply.applier import ApplyError, execute, runs, subjects
 from plutino.apply.observe import observe
 from plutino.dataplane.plane import DataPlane
 from plutino.desired.state import DesiredState
-from plutino.model.errors import KernelError
+from plutino.model.errors import BatchRefusedError, KernelError
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
 from plutino.netlink.route_client import RouteClient
@@ -23,13 +25,15 @@ def remove_all(instance: str, plane: DataPlane | None, routes: RouteClient) -> t
     Raises ApplyError, after all other steps were done, if one is refused.
     """
     steps = plan_removal(instance, plane, routes)
-    refused = []
-    for step in steps:
+    refused: list[str] = []
+    for run in runs(steps):
         try:
             if plane is None:
-                _execute_without_plane(step, routes)
+                _execute_without_plane(run, routes)
             else:
-                execute(step, plane, routes)
+                execute(run, plane, routes)
+        except BatchRefusedError as error:
+            refused += map(str, error.refused.values())
         except KernelError as error:
             refused.append(str(error))
     if refused:
@@ -37,15 +41,15 @@ def remove_all(instance: str, plane: DataPlane | None, routes: RouteClient) -> t
     return steps
 
 
-def _execute_without_plane(step: Step, routes: RouteClient) -> None:
+def _execute_without_plane(run: Sequence[Step], routes: RouteClient) -> None:
     """Links, addresses and routes are the kernel's; SAs and policies died with the engine."""
-    match step.subject:
-        case Interface(name):
-            if step.action is StepAction.DELETE:  # which takes it down too
-                routes.delete_link(name)
+    match run[0].subject:
+        case Interface():
+            if run[0].action is StepAction.DELETE:  # which takes it down too
+                routes.delete_links([one.name for one in subjects(run, Interface)])
         case Address():
-            routes.delete_address(step.subject)
+            routes.delete_addresses(subjects(run, Address))
         case Route():
-            routes.delete_route(step.subject)
+            routes.delete_routes(subjects(run, Route))
         case _:
             raise AssertionError("without a plane none is observed")

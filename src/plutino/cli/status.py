@@ -70,6 +70,8 @@ def render(report: StatusReport, now: float) -> list[str]:
     if report.plane_reason:
         lines.append(f"  data plane: {report.plane}, {report.plane_reason}")
     lines += [f"  problem: {problem}" for problem in report.problems]
+    if engine is not None and engine.lost_notifications:
+        lines.append(f"  {engine.lost_notifications} x notification lost: a listener was too slow")
     for tunnel in report.tunnels:
         lines += _render_tunnel(tunnel, now)
     lines += [f"  {drop.packets} x {drop.name}: {drop.meaning}" for drop in report.drops]

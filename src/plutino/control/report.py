@@ -54,11 +54,17 @@ class TunnelReport:
 
 @dataclass(frozen=True, slots=True)
 class EngineReport:
-    """The engine that answers."""
+    """The engine that answers, and what it could not tell since its start.
+
+    ``lost_notifications`` are those that listeners were too slow for; ``missed_drops`` are dropped
+    packets that are counted and of which no record was read.
+    """
 
     pid: int
     version: str
     crypto: str
+    lost_notifications: int = 0
+    missed_drops: int = 0
 
 
 @dataclass(frozen=True, slots=True)

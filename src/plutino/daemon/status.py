@@ -94,14 +94,13 @@ def _build(
                 if_id=if_ids[plan.interface],
             )
         )
-    info = None if plane is None else plane.engine_info()
     stat = {} if plane is None else plane.xfrm_stat()
     return StatusReport(
         instance=desired.instance,
         state=_overall([tunnel.state for tunnel in tunnels], problems),
         plane=choice.plane,
         plane_reason=choice.why,
-        engine=None if info is None else EngineReport(info.pid, info.version, info.crypto),
+        engine=None if plane is None else _engine(plane),
         daemon_pid=daemon_pid,
         problems=problems,
         tunnels=tuple(tunnels),
@@ -110,6 +109,19 @@ def _build(
             for name, count in stat.items()
             if count
         ),
+    )
+
+
+def _engine(plane: ManagedPlane) -> EngineReport | None:
+    info, losses = plane.engine_info(), plane.losses()
+    if info is None:
+        return None
+    return EngineReport(
+        pid=info.pid,
+        version=info.version,
+        crypto=info.crypto,
+        lost_notifications=losses.notifications,
+        missed_drops=losses.drops,
     )
 
 

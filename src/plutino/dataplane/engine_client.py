@@ -8,6 +8,7 @@ from plutino.dataplane.engine_messages import (
     EngineDevice,
     EngineDrop,
     EngineInfo,
+    EngineLosses,
     EngineMessage,
     IpNetwork,
     NewDevice,
@@ -19,6 +20,7 @@ from plutino.dataplane.engine_messages import (
     parse_device,
     parse_drop,
     parse_info,
+    parse_losses,
     parse_map,
     parse_socket,
     parse_stat,
@@ -74,7 +76,7 @@ class EngineClient:
         self.new_devices([NewDevice(name, if_id, ifindex, mtu, descriptors)])
 
     def new_devices(self, devices: Iterable[NewDevice]) -> None:
-        """Many at once; the first refusal is raised, the others of its batch are carried out."""
+        """Many at once. Raises BatchRefusedError; batches after a refusal are not sent."""
         for batch in _batches(devices):
             requests = [
                 (
@@ -88,9 +90,10 @@ class EngineClient:
             descriptors = [number for one in batch for number in one.descriptors]
             self.socket.request_many(requests, descriptors=descriptors)
 
-    def delete_device(self, name: str) -> None:
-        """Take a device away; ENODEV if it has none of that name."""
-        self.socket.request(f"let go of {name}", EngineMessage.DELDEV, encode_name(name))
+    def delete_devices(self, names: Sequence[str]) -> None:
+        """Take devices away; ENODEV for each it has not. Raises BatchRefusedError."""
+        kind = int(EngineMessage.DELDEV)
+        self.socket.request_many([(f"let go of {one}", kind, encode_name(one), 0) for one in names])
 
     def new_map(self, prefix: IpNetwork, if_id: IfId) -> None:
         """Packets to that prefix out of the external device have that if_id; EEXIST if they do."""
@@ -121,6 +124,12 @@ class EngineClient:
         """Drops by the names of ``/proc/net/xfrm_stat``."""
         (stat,) = self._ask("read the drop counters", EngineMessage.GETSTAT, b"", parse_stat)
         return stat
+
+    def losses(self) -> EngineLosses:
+        """What it had to tell and nobody got."""
+        step = "read what the engine could not tell"
+        (losses,) = self._ask(step, EngineMessage.GETSTAT, b"", parse_losses)
+        return losses
 
     def drops(self) -> tuple[EngineDrop, ...]:
         """The last drops, the oldest first; in a flood not all of them."""

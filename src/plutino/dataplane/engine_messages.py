@@ -65,6 +65,8 @@ class EngineAttribute(IntEnum):
     QUEUES = 23
     EXTERNAL = 24
     PREFIX = 25
+    MISSED = 26
+    LOST = 27
 
 
 IpNetwork = IPv4Network | IPv6Network
@@ -115,7 +117,8 @@ class EngineDrop:
 
     ``time`` is in nanoseconds since the epoch, ``reason`` a counter's name, ``sequence`` the low
     half of the ESP sequence number. ``source`` and ``destination`` are those of the outer header,
-    ``inner_header`` the IP header and the ports of the packet in clear.
+    ``inner_header`` the IP header and the ports of the packet in clear. ``missed`` is how many
+    drops before it nobody has read nor can read, since they were read last.
     """
 
     time: int
@@ -127,6 +130,18 @@ class EngineDrop:
     source: IpAddress | None
     destination: IpAddress | None
     inner_header: bytes
+    missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLosses:
+    """What the engine had to tell and nobody got, since its start.
+
+    ``notifications`` that listeners were too slow for, and ``drops`` of which no record was read.
+    """
+
+    notifications: int
+    drops: int
 
 
 def encode_device(name: str, if_id: IfId | None, ifindex: int, mtu: int, queues: int) -> bytes:
@@ -201,10 +216,8 @@ def parse_device(payload: bytes) -> EngineDevice:
 def parse_socket(payload: bytes) -> tuple[int, int]:
     """Kind and errors, from NEWSOCK."""
     found = _parse(payload, "NEWSOCK")
-    errors = found.get(EngineAttribute.SOCK_ERRORS, bytes(8))
-    if len(errors) != _U64.size:
-        raise WireError("NEWSOCK", offset=0, why="SOCK_ERRORS has not 8 bytes")
-    return _u32(found, EngineAttribute.SOCK_KIND, "NEWSOCK"), int(_U64.unpack(errors)[0])
+    errors = _u64(found, EngineAttribute.SOCK_ERRORS, "NEWSOCK", absent=0)
+    return _u32(found, EngineAttribute.SOCK_KIND, "NEWSOCK"), errors
 
 
 def parse_stat(payload: bytes) -> Mapping[str, int]:
@@ -216,6 +229,15 @@ def parse_stat(payload: bytes) -> Mapping[str, int]:
             name = attribute.payload[_U64.size :].split(b"\0", 1)[0]
             counters[name.decode("ascii", "replace")] = int(value)
     return counters
+
+
+def parse_losses(payload: bytes) -> EngineLosses:
+    """From NEWSTAT."""
+    found = _parse(payload, "NEWSTAT")
+    return EngineLosses(
+        notifications=_u64(found, EngineAttribute.LOST, "NEWSTAT"),
+        drops=_u64(found, EngineAttribute.MISSED, "NEWSTAT"),
+    )
 
 
 def parse_drop(payload: bytes) -> EngineDrop:
@@ -244,6 +266,7 @@ def parse_drop(payload: bytes) -> EngineDrop:
         source=address(EngineAttribute.SOURCE),
         destination=address(EngineAttribute.DESTINATION),
         inner_header=found.get(EngineAttribute.INNER_HEADER, b""),
+        missed=_u64(found, EngineAttribute.MISSED, "NEWDROP", absent=0),
     )
 
 
@@ -275,6 +298,13 @@ def _u32(found: Mapping[int, bytes], number: int, what: str) -> int:
     if len(octets) != _U32.size:
         raise WireError(what, offset=0, why=f"attribute {number} is missing or has not 4 bytes")
     return int(_U32.unpack(octets)[0])
+
+
+def _u64(found: Mapping[int, bytes], number: int, what: str, *, absent: int | None = None) -> int:
+    octets = found.get(number, b"" if absent is None else _U64.pack(absent))
+    if len(octets) != _U64.size:
+        raise WireError(what, offset=0, why=f"attribute {number} is missing or has not 8 bytes")
+    return int(_U64.unpack(octets)[0])
 
 
 def _string(found: Mapping[int, bytes], number: int, what: str) -> str:

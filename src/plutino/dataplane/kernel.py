@@ -7,21 +7,21 @@ this instance's tag.
 
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
-from plutino.dataplane.engine_messages import EngineInfo
+from plutino.dataplane.engine_messages import EngineInfo, EngineLosses
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
-from plutino.model.errors import KernelError, PlaneError
+from plutino.model.errors import BatchRefusedError, KernelError, PlaneError
 from plutino.model.interface import Interface
 from plutino.model.link import Link
 from plutino.model.policy import Policy
 from plutino.model.sa import ReplayState, SaDirection, SaUse, SecurityAssociation
-from plutino.netlink.route.messages import KIND_XFRM
+from plutino.netlink.route.messages import KIND_XFRM, LinkChange
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
 from plutino.netlink.xfrm_client import XfrmClient
@@ -56,17 +56,18 @@ class ReqidJournal:
         """For what is gone at the end of the process."""
         return cls(None, known)
 
-    def note(self, reqid: int) -> None:
-        """Write it down before the first object that bears it. Raises PlaneError if that fails."""
-        if reqid in self._noted or self._path is None:
+    def note(self, reqids: Iterable[int]) -> None:
+        """Write them down before the first object bears one. Raises PlaneError if that fails."""
+        new = sorted(set(reqids) - self._noted)
+        if not new or self._path is None:
             return
         try:
             with self._path.open("a") as file:
-                file.write(f"{reqid}\n")
+                file.writelines(f"{reqid}\n" for reqid in new)
         except OSError as error:
             raise PlaneError(f"{self._path} cannot be written: {error.strerror}") from error
-        self._noted.add(reqid)
-        self.known.add(reqid)
+        self._noted.update(new)
+        self.known.update(new)
 
 
 class KernelPlane:
@@ -122,6 +123,10 @@ class KernelPlane:
         """There is none."""
         return None
 
+    def losses(self) -> EngineLosses:
+        """None: there is no engine that could lose anything."""
+        return EngineLosses(0, 0)
+
     def ensure_sockets(self, kinds: Iterable[SocketKind]) -> None:
         """Hold the sockets for ESP in UDP; raw ESP needs none.
 
@@ -149,25 +154,35 @@ class KernelPlane:
         """The links; rtnetlink tells the if_id of XFRM interfaces itself."""
         return tuple(replace(link, attached=link.kind == KIND_XFRM) for link in links)
 
-    def create_link(self, interface: Interface) -> None:
-        """RTM_NEWLINK of kind ``xfrm``; EEXIST if its name or its if_id is taken."""
-        step = f"create link {interface.name}"
-        if self._routes.find_link(interface.name) is not None:
-            raise KernelError(step, errno.EEXIST, f"a link {interface.name} is there already")
+    def create_links(self, interfaces: Sequence[Interface]) -> None:
+        """RTM_NEWLINK of kind ``xfrm``; EEXIST if a name or an if_id is taken."""
+        refused: Mapping[int, KernelError] = {}
         try:
-            self._routes.create_xfrm(interface.name, interface.if_id, interface.mtu)
-        except KernelError as error:
-            hint = _link_hint(interface, error)
-            raise KernelError(step, error.errno, error.extack, hint) from error
+            self._routes.create_xfrms(interfaces)
+        except BatchRefusedError as error:
+            refused = {
+                place: _with_hint(why, _link_hint(interfaces[place], why))
+                for place, why in error.refused.items()
+            }
+        made = [one.name for place, one in enumerate(interfaces) if place not in refused]
+        self._tag(made)
+        if refused:
+            raise BatchRefusedError(refused)
+
+    def _tag(self, names: Sequence[str]) -> None:
+        """Make new links ours, or take them away again."""
+        wanted = set(names)
+        indexes = [link.index for link in self._routes.list_links() if link.name in wanted]
+        alias = f"plutino:{self.instance}"
         try:
-            self._routes.set_link(interface.name, alias=f"plutino:{self.instance}")
+            self._routes.set_links(dict.fromkeys(indexes, LinkChange(alias=alias)))
         except KernelError:
             with suppress(KernelError):
-                self._routes.delete_link(interface.name)
+                self._routes.delete_links(names)
             raise
         # Nothing of the kernel's own shall go into the tunnel uninvited.
         with suppress(KernelError):
-            self._routes.set_link(interface.name, no_link_local=True)
+            self._routes.set_links(dict.fromkeys(indexes, LinkChange(no_link_local=True)))
 
     def attach_link(self, interface: Interface) -> None:
         """Another MTU or if_id for a link of ours; one of another kind is made anew."""
@@ -177,7 +192,7 @@ class KernelPlane:
             raise KernelError(step, errno.ENODEV, f"no link {interface.name} of ours")
         if link.kind != KIND_XFRM:
             self._routes.delete_link(interface.name)
-            self.create_link(interface)
+            self.create_links([interface])
             return
         if link.mtu != interface.mtu:
             self._routes.set_link(interface.name, mtu=interface.mtu)
@@ -185,37 +200,41 @@ class KernelPlane:
             try:
                 self._routes.set_xfrm_if_id(link, interface.if_id)
             except KernelError as error:
-                hint = _link_hint(interface, error)
-                raise KernelError(error.step, error.errno, error.extack, hint) from error
+                raise _with_hint(error, _link_hint(interface, error)) from error
 
-    def delete_link(self, name: str) -> None:
+    def delete_links(self, names: Sequence[str]) -> None:
         """RTM_DELLINK."""
-        try:
-            self._routes.delete_link(name)
-        except KernelError as error:
-            if error.errno != errno.ENODEV:
-                raise
+        self._routes.delete_links(names)
 
     # --- SAs and policies
 
-    def add_sa(self, sa: SecurityAssociation) -> None:
-        """XFRM_MSG_NEWSA."""
-        self._journal.note(sa.reqid)
+    def add_sas(self, sas: Sequence[SecurityAssociation]) -> None:
+        """XFRM_MSG_NEWSA, in the form that older kernels want where this one refuses."""
+        self._journal.note(sa.reqid for sa in sas)
         try:
-            self._xfrm.add_sa(sa)
-        except KernelError as error:
-            older = _for_older_kernels(sa)
-            if error.errno != errno.EINVAL or older is None:
-                hint = _sa_hint(sa, error)
-                raise KernelError(error.step, error.errno, error.extack, hint) from error
-            try:
-                self._xfrm.add_sa(older)
-            except KernelError:
-                raise error from None
+            self._xfrm.add_sas(sas)
+        except BatchRefusedError as error:
+            refused = {
+                place: _with_hint(why, _sa_hint(sas[place], why))
+                for place, why in error.refused.items()
+                if not self._add_for_older_kernels(sas[place], why)
+            }
+            if refused:
+                raise BatchRefusedError(refused) from error
+
+    def _add_for_older_kernels(self, sa: SecurityAssociation, why: KernelError) -> bool:
+        older = _for_older_kernels(sa)
+        if why.errno != errno.EINVAL or older is None:
+            return False
+        try:
+            self._xfrm.add_sa(older)
+        except KernelError:
+            return False
+        return True
 
     def update_sa(self, sa: SecurityAssociation) -> None:
         """XFRM_MSG_UPDSA."""
-        self._journal.note(sa.reqid)
+        self._journal.note([sa.reqid])
         try:
             self._xfrm.update_sa(sa)
         except KernelError as error:
@@ -227,9 +246,9 @@ class KernelPlane:
             except KernelError:
                 raise error from None
 
-    def delete_sa(self, sa: SecurityAssociation) -> None:
+    def delete_sas(self, sas: Sequence[SecurityAssociation]) -> None:
         """XFRM_MSG_DELSA."""
-        self._xfrm.delete_sa(sa)
+        self._xfrm.delete_sas(sas)
 
     def list_sas(self) -> tuple[tuple[SecurityAssociation, SaUse], ...]:
         """SAs of this instance with their counters and replay state."""
@@ -240,19 +259,19 @@ class KernelPlane:
             if sa.reqid in self._journal.known or sa.if_id in if_ids
         )
 
-    def add_policy(self, policy: Policy) -> None:
+    def add_policies(self, policies: Sequence[Policy]) -> None:
         """XFRM_MSG_NEWPOLICY."""
-        self._note(policy)
-        self._xfrm.add_policy(policy)
+        self._note(policies)
+        self._xfrm.add_policies(policies)
 
     def update_policy(self, policy: Policy) -> None:
         """XFRM_MSG_UPDPOLICY."""
-        self._note(policy)
+        self._note([policy])
         self._xfrm.update_policy(policy)
 
-    def delete_policy(self, policy: Policy) -> None:
+    def delete_policies(self, policies: Sequence[Policy]) -> None:
         """XFRM_MSG_DELPOLICY."""
-        self._xfrm.delete_policy(policy)
+        self._xfrm.delete_policies(policies)
 
     def list_policies(self) -> tuple[Policy, ...]:
         """Policies of this instance."""
@@ -264,9 +283,8 @@ class KernelPlane:
             or any(template.reqid in self._journal.known for template in policy.templates)
         )
 
-    def _note(self, policy: Policy) -> None:
-        for template in policy.templates:
-            self._journal.note(template.reqid)
+    def _note(self, policies: Sequence[Policy]) -> None:
+        self._journal.note(one.reqid for policy in policies for one in policy.templates)
 
     def _own_if_ids(self) -> set[int]:
         alias = f"plutino:{self.instance}"
@@ -317,6 +335,10 @@ def _without_outbound_window(sa: SecurityAssociation) -> SecurityAssociation:
     if sa.direction is SaDirection.IN:
         return sa
     return replace(sa, replay=ReplayState(oseq=sa.replay.oseq))
+
+
+def _with_hint(error: KernelError, hint: str | None) -> KernelError:
+    return KernelError(error.step, error.errno, error.extack, hint)
 
 
 def _link_hint(interface: Interface, error: KernelError) -> str | None:

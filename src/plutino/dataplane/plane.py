@@ -4,10 +4,10 @@ Links, addresses and routes are the kernel's on both; a plane differs in what a 
 in who understands the XFRM messages.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from plutino.dataplane.engine_messages import EngineInfo
+from plutino.dataplane.engine_messages import EngineInfo, EngineLosses
 from plutino.dataplane.underlay import SocketKind
 from plutino.model.interface import Interface
 from plutino.model.link import Link
@@ -19,7 +19,8 @@ class DataPlane(Protocol):
     """Everything that ``apply`` and ``status`` ask of a data plane.
 
     Every method raises KernelError with errno and extack on refusal, and PlaneError if the plane
-    itself cannot be reached.
+    itself cannot be reached. Those of many objects raise BatchRefusedError, which names the refused
+    by their place; the others are done.
     """
 
     @property
@@ -36,19 +37,19 @@ class DataPlane(Protocol):
         """The links as rtnetlink shows them, completed with ``if_id`` and ``attached``."""
         ...
 
-    def create_link(self, interface: Interface) -> None:
-        """Make the link, tagged with ifalias, down, with its MTU, bound to its if_id."""
+    def create_links(self, interfaces: Sequence[Interface]) -> None:
+        """Make links, tagged with ifalias, down, with their MTU, bound to their if_id."""
         ...
 
     def attach_link(self, interface: Interface) -> None:
         """Serve an existing link of ours again, or with another if_id or MTU."""
         ...
 
-    def delete_link(self, name: str) -> None:
-        """Take a link of ours away."""
+    def delete_links(self, names: Sequence[str]) -> None:
+        """Take links of ours away; those that are not there are no error."""
         ...
 
-    def add_sa(self, sa: SecurityAssociation) -> None:
+    def add_sas(self, sas: Sequence[SecurityAssociation]) -> None:
         """XFRM_MSG_NEWSA."""
         ...
 
@@ -56,7 +57,7 @@ class DataPlane(Protocol):
         """XFRM_MSG_UPDSA: replace an SA of the same identity."""
         ...
 
-    def delete_sa(self, sa: SecurityAssociation) -> None:
+    def delete_sas(self, sas: Sequence[SecurityAssociation]) -> None:
         """XFRM_MSG_DELSA."""
         ...
 
@@ -64,7 +65,7 @@ class DataPlane(Protocol):
         """Dump of all SAs with their counters and replay state."""
         ...
 
-    def add_policy(self, policy: Policy) -> None:
+    def add_policies(self, policies: Sequence[Policy]) -> None:
         """XFRM_MSG_NEWPOLICY."""
         ...
 
@@ -72,7 +73,7 @@ class DataPlane(Protocol):
         """XFRM_MSG_UPDPOLICY."""
         ...
 
-    def delete_policy(self, policy: Policy) -> None:
+    def delete_policies(self, policies: Sequence[Policy]) -> None:
         """XFRM_MSG_DELPOLICY."""
         ...
 
@@ -98,6 +99,10 @@ class ManagedPlane(DataPlane, Protocol):
 
     def engine_info(self) -> EngineInfo | None:
         """The engine that stands behind it; None for the kernel."""
+        ...
+
+    def losses(self) -> EngineLosses:
+        """What the engine had to tell and nobody got; nothing for the kernel."""
         ...
 
     def ensure_sockets(self, kinds: Iterable[SocketKind]) -> None:

@@ -17,6 +17,7 @@ from plutino.dataplane.scratch import ScratchError, in_scratch_namespace
 from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
 from plutino.model.algorithms import AEAD_ALGORITHMS, DEFAULT_ALGORITHM, AeadKey
 from plutino.model.errors import KernelError, PlutinoError
+from plutino.model.interface import Interface
 from plutino.model.numbers import IfId, Mark, ReqId, Spi
 from plutino.model.policy import Direction, IpAddress, Policy, Selector, Template
 from plutino.model.sa import ReplayState, SaDirection, SecurityAssociation, UdpEncapsulation
@@ -152,8 +153,7 @@ def _add_and_read(*sas: SecurityAssociation) -> None:
     """Add SAs as the plane does, and look whether they are what they should be."""
     with RouteClient() as routes, NetlinkSocket.kernel(NETLINK_XFRM) as kernel:
         plane = KernelPlane("probe", kernel, routes, ReqidJournal.in_memory({_REQID}))
-        for sa in sas:
-            plane.add_sa(sa)
+        plane.add_sas(sas)
         found = {sa.identity: sa for sa, _ in plane.list_sas()}
         for sa in sas:
             if found.get(sa.identity) != sa:
@@ -162,7 +162,7 @@ def _add_and_read(*sas: SecurityAssociation) -> None:
 
 def _try_link() -> None:
     with RouteClient() as routes:
-        routes.create_xfrm("probe", _IF_ID, 1400)
+        routes.create_xfrms([Interface("probe", _IF_ID, 1400)])
         link = routes.find_link("probe")
         if link is None or link.if_id != _IF_ID:
             raise _refused("read the link back", "the link has no if_id")

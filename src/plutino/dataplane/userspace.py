@@ -10,12 +10,12 @@ from itertools import chain
 from typing import Self
 
 from plutino.dataplane.engine_client import MOST_DESCRIPTORS, EngineClient
-from plutino.dataplane.engine_messages import EngineInfo, NewDevice
+from plutino.dataplane.engine_messages import EngineInfo, EngineLosses, NewDevice
 from plutino.dataplane.engine_process import start_engine
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.tun import open_queues
 from plutino.dataplane.underlay import SocketKind, open_socket
-from plutino.model.errors import KernelError, PlaneError
+from plutino.model.errors import BatchRefusedError, KernelError, PlaneError
 from plutino.model.interface import Interface
 from plutino.model.link import Link
 from plutino.model.policy import Policy
@@ -64,6 +64,10 @@ class UserspacePlane:
         """Who answers."""
         return self._client.info()
 
+    def losses(self) -> EngineLosses:
+        """What the engine had to tell and nobody got."""
+        return self._client.losses()
+
     def socket_errors(self) -> Mapping[int, int]:
         """Errors of each underlay socket, by ``SocketKind``."""
         return self._client.list_sockets()
@@ -104,36 +108,18 @@ class UserspacePlane:
 
         return tuple(map(complete, links))
 
-    def create_link(self, interface: Interface) -> None:
-        """Make the TUN, down, and hand it to the engine. EEXIST if a link has that name."""
-        step = f"create link {interface.name}"
-        if self._routes.find_link(interface.name) is not None:
-            raise KernelError(step, errno.EEXIST, f"a link {interface.name} is there already")
-        descriptors = open_queues(interface.name)
-        try:
-            self._routes.set_link(
-                interface.name, up=False, mtu=interface.mtu, alias=link_alias(self.instance)
-            )
-            # Nothing of the kernel's own shall go into the tunnel uninvited.
-            with suppress(KernelError):
-                self._routes.set_link(interface.name, no_link_local=True)
-            self._serve(interface, descriptors)
-        except (KernelError, PlaneError):
-            with suppress(KernelError, PlaneError):
-                self._routes.delete_link(interface.name)
-            raise
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+    def create_links(self, interfaces: Sequence[Interface]) -> None:
+        """Make TUNs, down, and hand them to the engine. EEXIST if a link has such a name.
 
-    def create_links(self, interfaces: Iterable[Interface]) -> None:
-        """Many at once, as ``create_link`` makes one; where one fails, its batch is taken back.
-
-        A batch is what one datagram to the engine may bring.
+        A batch is what one datagram to the engine may bring; where one of it fails, none of it and
+        none after it is made.
         """
-        wanted = list(interfaces)
-        for first in range(0, len(wanted), MOST_DESCRIPTORS):
-            self._create_batch(wanted[first : first + MOST_DESCRIPTORS])
+        for first in range(0, len(interfaces), MOST_DESCRIPTORS):
+            try:
+                self._create_batch(interfaces[first : first + MOST_DESCRIPTORS])
+            except KernelError as error:
+                places = range(first, len(interfaces))
+                raise BatchRefusedError(dict.fromkeys(places, error)) from error
 
     def _create_batch(self, batch: Sequence[Interface]) -> None:
         names = {name for _index, name in socket.if_nameindex()}
@@ -158,9 +144,8 @@ class UserspacePlane:
                 )
             self._client.new_devices(devices)
         except (KernelError, PlaneError):
-            for device in devices:
-                with suppress(KernelError, PlaneError):
-                    self.delete_link(device.name)
+            with suppress(KernelError, PlaneError):
+                self.delete_links([device.name for device in devices])
             raise
         finally:
             for descriptor in chain.from_iterable(device.descriptors for device in devices):
@@ -185,18 +170,14 @@ class UserspacePlane:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def delete_link(self, name: str) -> None:
-        """Take the link from the engine and from the kernel."""
+    def delete_links(self, names: Sequence[str]) -> None:
+        """Take links from the engine and from the kernel."""
         try:
-            self._client.delete_device(name)
-        except KernelError as error:
-            if error.errno != errno.ENODEV:
+            self._client.delete_devices(names)
+        except BatchRefusedError as error:
+            if any(why.errno != errno.ENODEV for why in error.refused.values()):
                 raise
-        try:
-            self._routes.delete_link(name)
-        except KernelError as error:
-            if error.errno != errno.ENODEV:
-                raise
+        self._routes.delete_links(names)
 
     def _serve(self, interface: Interface, descriptors: list[int]) -> None:
         link = self._routes.find_link(interface.name)
@@ -208,41 +189,33 @@ class UserspacePlane:
 
     # --- SAs and policies
 
-    def add_sa(self, sa: SecurityAssociation) -> None:
+    def add_sas(self, sas: Sequence[SecurityAssociation]) -> None:
         """XFRM_MSG_NEWSA."""
-        self._xfrm.add_sa(sa)
-
-    def add_sas(self, sas: Iterable[SecurityAssociation]) -> None:
-        """Many at once."""
         self._xfrm.add_sas(sas)
 
     def update_sa(self, sa: SecurityAssociation) -> None:
         """XFRM_MSG_UPDSA."""
         self._xfrm.update_sa(sa)
 
-    def delete_sa(self, sa: SecurityAssociation) -> None:
+    def delete_sas(self, sas: Sequence[SecurityAssociation]) -> None:
         """XFRM_MSG_DELSA."""
-        self._xfrm.delete_sa(sa)
+        self._xfrm.delete_sas(sas)
 
     def list_sas(self) -> tuple[tuple[SecurityAssociation, SaUse], ...]:
         """Dump of all SAs with their counters and replay state."""
         return self._xfrm.list_sas()
 
-    def add_policy(self, policy: Policy) -> None:
+    def add_policies(self, policies: Sequence[Policy]) -> None:
         """XFRM_MSG_NEWPOLICY."""
-        self._xfrm.add_policy(policy)
-
-    def add_policies(self, policies: Iterable[Policy]) -> None:
-        """Many at once."""
         self._xfrm.add_policies(policies)
 
     def update_policy(self, policy: Policy) -> None:
         """XFRM_MSG_UPDPOLICY."""
         self._xfrm.update_policy(policy)
 
-    def delete_policy(self, policy: Policy) -> None:
+    def delete_policies(self, policies: Sequence[Policy]) -> None:
         """XFRM_MSG_DELPOLICY."""
-        self._xfrm.delete_policy(policy)
+        self._xfrm.delete_policies(policies)
 
     def list_policies(self) -> tuple[Policy, ...]:
         """Dump of all policies."""

@@ -6,7 +6,7 @@ one exit code, so no traceback is shown. A dropped packet is no error: see ``dro
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -72,6 +72,18 @@ class KernelError(PlutinoError):
         self.errno = code
         self.extack = extack
         self.hint = hint
+
+
+class BatchRefusedError(KernelError):
+    """Some of many requests were refused: the first in words, all of them by their place.
+
+    What ``refused`` does not name was carried out.
+    """
+
+    def __init__(self, refused: Mapping[int, KernelError]) -> None:
+        first = refused[min(refused)]
+        super().__init__(first.step, first.errno, first.extack, first.hint)
+        self.refused = refused
 
 
 class PlaneError(PlutinoError):

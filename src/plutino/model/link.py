@@ -38,6 +38,7 @@ class Link:
     if_id: IfId | None = None
     attached: bool = False
     underlying: int | None = None
+    group: int = 0
 
 
 @dataclass(frozen=True, slots=True)

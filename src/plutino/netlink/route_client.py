@@ -1,11 +1,12 @@
 """Links, addresses and routes of the current network namespace, over rtnetlink."""
 
 import errno
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
-from plutino.model.errors import KernelError, PlaneError, WireError
+from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, WireError
+from plutino.model.interface import Interface
 from plutino.model.link import Address, Link, Route, RouteType
 from plutino.model.numbers import IfId
 from plutino.model.policy import IpAddress
@@ -17,6 +18,7 @@ from plutino.netlink.route.messages import (
     encode_address,
     encode_address_dump,
     encode_link_change,
+    encode_link_group,
     encode_link_header,
     encode_link_name,
     encode_new_xfrm,
@@ -31,11 +33,13 @@ from plutino.netlink.route.messages import (
     parse_route,
     parse_route_answer,
 )
-from plutino.netlink.socket import NETLINK_ROUTE, NetlinkSocket
+from plutino.netlink.socket import NETLINK_ROUTE, NetlinkSocket, Request
 from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Message
 
 _Value = TypeVar("_Value")
 _CREATE = NLM_F_CREATE | NLM_F_EXCL
+_FEW = 4
+"""Up to so many links are deleted one by one."""
 
 
 class RouteClient:
@@ -101,7 +105,7 @@ class RouteClient:
         self._socket.request(step, RouteMessage.NEWLINK, payload)
 
     def set_links(self, changes: Mapping[int, LinkChange]) -> None:
-        """Change many, by index; the first refusal is raised, others of its batch are done."""
+        """Change many, by index. Raises BatchRefusedError."""
         self._socket.request_many(
             [
                 (
@@ -114,18 +118,32 @@ class RouteClient:
             ]
         )
 
+    def set_links_up(self, names: Sequence[str], *, up: bool) -> None:
+        """Set many up or down. Raises BatchRefusedError."""
+        payload = LinkChange(up=up)
+        state = "up" if up else "down"
+        self._change_many(
+            RouteMessage.NEWLINK,
+            [(f"set link {name} {state}", name) for name in names],
+            lambda place, index: encode_link_change(_there(index), payload),
+        )
+
     def create_veth(self, name: str, peer: str, *, peer_namespace: int | None = None) -> None:
         """A pair of links, the other end in the namespace of the descriptor."""
         payload = encode_veth(name, peer, peer_namespace)
         self._socket.request(f"create link {name}", RouteMessage.NEWLINK, payload, flags=_CREATE)
 
-    def create_xfrm(self, name: str, if_id: IfId, mtu: int, *, link: int | None = None) -> None:
-        """An XFRM interface, down; EEXIST if its name or its if_id is taken.
+    def create_xfrms(self, interfaces: Sequence[Interface]) -> None:
+        """XFRM interfaces, down; EEXIST if a name or an if_id is taken.
 
-        ``link`` is the index of an underlying device, which decides the VRF of the outer packets.
+        Raises BatchRefusedError.
         """
-        payload = encode_new_xfrm(name, if_id, mtu, link)
-        self._socket.request(f"create link {name}", RouteMessage.NEWLINK, payload, flags=_CREATE)
+        requests = []
+        for one in interfaces:
+            payload = encode_new_xfrm(one.name, one.if_id, one.mtu)
+            step = f"create link {one.name}"
+            requests.append((step, int(RouteMessage.NEWLINK), payload, _CREATE))
+        self._socket.request_many(requests)
 
     def set_xfrm_if_id(self, link: Link, if_id: IfId) -> None:
         """Give an XFRM interface another if_id; EEXIST if another link has it."""
@@ -138,6 +156,32 @@ class RouteClient:
         step = f"delete link {name}"
         payload = encode_link_header(self._index(name, step))
         self._socket.request(step, RouteMessage.DELLINK, payload)
+
+    def delete_links(self, names: Sequence[str]) -> None:
+        """Remove many; those that are not there are no error. Raises KernelError.
+
+        The kernel waits for all readers after each removal, but only once for a group of links: so
+        they are put in a group of their own first.
+        """
+        there = self.list_links()
+        wanted = set(names)
+        links = [link for link in there if link.name in wanted]
+        if len(links) <= _FEW:
+            for link in links:
+                self._delete_index(link)
+            return
+        group = 1 + max(link.group for link in there)
+        self.set_links({link.index: LinkChange(group=group) for link in links})
+        payload = encode_link_header() + encode_link_group(group)
+        self._socket.request(f"delete {len(links)} links", RouteMessage.DELLINK, payload)
+
+    def _delete_index(self, link: Link) -> None:
+        step = f"delete link {link.name}"
+        try:
+            self._socket.request(step, RouteMessage.DELLINK, encode_link_header(link.index))
+        except KernelError as error:
+            if error.errno != errno.ENODEV:
+                raise
 
     # --- addresses
 
@@ -163,6 +207,26 @@ class RouteClient:
         payload = encode_address(address, self._index(address.interface, step))
         self._socket.request(step, RouteMessage.DELADDR, payload)
 
+    def add_addresses(self, addresses: Sequence[Address]) -> None:
+        """Many at once. Raises BatchRefusedError."""
+        self._change_many(
+            RouteMessage.NEWADDR,
+            [(f"add address {one.address} to {one.interface}", one.interface) for one in addresses],
+            lambda place, index: encode_address(addresses[place], _there(index)),
+            _CREATE,
+        )
+
+    def delete_addresses(self, addresses: Sequence[Address]) -> None:
+        """Many at once. Raises BatchRefusedError."""
+        self._change_many(
+            RouteMessage.DELADDR,
+            [
+                (f"delete address {one.address} from {one.interface}", one.interface)
+                for one in addresses
+            ],
+            lambda place, index: encode_address(addresses[place], _there(index)),
+        )
+
     # --- routes
 
     def list_routes(self, *, protocol: int | None = None) -> tuple[Route, ...]:
@@ -184,19 +248,22 @@ class RouteClient:
         payload = encode_route(route, self._route_index(route, step))
         self._socket.request(step, RouteMessage.NEWROUTE, payload, flags=_CREATE)
 
-    def add_routes(self, routes: Iterable[Route]) -> None:
-        """Many at once; the first refusal is raised, the others of its batch are carried out."""
-        indexes = {link.name: link.index for link in self.list_links()}
-        requests = []
-        for route in routes:
-            step = f"add route {describe_route(route)}"
-            index = None
-            if route.interface is not None:
-                index = indexes.get(route.interface)
-                if index is None:
-                    raise KernelError(step, errno.ENODEV, f"no link {route.interface}")
-            requests.append((step, int(RouteMessage.NEWROUTE), encode_route(route, index), _CREATE))
-        self._socket.request_many(requests)
+    def add_routes(self, routes: Sequence[Route]) -> None:
+        """Many at once. Raises BatchRefusedError."""
+        self._change_many(
+            RouteMessage.NEWROUTE,
+            [(f"add route {describe_route(one)}", one.interface) for one in routes],
+            lambda place, index: encode_route(routes[place], index),
+            _CREATE,
+        )
+
+    def delete_routes(self, routes: Sequence[Route]) -> None:
+        """Many at once. Raises BatchRefusedError."""
+        self._change_many(
+            RouteMessage.DELROUTE,
+            [(f"delete route {describe_route(one)}", one.interface) for one in routes],
+            lambda place, index: encode_route(routes[place], index),
+        )
 
     def delete_route(self, route: Route) -> None:
         """Remove exactly this route; ESRCH if it is not there."""
@@ -235,6 +302,35 @@ class RouteClient:
 
     # --- what they share
 
+    def _change_many(
+        self,
+        kind: RouteMessage,
+        steps: Sequence[tuple[str, str | None]],
+        encode: Callable[[int, int | None], bytes],
+        flags: int = 0,
+    ) -> None:
+        """A request for each step, which has words and the name of a link, or None.
+
+        ``encode`` makes the payload from the step's place and the link's index.
+        """
+        indexes = {link.name: link.index for link in self.list_links()}
+        refused: dict[int, KernelError] = {}
+        requests: list[Request] = []
+        places: list[int] = []
+        for place, (step, name) in enumerate(steps):
+            if name is not None and name not in indexes:
+                refused[place] = KernelError(step, errno.ENODEV, f"no link {name}")
+                continue
+            index = None if name is None else indexes[name]
+            requests.append((step, int(kind), encode(place, index), flags))
+            places.append(place)
+        try:
+            self._socket.request_many(requests)
+        except BatchRefusedError as error:
+            refused |= {places[place]: why for place, why in error.refused.items()}
+        if refused:
+            raise BatchRefusedError(refused)
+
     def _dump(
         self, step: str, kind: int, payload: bytes, parse: Callable[[bytes], _Value | None]
     ) -> tuple[_Value, ...]:
@@ -267,6 +363,11 @@ class RouteClient:
 
     def _route_index(self, route: Route, step: str) -> int | None:
         return None if route.interface is None else self._index(route.interface, step)
+
+
+def _there(index: int | None) -> int:
+    assert index is not None, "a link that has a name has an index"
+    return index
 
 
 def describe_route(route: Route) -> str:

@@ -10,12 +10,12 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from plutino.model.errors import KernelError, PlaneError, WireError
+from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, WireError
 from plutino.netlink.wire import (
     NLM_F_ACK,
     NLM_F_APPEND,
@@ -43,7 +43,7 @@ _NETLINK_GET_STRICT_CHK: Final = 12
 _SO_RCVBUFFORCE: Final = 33
 
 BATCH = 64
-"""Requests per datagram: their acknowledgements must fit the receive buffer together."""
+"""Requests per datagram: their refusals must fit the receive buffer together."""
 RECEIVE_BUFFER = 4 << 20
 MAX_DATAGRAM = 64 << 10
 REPLY_TIMEOUT = 10.0
@@ -147,35 +147,48 @@ class NetlinkSocket:
         )
 
     def request_many(self, requests: Sequence[Request], *, descriptors: Sequence[int] = ()) -> None:
-        """Send many requests, ``BATCH`` to a datagram, each with its ACK.
+        """Send many requests, ``BATCH`` to a datagram, of which the last asks for an ACK.
 
         ``descriptors`` travel as SCM_RIGHTS with the first datagram.
 
-        All requests of a batch are carried out by the other side, refused ones or not; batches
-        after a refusal are not sent. The first refusal is raised as KernelError with its step.
+        Every request is sent, whatever becomes of those before it: a refusal is answered without
+        being asked for, and the others of its datagram are carried out. Raises BatchRefusedError.
         """
+        refused: dict[int, KernelError] = {}
+        first = 0
         for chunk in _batches(requests):
-            expected: dict[int, str] = {}
+            steps: dict[int, tuple[int, str]] = {}
             datagram = bytearray()
-            for step, message_type, payload, flags in chunk:
+            for place, (step, message_type, payload, flags) in enumerate(chunk, first):
                 sequence = self._next_sequence()
-                expected[sequence] = step
-                all_flags = NLM_F_REQUEST | NLM_F_ACK | flags
+                steps[sequence] = place, step
+                acknowledged = NLM_F_ACK if place == first + len(chunk) - 1 else 0
+                all_flags = NLM_F_REQUEST | acknowledged | flags
                 datagram += Message(message_type, all_flags, sequence, 0, payload).encode()
             self._send(chunk[0][0], bytes(datagram), descriptors)
             descriptors = ()
-            refusal: KernelError | None = None
-            while expected:
-                for message in self._answers(next(iter(expected.values()))):
-                    if message.type != NLMSG_ERROR or message.sequence not in expected:
-                        continue
-                    step = expected.pop(message.sequence)
-                    try:
-                        self._check(step, Acknowledgement.parse(message))
-                    except KernelError as error:
-                        refusal = refusal or error
-            if refusal is not None:
-                raise refusal
+            first += len(chunk)
+            refused |= self._refusals(steps, last=sequence)
+        if refused:
+            raise BatchRefusedError(refused)
+
+    def _refusals(
+        self, steps: Mapping[int, tuple[int, str]], *, last: int
+    ) -> dict[int, KernelError]:
+        """What was refused of a datagram, by place; reads until the answer to its last request."""
+        refused: dict[int, KernelError] = {}
+        _, last_step = steps[last]
+        while True:
+            for message in self._answers(last_step):
+                if message.type != NLMSG_ERROR or message.sequence not in steps:
+                    continue
+                place, step = steps[message.sequence]
+                try:
+                    self._check(step, Acknowledgement.parse(message))
+                except KernelError as error:
+                    refused[place] = error
+                if message.sequence == last:
+                    return refused
 
     def receive(self, timeout: float | None) -> tuple[Message, ...]:
         """The next notifications; empty after ``timeout`` seconds, None waits for ever.

@@ -67,9 +67,15 @@ class XfrmClient:
         self._send(f"delete {_name_sa(sa)}", sa_id_message(sa))
 
     def add_sas(self, sas: Iterable[SecurityAssociation]) -> None:
-        """Many at once; the first refusal is raised, the others of its batch are carried out."""
+        """Many at once. Raises BatchRefusedError."""
         self._socket.request_many(
             [_request(f"add {_name_sa(sa)}", sa_message(sa), _CREATE) for sa in sas]
+        )
+
+    def delete_sas(self, sas: Iterable[SecurityAssociation]) -> None:
+        """Many at once. Raises BatchRefusedError."""
+        self._socket.request_many(
+            [_request(f"delete {_name_sa(sa)}", sa_id_message(sa)) for sa in sas]
         )
 
     def list_sas(self) -> tuple[tuple[SecurityAssociation, SaUse], ...]:
@@ -92,10 +98,19 @@ class XfrmClient:
         self._send(f"delete {_name_policy(policy)}", policy_id_message(policy))
 
     def add_policies(self, policies: Iterable[Policy]) -> None:
-        """Many at once; the first refusal is raised, the others of its batch are carried out."""
+        """Many at once. Raises BatchRefusedError."""
         self._socket.request_many(
             [
                 _request(f"add {_name_policy(policy)}", policy_message(policy), _CREATE)
+                for policy in policies
+            ]
+        )
+
+    def delete_policies(self, policies: Iterable[Policy]) -> None:
+        """Many at once. Raises BatchRefusedError."""
+        self._socket.request_many(
+            [
+                _request(f"delete {_name_policy(policy)}", policy_id_message(policy))
                 for policy in policies
             ]
         )
@@ -158,7 +173,7 @@ class XfrmClient:
         raise PlaneError(f"{step}: no {answer.name} came back")
 
 
-def _request(step: str, message: XfrmMessage, flags: int) -> Request:
+def _request(step: str, message: XfrmMessage, flags: int = 0) -> Request:
     return (step, message.kind, message.encode(), flags)
 
 

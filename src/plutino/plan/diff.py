@@ -4,7 +4,7 @@ The order leaves no moment in which a packet for a tunnel could leave in clear: 
 come first and go last; routes into an interface come only when its policies and SAs are there.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -36,7 +36,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     old_twins, old_routes = _split(observed.routes)
     ours = {link.name: link for link in observed.links if link.alias == alias(desired)}
     links = tuple(_link_steps(desired, observed, ours))
-    gone = {name for name in ours if name not in {one.name for one in desired.interfaces}}
+    gone = ours.keys() - {one.name for one in desired.interfaces}
     replaced, sas = _sa_steps(desired.sas, observed.sas)
     policies = tuple(
         _keyed_steps(desired.policies, observed.policies, lambda policy: policy.identity)
@@ -55,7 +55,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(addresses, StepAction.CREATE),
         *_only(links, StepAction.UP),
         *_only(route_steps, StepAction.CREATE),
-        *(step for name in sorted(gone) for step in _removal(ours[name])),
+        *_removal([ours[name] for name in sorted(gone)]),
         *_only(sas, StepAction.DELETE),
         *_only(policies, StepAction.DELETE),
         *_only(twin_steps, StepAction.DELETE),
@@ -117,13 +117,17 @@ def _conflict(interface: Interface, link: Link) -> ConflictError:
     )
 
 
-def _removal(link: Link) -> Iterator[Step]:
-    """Down first: taken back, the link is up before its addresses and routes return."""
+def _removal(links: Sequence[Link]) -> Iterator[Step]:
+    """Down first: taken back, a link is up before its addresses and routes return."""
     # Where nothing serves it, only its name matters for taking it away.
-    interface = _as_interface(link) or Interface(link.name, IfId(0), link.mtu)
-    if link.up:
-        yield Step(StepAction.DOWN, interface, "no tunnel uses it")
-    yield Step(StepAction.DELETE, interface, "no tunnel uses it")
+    interfaces = {
+        link.name: _as_interface(link) or Interface(link.name, IfId(0), link.mtu) for link in links
+    }
+    for link in links:
+        if link.up:
+            yield Step(StepAction.DOWN, interfaces[link.name], "no tunnel uses it")
+    for interface in interfaces.values():
+        yield Step(StepAction.DELETE, interface, "no tunnel uses it")
 
 
 def _set_steps(wanted: tuple[_Value, ...], there: tuple[_Value, ...]) -> Iterator[Step]:
@@ -190,7 +194,7 @@ def _keyed_steps(
         before = old.get(identity(one))
         if before is None:
             yield Step(StepAction.CREATE, one, "it is missing")
-        elif settled(before) != settled(one):
+        elif before != one and settled(before) != settled(one):
             yield Step(StepAction.UPDATE, one, "it differs", before)
     for one in there:
         if identity(one) not in new:

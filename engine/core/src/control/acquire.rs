@@ -90,19 +90,14 @@ fn describe(policy: &Policy, template: &Template, flow: &Flow) -> Option<SaConfi
         // Which source a route would choose, only who sends can know.
         Mode::Tunnel | Mode::Beet => (template.source, template.destination),
     };
-    let prefix = if flow.source.is_ipv4() { 32 } else { 128 };
     let selector = Selector {
-        source: flow.source,
-        source_prefix: prefix,
-        destination: flow.destination,
-        destination_prefix: prefix,
         protocol: flow.protocol,
         source_port: flow.source_port,
         source_port_mask: u16::MAX,
         destination_port: flow.destination_port,
         destination_port_mask: u16::MAX,
         ifindex: flow.ifindex,
-        user: 0,
+        ..Selector::between_hosts(flow.source, flow.destination)
     };
     Some(SaConfig {
         spi: template.spi,

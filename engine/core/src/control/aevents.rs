@@ -1,7 +1,7 @@
 //! NEWAE and GETAE: replay and lifetime state of an SA, set, asked for and told from time to time
 //! (`xfrm_new_ae`, `xfrm_get_ae`, `xfrm_replay_notify`).
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 
 use super::expiry::Subject;
@@ -218,11 +218,11 @@ fn successor(old: &SaState, oseq: u64, window: ReplayWindow) -> SaState {
     copy(&old.packets, &new.packets);
     copy(&old.first_used, &new.first_used);
     copy(&old.last_used, &new.last_used);
+    let copy = |from: &AtomicU32, to: &AtomicU32| to.store(from.load(Relaxed), Relaxed);
     copy(&old.replay_window_drops, &new.replay_window_drops);
     copy(&old.replay_drops, &new.replay_drops);
     copy(&old.integrity_failures, &new.integrity_failures);
-    new.replay_threshold
-        .store(old.replay_threshold.load(Relaxed), Relaxed);
+    copy(&old.replay_threshold, &new.replay_threshold);
     new.take_life(old);
     new
 }

@@ -1,6 +1,7 @@
 //! ALLOCSPI: an SPI, and a larval SA that keeps it until UPDSA brings the keys
 //! (`xfrm_alloc_userspi`, `xfrm_alloc_spi`).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::policy_parse::{invalid, mark_and_if_id};
@@ -46,13 +47,7 @@ fn verify(protocol: u8, low: u32, high: u32) -> Result<(), Refusal> {
 }
 
 /// A larval SA's description: without keys, with the kernel's limits.
-pub fn larval_config(
-    source: std::net::IpAddr,
-    destination: std::net::IpAddr,
-    protocol: u8,
-    mode: Mode,
-) -> SaConfig {
-    let prefix = if destination.is_ipv4() { 32 } else { 128 };
+pub fn larval_config(source: IpAddr, destination: IpAddr, protocol: u8, mode: Mode) -> SaConfig {
     SaConfig {
         spi: 0,
         source,
@@ -65,24 +60,11 @@ pub fn larval_config(
         flags: 0,
         extra_flags: 0,
         direction: None,
-        selector: Selector {
-            source,
-            source_prefix: prefix,
-            destination,
-            destination_prefix: prefix,
-            protocol: 0,
-            source_port: 0,
-            source_port_mask: 0,
-            destination_port: 0,
-            destination_port_mask: 0,
-            ifindex: 0,
-            user: 0,
-        }
-        .into(),
+        selector: Selector::between_hosts(source, destination).into(),
         selector_family: 0,
         output_mark: Mark::default(),
         encapsulation: Encapsulation::Esp,
-        original_address: [0; 16],
+        original_address: None,
         tfc_padding: 0,
         limits: crate::lifetime::Limits {
             hard_add_seconds: ACQUIRE_EXPIRES,

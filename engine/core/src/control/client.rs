@@ -9,12 +9,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use zeroize::Zeroizing;
 
-use super::policy_requests::PolicyDump;
+use super::dump::Dump;
 use super::state::{Answer, Effect};
 use super::unix;
 use crate::netlink::wire::{
     put_acknowledgement, put_message, Message, Refusal, NLMSG_DONE, NLM_F_DUMP, NLM_F_MULTI,
 };
+use crate::sad::Sad;
 use crate::spd::Spd;
 
 /// Octets after which answers go on in another datagram.
@@ -29,7 +30,7 @@ const PIECES: usize = 8;
 enum Outgoing {
     /// It may hold keys.
     Datagram(Zeroizing<Vec<u8>>),
-    Policies(PolicyDump),
+    Dump(Dump),
 }
 
 /// A connection; each is one netlink socket.
@@ -63,7 +64,7 @@ impl Client {
     }
 
     /// Sends what waits, as far as the client takes it. An error means that it is gone.
-    pub fn flush(&mut self, spd: &Spd) -> io::Result<()> {
+    pub fn flush(&mut self, sad: &Sad, spd: &Spd) -> io::Result<()> {
         let mut pieces = 0;
         while let Some(first) = self.outgoing.front_mut() {
             match first {
@@ -73,14 +74,16 @@ impl Client {
                     }
                     self.outgoing.pop_front();
                 }
-                Outgoing::Policies(_) if pieces == PIECES => return Ok(()),
-                Outgoing::Policies(dump) => {
+                Outgoing::Dump(_) if pieces == PIECES => return Ok(()),
+                Outgoing::Dump(dump) => {
                     pieces += 1;
-                    let mut piece = Vec::with_capacity(LONGEST_REPLY + 1024);
-                    if dump.go_on(spd, &mut piece, LONGEST_REPLY) {
+                    // Never outgrown, so that no copy of a key is left behind.
+                    let room = LONGEST_REPLY + LONGEST_MESSAGE;
+                    let mut piece = Zeroizing::new(Vec::with_capacity(room));
+                    if dump.go_on(sad, spd, &mut piece, LONGEST_REPLY) {
                         self.outgoing.pop_front();
                     }
-                    self.outgoing.push_front(Outgoing::Datagram(piece.into()));
+                    self.outgoing.push_front(Outgoing::Datagram(piece));
                 }
             }
         }
@@ -93,14 +96,15 @@ impl Client {
         Ok(())
     }
 
-    /// Tells of a change. What does not go at once is lost: after answers that still wait, or the
-    /// word of other losses, nothing may overtake.
-    pub fn notify(&mut self, group: u32, datagram: &[u8]) {
+    /// Tells of a change; false if that is lost. What does not go at once is: after answers that
+    /// still wait, or the word of other losses, nothing may overtake.
+    pub fn notify(&mut self, group: u32, datagram: &[u8]) -> bool {
         if self.groups >> (group - 1) & 1 == 0 {
-            return;
+            return true;
         }
         // One that is gone is found out when it is read next.
         self.overrun = self.is_waiting() || !try_send(&self.fd, datagram).unwrap_or(true);
+        !self.overrun
     }
 }
 
@@ -142,13 +146,9 @@ impl Answers {
 
     /// The messages before the acknowledgement; true if a dump has ended, which needs none.
     pub fn put_replies(&mut self, to: &Message, answer: Answer) -> bool {
-        if answer.effect == Effect::DumpPolicies {
+        if let Effect::Dump(database) = answer.effect {
             self.close();
-            self.done.push(Outgoing::Policies(PolicyDump {
-                sequence: to.sequence,
-                port: to.port,
-                before: u64::MAX,
-            }));
+            self.done.push(Outgoing::Dump(Dump::new(database, to)));
             return true;
         }
         let dump = to.flags & NLM_F_DUMP == NLM_F_DUMP && is_get(to.kind);
@@ -178,9 +178,9 @@ impl Answers {
 
 /// Requests that may be dumps; for others the same bits are REPLACE and EXCL.
 fn is_get(kind: u16) -> bool {
-    use crate::netlink::{engine, xfrm};
+    use crate::netlink::engine;
     matches!(
         kind,
-        xfrm::GETSA | engine::GETDEV | engine::GETSOCK | engine::GETDROP | engine::GETMAP
+        engine::GETDEV | engine::GETSOCK | engine::GETDROP | engine::GETMAP
     )
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::Arc;
 
 use super::sa_requests::find;
-use super::state::{Answer, Effect, State};
+use super::state::{Answer, Effect, Reply, State};
 use crate::device::Device;
 use crate::drop_ring::Dropped;
 use crate::netlink::engine as e;
@@ -292,18 +292,25 @@ pub fn get_stat(state: &State) -> Result<Answer, Refusal> {
             &[&value, reason.name().as_bytes(), &[0]].concat(),
         );
     }
+    let missed = state.path.missed_drops();
+    put_attribute(&mut payload, e::MISSED, &missed.to_ne_bytes());
+    let lost = state.notifications_lost;
+    put_attribute(&mut payload, e::LOST, &lost.to_ne_bytes());
     Answer::of(vec![(e::NEWSTAT, payload)])
 }
 
-/// GETDROP: a NEWDROP for each drop that the workers' rings hold, the oldest first.
+/// GETDROP: a NEWDROP for each drop that the workers' rings hold, the oldest first, which tells how
+/// many were missed since the last time.
 pub fn get_drops(state: &State) -> Result<Answer, Refusal> {
-    let (drops, _) = state.path.drops();
-    Answer::of(
-        drops
-            .iter()
-            .map(|one| (e::NEWDROP, encode_drop(one)))
-            .collect(),
-    )
+    let (drops, missed) = state.path.read_drops();
+    let mut replies: Vec<Reply> = drops
+        .iter()
+        .map(|one| (e::NEWDROP, encode_drop(one)))
+        .collect();
+    if let Some((_, first)) = replies.first_mut() {
+        put_attribute(first, e::MISSED, &missed.to_ne_bytes());
+    }
+    Answer::of(replies)
 }
 
 fn encode_drop(drop: &Dropped) -> Vec<u8> {

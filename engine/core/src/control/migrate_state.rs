@@ -142,9 +142,12 @@ fn describe(
     };
     let (source, destination) = (address(NEW_SOURCE)?, address(NEW_DESTINATION)?);
     let (wrapping, original_address) = match attributes.get(x::XFRMA_ENCAP) {
-        None => (old.encapsulation, old.original_address),
-        Some([0, 0, ..]) => (Encapsulation::Esp, [0; 16]),
-        Some(octets) => encapsulation(octets).ok_or(invalid("Unsupported encapsulation type"))?,
+        None => (old.encapsulation, old.original_address.clone()),
+        Some([0, 0, ..]) => (Encapsulation::Esp, None),
+        Some(octets) => {
+            let told = encapsulation(octets).ok_or(invalid("Unsupported encapsulation type"))?;
+            (told.0, Some(Box::new(told.1)))
+        }
     };
     let encapsulated = wrapping != Encapsulation::Esp;
     if attributes.get(x::XFRMA_MTIMER_THRESH).is_some() {

@@ -6,6 +6,7 @@ pub mod allocate_spi;
 pub mod client;
 pub mod defaults;
 pub mod device_requests;
+pub mod dump;
 pub mod expiry;
 mod external_requests;
 pub mod keepalive;

@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
+use super::dump::Database;
 use super::policy_encode::{encode, encode_deleted, encode_expired, put_type};
 use super::policy_parse::{mark_and_if_id, parse, parse_direction, verify_security, verify_type};
 use super::state::{Answer, Effect, State, GROUP_EXPIRE, GROUP_POLICY};
 use super::{defaults, migrate, spd_info};
 use crate::netlink::attributes::Attributes;
-use crate::netlink::wire::{put_message, Message, Refusal, NLMSG_DONE, NLM_F_DUMP, NLM_F_MULTI};
+use crate::netlink::wire::{Message, Refusal, NLM_F_DUMP};
 use crate::netlink::xfrm::{self as x, Fields};
 use crate::policy::{Direction, Policy};
-use crate::spd::{direction_of, Inserted, PolicyKey, Spd};
+use crate::spd::{direction_of, Inserted, PolicyKey};
 
 /// `struct xfrm_user_polexpire`, and where `hard` stands in it.
 const POLICY_EXPIRE: usize = 176;
@@ -56,7 +57,7 @@ pub fn serve(state: &mut State, message: &Message) -> Result<Answer, Refusal> {
     // Either bit makes a dump of it, whose request is not looked at any further.
     if message.kind == x::GETPOLICY && message.flags & NLM_F_DUMP != 0 {
         return Ok(Answer {
-            effect: Effect::DumpPolicies,
+            effect: Effect::Dump(Database::Spd),
             ..Answer::default()
         });
     }
@@ -261,39 +262,6 @@ pub fn expire_policies(state: &mut State, now: u64) -> Option<u64> {
         }
     }
     state.spd.deadline()
-}
-
-/// How far a dump of the policies has come: only what it needs to go on, whatever their number.
-#[derive(Clone, Copy, Debug)]
-pub struct PolicyDump {
-    /// Sequence number and port of the request.
-    pub sequence: u32,
-    pub port: u32,
-    /// Those older than this are still to come.
-    pub before: u64,
-}
-
-impl PolicyDump {
-    /// Appends messages up to `most` octets; true when the dump has ended with NLMSG_DONE.
-    pub fn go_on(&mut self, spd: &Spd, target: &mut Vec<u8>, most: usize) -> bool {
-        let about = Message {
-            kind: x::GETPOLICY,
-            flags: 0,
-            sequence: self.sequence,
-            port: self.port,
-            payload: &[],
-        };
-        for policy in spd.older_than(self.before) {
-            if target.len() > most {
-                return false;
-            }
-            let message = encode(policy);
-            put_message(target, x::NEWPOLICY, NLM_F_MULTI, &about, &message);
-            self.before = policy.position;
-        }
-        put_message(target, NLMSG_DONE, NLM_F_MULTI, &about, &[0; 4]);
-        true
-    }
 }
 
 /// Directions in the order of `struct xfrm_userpolicy_default`, and of `struct xfrmu_spdinfo`.

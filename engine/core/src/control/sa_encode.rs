@@ -36,7 +36,7 @@ pub fn info(config: &SaConfig, state: &SaState) -> [u8; x::SA_INFO] {
         (196, &state.replay_drops),
         (200, &state.integrity_failures),
     ] {
-        info[at..at + 4].copy_from_slice(&(counter.load(Relaxed) as u32).to_ne_bytes());
+        info[at..at + 4].copy_from_slice(&counter.load(Relaxed).to_ne_bytes());
     }
     info[SEQUENCE..REQID].copy_from_slice(&config.sequence.to_ne_bytes());
     info[REQID..FAMILY].copy_from_slice(&config.reqid.to_ne_bytes());
@@ -158,7 +158,9 @@ pub fn put_encapsulation(message: &mut Vec<u8>, config: &SaConfig) {
         template[..2].copy_from_slice(&UDP_ENCAP_ESPINUDP.to_ne_bytes());
         template[2..4].copy_from_slice(&source_port.to_be_bytes());
         template[4..6].copy_from_slice(&destination_port.to_be_bytes());
-        template[8..].copy_from_slice(&config.original_address);
+        if let Some(address) = &config.original_address {
+            template[8..].copy_from_slice(&address[..]);
+        }
         put_attribute(message, x::XFRMA_ENCAP, &template);
     }
 }
@@ -196,7 +198,7 @@ fn put_attributes(
 ) {
     put_number(message, x::XFRMA_SA_EXTRA_FLAGS, config.extra_flags);
     if let Some(address) = &config.care_of {
-        put_attribute(message, x::XFRMA_COADDR, address);
+        put_attribute(message, x::XFRMA_COADDR, &address[..]);
     }
     let last_used = state.last_used.load(Relaxed);
     if last_used != 0 {

@@ -198,7 +198,7 @@ fn construct(info: &Info, attributes: &Attributes) -> Result<Sa, Refusal> {
         selector_family: info.selector_family(),
         output_mark: output_mark(attributes).unwrap_or_default(),
         encapsulation,
-        original_address,
+        original_address: (original_address != [0; 16]).then(|| Box::new(original_address)),
         tfc_padding: attributes.get_u32(x::XFRMA_TFCPAD).unwrap_or(0),
         limits: x::parse_limits(info.0 .0, LIMITS)
             .unwrap_or_default()
@@ -210,7 +210,7 @@ fn construct(info: &Info, attributes: &Attributes) -> Result<Sa, Refusal> {
             .unwrap_or(DEFAULT_REPLAY_AGE),
         care_of: attributes
             .get(x::XFRMA_COADDR)
-            .and_then(|octets| octets.get(..16)?.try_into().ok()),
+            .and_then(|octets| Some(Box::new(octets.get(..16)?.try_into().ok()?))),
         sequence: info.u32(SEQUENCE),
         cpu,
         replay_form: form,

@@ -4,10 +4,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::dump::{Database, SaFilter};
 use super::policy_requests::Request;
 use super::sa_encode::{encode, encode_deleted, encode_larval};
 use super::sa_parse::parse;
-use super::state::{Answer, State, GROUP_SA};
+use super::state::{Answer, Effect, State, GROUP_SA};
 use super::{acquire, aevents, allocate_spi, expiry, migrate_state};
 use crate::netlink::attributes::Attributes;
 use crate::netlink::wire::{put_attribute, Message, Refusal, NLM_F_DUMP};
@@ -66,7 +67,7 @@ pub fn serve(state: &mut State, message: &Message) -> Result<Answer, Refusal> {
         attributes,
     };
     let result = if dump {
-        self::dump(state, &request.attributes)
+        self::dump(&request.attributes)
     } else {
         carry_out(state, &request)
     };
@@ -194,8 +195,11 @@ fn change(state: &mut State, old: &Arc<Sa>, told: &Sa) -> Result<(), Refusal> {
     let has_mark = after.output_mark.value | after.output_mark.mask != 0;
     let config = SaConfig {
         encapsulation: after.encapsulation,
-        original_address: after.original_address,
-        care_of: before.care_of.and(after.care_of.or(before.care_of)),
+        original_address: after.original_address.clone(),
+        care_of: before
+            .care_of
+            .as_ref()
+            .map(|old| after.care_of.as_ref().unwrap_or(old).clone()),
         limits: after.limits.clone(),
         output_mark: if has_mark {
             after.output_mark
@@ -269,56 +273,13 @@ fn get(state: &State, request: &Request) -> Result<Answer, Refusal> {
     Answer::of(vec![(x::NEWSA, message.to_vec())])
 }
 
-/// `struct xfrm_address_filter`.
-struct Filter<'a>(Fields<'a>);
-
-impl Filter<'_> {
-    /// `__xfrm_state_filter_match()`; the lengths are in bits of the address as it lies in memory.
-    fn matches(&self, config: &SaConfig) -> bool {
-        let fields = self.0;
-        let family = fields.u16(32).unwrap_or(0);
-        let other = family != x::family_of(config.destination);
-        if matches!(family, x::AF_INET | x::AF_INET6) && other {
-            return false;
-        }
-        let prefix = |at: usize, address: IpAddr, bits: u8| {
-            let octets = u128::from_be_bytes(x::address_octets(address));
-            let wanted = fields
-                .0
-                .get(at..at + 16)
-                .and_then(|octets| octets.try_into().ok());
-            let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
-            wanted.is_some_and(|wanted| (u128::from_be_bytes(wanted) ^ octets) & mask == 0)
-        };
-        prefix(0, config.source, fields.u8(34).unwrap_or(0))
-            && prefix(16, config.destination, fields.u8(35).unwrap_or(0))
-    }
-}
-
 /// `xfrm_dump_sa()`.
-fn dump(state: &State, attributes: &Attributes) -> Result<Answer, Refusal> {
-    let filter = attributes
-        .get(x::XFRMA_ADDRESS_FILTER)
-        .map(Fields)
-        .map(Filter);
-    if let Some(Filter(fields)) = &filter {
-        if fields.u8(34).max(fields.u8(35)) > Some(128) {
-            return Err(Refusal::from(libc::EINVAL));
-        }
-    }
-    let protocol = attributes.get(x::XFRMA_PROTO).map_or(0, |octets| octets[0]);
-    let wanted = |config: &SaConfig| {
-        protocol_matches(config.protocol, protocol)
-            && filter.as_ref().is_none_or(|filter| filter.matches(config))
-    };
-    let larvae = state.sad.larvae().filter(|larval| wanted(&larval.config));
-    let sas = state.sad.iter().filter(|sa| wanted(&sa.config));
-    Answer::of(
-        larvae
-            .map(|larval| (x::NEWSA, encode_larval(larval).to_vec()))
-            .chain(sas.map(|sa| (x::NEWSA, encode(sa).to_vec())))
-            .collect(),
-    )
+fn dump(attributes: &Attributes) -> Result<Answer, Refusal> {
+    let filter = SaFilter::parse(attributes)?;
+    Ok(Answer {
+        effect: Effect::Dump(Database::Sad(filter)),
+        ..Answer::default()
+    })
 }
 
 /// `xfrm_flush_sa()`: of an empty database nobody is told.

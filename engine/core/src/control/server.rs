@@ -149,7 +149,7 @@ impl Server {
                 match self.state.handle(message, &mut descriptors) {
                     Ok(answer) => {
                         match answer.effect {
-                            Effect::None | Effect::DumpPolicies => {}
+                            Effect::None | Effect::Dump(_) => {}
                             Effect::Join(groups) => {
                                 self.clients[index].groups = groups;
                                 self.listen_for();
@@ -179,7 +179,7 @@ impl Server {
 
     /// Sends what waits, as far as the client takes it.
     fn flush(&mut self, index: usize) -> Then {
-        match self.clients[index].flush(&self.state.spd) {
+        match self.clients[index].flush(&self.state.sad, &self.state.spd) {
             Ok(()) => Then::GoOn,
             Err(_) => Then::Close,
         }
@@ -198,7 +198,8 @@ impl Server {
             let mut datagram = Zeroizing::new(Vec::with_capacity(HEADER + payload.len() + 4));
             put_message(&mut datagram, kind, 0, &about, &payload);
             for client in &mut self.clients {
-                client.notify(notification.group, &datagram);
+                let told = client.notify(notification.group, &datagram);
+                self.state.notifications_lost += u64::from(!told);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::dump::Database;
 use super::expiry::{self, Agenda, Subject};
 use super::{aevents, device_requests, external_requests, policy_requests, sa_requests};
 use crate::crypto::random;
@@ -49,8 +50,8 @@ pub enum Effect {
     None,
     /// The connection's memberships.
     Join(u32),
-    /// All policies follow, as the client takes them.
-    DumpPolicies,
+    /// All that a database holds follows, as the client takes it.
+    Dump(Database),
     Shutdown,
 }
 
@@ -86,6 +87,8 @@ pub struct State {
     pub boot_id: [u8; 16],
     /// Told to listeners after the tables are published.
     pub notifications: Vec<Notification>,
+    /// How many of them listeners did not get, because they were too slow.
+    pub notifications_lost: u64,
     /// Groups that somebody listens to, bit n-1 for group n.
     pub heard: u32,
     pub events: Arc<Events>,
@@ -124,6 +127,7 @@ impl State {
             stat,
             boot_id: random(),
             notifications: Vec::new(),
+            notifications_lost: 0,
             heard: 0,
             published,
             changed: false,

@@ -8,7 +8,7 @@
 //! with AWS-LC before a packet depends on it.
 
 use std::ffi::{c_char, c_int, c_uint, c_void, CStr};
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -96,8 +96,8 @@ impl Library {
     fn load(name: &str) -> Option<Library> {
         // SAFETY: the constructors of this library only fill its own tables.
         let library = unsafe { libloading::Library::new(name) }.ok()?;
-        // The functions are used as long as the process lives.
-        let library: &'static libloading::Library = Box::leak(Box::new(library));
+        // Never unloaded: the functions are used as long as the process lives.
+        let library = ManuallyDrop::new(library);
         // SAFETY: `unsigned imb_get_version(void)` in every version that has it.
         let number = unsafe {
             let get = library

@@ -43,3 +43,5 @@ pub const INNER_HEADER: u16 = 22;
 pub const QUEUES: u16 = 23;
 pub const EXTERNAL: u16 = 24;
 pub const PREFIX: u16 = 25;
+pub const MISSED: u16 = 26;
+pub const LOST: u16 = 27;

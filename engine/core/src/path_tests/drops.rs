@@ -1,7 +1,10 @@
 //! Every early exit under the kernel's counter, and with the counters of the device and the SA.
 
 use super::*;
+use crate::netlink::xfrm::{AF_INET, AF_INET6};
+use crate::policy::Action;
 use crate::sa::SaDirection;
+use crate::sad::Larval;
 
 fn tunnel() -> SaConfig {
     config(Mode::Tunnel, 1, V4.0, V4.1)
@@ -68,6 +71,70 @@ fn before_an_sa_is_found_the_device_counts_nothing() {
         }),
     ] {
         let pair = opened(change);
+        assert_eq!(pair.drops(), [(reason, 1)]);
+        assert_eq!(received(&pair), [0, 0, 0]);
+    }
+}
+
+/// A pair whose receiver has a larval SA instead of its SA.
+fn with_larval(change: impl FnOnce(&mut SaConfig)) -> (Pair, Arc<Larval>) {
+    let mut pair = Pair::new(vec![ends(tunnel)]);
+    let here = Arc::clone(&pair.sas[0].1);
+    pair.receiver.remove_sa(&here);
+    let mut config = here.config.clone();
+    change(&mut config);
+    let larval = Arc::new(Larval {
+        number: 1,
+        config,
+        state: Arc::clone(&here.state),
+    });
+    pair.receiver.insert_larval(&larval);
+    (pair, larval)
+}
+
+#[test]
+fn a_packet_that_comes_before_the_keys_hits_the_larval_sa() {
+    let (mut pair, larval) = with_larval(|_| {});
+    let (packets, _) = pair.seal(&packet(4));
+    assert!(pair.open(&packets).is_empty());
+    assert_eq!(pair.drops(), [(DropReason::AcquireError, 1)]);
+    assert_eq!(received(&pair), [0, 1, 1]);
+    let recorded = pair.inbound.ring.read().0;
+    assert_eq!(
+        (recorded[0].reason, recorded[0].if_id),
+        ("XfrmAcquireError", IF_ID)
+    );
+    // When the keys come, the same packet is good.
+    pair.receiver.remove_larval(&larval);
+    let here = Arc::clone(&pair.sas[0].1);
+    pair.receiver.insert_sa(&here);
+    assert_eq!(pair.open(&packets).len(), 1);
+    assert_eq!(pair.drops(), [(DropReason::AcquireError, 1)]);
+    // And when they do not, nothing of it stays.
+    pair.receiver.remove_sa(&here);
+    pair.open(&packets);
+    assert_eq!(pair.stat.get(DropReason::InNoStates), 1);
+}
+
+#[test]
+fn a_larval_sa_is_hit_by_its_identity_alone() {
+    for (change, reason) in [
+        (
+            (|config: &mut SaConfig| config.spi = 0) as fn(&mut SaConfig),
+            DropReason::InNoStates,
+        ),
+        (|config| config.protocol = 51, DropReason::InNoStates),
+        (
+            |config| config.destination = address("192.0.2.9"),
+            DropReason::InNoStates,
+        ),
+        (
+            |config| config.direction = Some(SaDirection::Out),
+            DropReason::InStateDirError,
+        ),
+    ] {
+        let (mut pair, _) = with_larval(change);
+        assert!(pair.through(&packet(4)).is_empty());
         assert_eq!(pair.drops(), [(reason, 1)]);
         assert_eq!(received(&pair), [0, 0, 0]);
     }

@@ -1,6 +1,7 @@
 //! Fragments before a mode that carries none.
 
 use super::*;
+use crate::netlink::xfrm::AF_INET6;
 use crate::reassembly::MOST_DATAGRAMS;
 
 /// The payload of a packet in two fragments of it, the second from `cut` on.

@@ -1,6 +1,7 @@
 //! Limits and numbers at the exact packet of a large read, and packets that wait.
 
 use super::*;
+use crate::events::Event;
 use crate::offload::vnet::{GSO_TCPV4, NEEDS_CSUM};
 
 const SEGMENT: usize = 100;
@@ -327,4 +328,40 @@ fn df_is_of_each_segment_where_ipv6_goes_over_ipv4() {
         let (packets, _) = pair.seal(&tcp(6, 1, 0x10, &vec![1; length - 72]));
         assert_eq!(packets[0].0.df, df, "{length} octets");
     }
+}
+
+#[test]
+fn the_first_packets_wait_for_their_sa() {
+    let mut pair = Pair::new(vec![ends(|| config(Mode::Tunnel, 1, V4.0, V4.1))]);
+    let sa = Arc::clone(&pair.sas[0].0);
+    pair.sender.remove_sa(&sa);
+    let (packets, answer) = pair.seal(&packet(4));
+    assert!(packets.is_empty() && answer.is_some(), "nobody listens");
+    assert_eq!(pair.drops(), [(DropReason::OutNoStates, 1)]);
+    pair.sender.acquire = true;
+    pair.outbound.tables_changed();
+    let numbered = |n: u8| {
+        let mut octets = packet(4);
+        octets[24..28].copy_from_slice(&[0, 0, 0, n]);
+        octets
+    };
+    for n in 0..10 {
+        let (packets, answer) = pair.seal(&numbered(n));
+        assert!(packets.is_empty());
+        assert_eq!(answer.is_some(), n >= 8, "a few are held");
+    }
+    let asked = pair.events.take();
+    assert_eq!(asked.len(), 1);
+    assert!(matches!(&asked[0], Event::Acquire { template: 0, .. }));
+    pair.sender.insert_sa(&sa);
+    pair.outbound.tables_changed();
+    let mut staging = Staging::new();
+    pair.outbound
+        .release(&pair.sender, &mut staging, |_, answer, _| {
+            assert!(answer.is_none())
+        });
+    let delivered = pair.open(&on_the_wire(&staging));
+    let numbers: Vec<u8> = delivered.iter().map(|octets| octets[27]).collect();
+    assert_eq!(numbers, (0..8).collect::<Vec<u8>>());
+    assert!(!pair.outbound.holds());
 }

@@ -1,6 +1,24 @@
 //! Packets in packets: what was verified on the way in, and in which order they come.
 
 use super::*;
+use crate::path_mtu::Paths;
+use crate::policy::Action;
+
+/// Tunnels one in another, the outermost last.
+fn nested(depth: u32) -> Vec<(Arc<Sa>, Arc<Sa>)> {
+    (1..=depth)
+        .map(|n| {
+            ends(|| {
+                config(
+                    Mode::Tunnel,
+                    n,
+                    &format!("192.0.{n}.1"),
+                    &format!("192.0.{n}.2"),
+                )
+            })
+        })
+        .collect()
+}
 
 /// Policies of one if_id, instead of those of the pair.
 fn policies_of(if_id: u32, direction: Direction, templates: &[Template]) -> Vec<Arc<Policy>> {
@@ -151,6 +169,56 @@ fn esp_on_its_way_to_another_is_a_packet_like_others() {
     modes::identify(&mut inner, 0);
     assert_eq!(pair.through(&inner), [inner.as_slice()]);
     assert_eq!(pair.drops(), []);
+}
+
+#[test]
+fn transport_inside_a_tunnel_is_one_policy_with_two_templates() {
+    let sas = vec![
+        ends(|| config(Mode::Transport, 1, "10.1.0.1", "10.2.0.2")),
+        ends(|| config(Mode::Tunnel, 2, V4.0, V4.1)),
+    ];
+    let templates: Vec<Template> = sas.iter().map(|(sa, _)| template(sa)).collect();
+    let mut pair = Pair::with(sas, &templates, &templates);
+    let (packets, _) = pair.seal(&packet(4));
+    assert_eq!(packets[0].0.destination, address(V4.1));
+    assert_eq!(pair.open(&packets), [packet(4)]);
+    assert_eq!(pair.drops(), []);
+    let only_outer = templates[1..].to_vec();
+    let mut pair = Pair::with(pair.sas, &templates, &only_outer);
+    let (packets, _) = pair.seal(&packet(4));
+    // A leftover of transport mode is no reason to refuse (`secpath_has_nontransport`).
+    assert_eq!(pair.open(&packets), [packet(4)]);
+}
+
+#[test]
+fn tunnels_in_tunnels_up_to_six() {
+    for depth in 2..=6 {
+        let mut pair = Pair::new(nested(depth));
+        assert_eq!(pair.through(&packet(4)), [packet(4)], "{depth} deep");
+        assert_eq!(pair.drops(), []);
+    }
+    let mut pair = Pair::new(nested(7));
+    assert!(pair.through(&packet(4)).is_empty());
+    assert_eq!(pair.drops(), [(DropReason::InBufferError, 1)]);
+}
+
+#[test]
+fn a_tunnel_that_the_policy_does_not_know_is_refused() {
+    let sas = nested(2);
+    let templates: Vec<Template> = sas.iter().map(|(sa, _)| template(sa)).collect();
+    for inward in [&templates[..1], &templates[1..], &[]] {
+        let mut pair = Pair::with(nested(2), &templates, inward);
+        assert!(pair.through(&packet(4)).is_empty());
+        assert_eq!(pair.drops(), [(DropReason::InTmplMismatch, 1)]);
+    }
+    let mut optional = templates.clone();
+    optional.push(Template {
+        optional: true,
+        reqid: 99,
+        ..templates[1].clone()
+    });
+    let mut pair = Pair::with(nested(2), &templates, &optional);
+    assert_eq!(pair.through(&packet(4)), [packet(4)]);
 }
 
 #[test]

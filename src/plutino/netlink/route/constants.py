@@ -26,6 +26,7 @@ class Ifla(IntEnum):
     IFALIAS = 20
     STATS64 = 23
     AF_SPEC = 26
+    GROUP = 27
     NET_NS_FD = 28
     GSO_MAX_SEGS = 40
 

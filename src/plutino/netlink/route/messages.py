@@ -64,6 +64,7 @@ class LinkChange:
     name: str | None = None
     gso_max_segs: int | None = None
     namespace: int | None = None
+    group: int | None = None
     no_link_local: bool = False
 
 
@@ -130,10 +131,17 @@ def encode_link_change(index: int, change: LinkChange) -> bytes:
         attributes.append(_number(Ifla.GSO_MAX_SEGS, change.gso_max_segs))
     if change.namespace is not None:
         attributes.append(_number(Ifla.NET_NS_FD, change.namespace))
+    if change.group is not None:
+        attributes.append(_number(Ifla.GROUP, change.group))
     if change.no_link_local:
         mode = Attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE]))
         attributes.append(_nested(Ifla.AF_SPEC, _nested(AF_INET6, mode)))
     return encode_link_header(index, up=change.up) + encode_attributes(attributes)
+
+
+def encode_link_group(group: int) -> bytes:
+    """All links of a group, for RTM_DELLINK."""
+    return encode_attributes([_number(Ifla.GROUP, group)])
 
 
 def encode_veth(name: str, peer: str, peer_namespace: int | None) -> bytes:
@@ -197,6 +205,7 @@ def parse_link(payload: bytes) -> Link:
         alias=None if alias is None else _text(alias),
         if_id=IfId(if_id) if if_id else None,
         underlying=_u32(data, IflaXfrm.LINK) or None,
+        group=_u32(attributes, Ifla.GROUP),
     )
 
 
