@@ -1,116 +1,167 @@
-"""Requests about SAs as a test writes them, and a conversation with one engine."""
+"""Structures of ``linux/xfrm.h`` about SAs, with any numbers in them, wrong ones too."""
 
-from dataclasses import replace
-from ipaddress import ip_address
-from pathlib import Path
-from typing import Any
+import struct
+from typing import Final
 
-import pytest
+from tests.support.policy_wire import INFINITE, address, selector
+from tests.support.raw_plane import attribute
 
-from plutino.dataplane.engine_client import EngineClient
-from plutino.model.errors import KernelError
-from plutino.model.secret import Secret
-from plutino.netlink.socket import NetlinkSocket
-from plutino.netlink.wire import NLM_F_DUMP
-from plutino.netlink.xfrm.attributes import AeadAlgorithm, Algorithm, AuthAlgorithm, ReplayEsn
-from plutino.netlink.xfrm.constants import Group, MessageType, SaFlag, Xfrma
-from plutino.netlink.xfrm.messages import XfrmMessage
-from plutino.netlink.xfrm.structures import (
-    UNLIMITED,
-    AlgorithmHeader,
-    AuthHeader,
-    EncapTemplate,
-    ReplayEsnHeader,
-    UserSaId,
-    UserSaInfo,
-    XfrmId,
-    XfrmSelector,
-)
+LOCAL: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
+REMOTE: Final = {4: "192.0.2.2", 6: "2001:db8::2"}
+ANYTHING: Final = selector("0.0.0.0", "0.0.0.0", prefixes=(0, 0), family=0)
+NO_LIMITS: Final = (INFINITE,) * 4 + (0,) * 4
+ESP: Final = 50
+TRANSPORT, TUNNEL, BEET = 0, 1, 4
+IN, OUT = 1, 2
+AF_UNSPEC: Final = 32
+ESN: Final = 128
 
-LOCAL, REMOTE, ELSEWHERE = (
-    ip_address(text).packed + bytes(12) for text in ("192.0.2.1", "198.51.100.2", "203.0.113.3")
-)
-NLM_F_REPLACE = 0x100
-AEAD = AeadAlgorithm.of("rfc4106(gcm(aes))", Secret(bytes(range(20))), 128)
-ENCAP = EncapTemplate(2, 4500, 4500, bytes(16))
-INFO = UserSaInfo(
-    sel=XfrmSelector(),
-    id=XfrmId(REMOTE, 0x1000, 50),
-    saddr=LOCAL,
-    lft=UNLIMITED,
-    reqid=7,
-    family=2,
-    mode=1,
-    flags=SaFlag.AF_UNSPEC,
-)
-ID = UserSaId(REMOTE, 0x1000, 2, 50)
-Attributes = tuple[tuple[int, Any], ...]
+ALG_AUTH, ALG_CRYPT, ALG_COMP, ENCAP, TMPL, XFRMA_SA, XFRMA_POLICY, SEC_CTX = range(1, 9)
+LTIME_VAL, REPLAY_VAL, REPLAY_THRESH, ETIMER_THRESH, SRCADDR, COADDR, LASTUSED = range(9, 16)
+POLICY_TYPE, MIGRATE_LIST, ALG_AEAD, KMADDRESS, ALG_AUTH_TRUNC, MARK, TFCPAD = range(16, 23)
+REPLAY_ESN_VAL, SA_EXTRA_FLAGS, PROTO, ADDRESS_FILTER, _PAD, OFFLOAD_DEV, SET_MARK = range(23, 30)
+SET_MARK_MASK, IF_ID, MTIMER_THRESH, SA_DIR, NAT_KEEPALIVE_INTERVAL, SA_PCPU = range(30, 36)
+
+INTEGRITY_KEY: Final = bytes(range(32))
 
 
-def crypt(name: str, octets: int) -> Algorithm:
-    return Algorithm(AlgorithmHeader(name, octets * 8), Secret(bytes(octets)))
+def sa(
+    *,
+    spi: int = 0x1000,
+    source: str = LOCAL[4],
+    destination: str = REMOTE[4],
+    chosen: bytes = ANYTHING,
+    protocol: int = ESP,
+    limits: tuple[int, ...] = NO_LIMITS,
+    sequence: int = 0,
+    reqid: int = 7,
+    family: int | None = None,
+    mode: int = TUNNEL,
+    window: int = 0,
+    flags: int = AF_UNSPEC,
+) -> bytes:
+    """``struct xfrm_usersa_info``."""
+    if family is None:
+        family = 10 if ":" in destination else 2
+    return (
+        chosen
+        + address(destination)
+        + struct.pack("!IB3x", spi, protocol)
+        + address(source)
+        + struct.pack("=8Q", *limits)
+        + bytes(32 + 12)
+        + struct.pack("=IIHBBB7x", sequence, reqid, family, mode, window, flags)
+    )
 
 
-def auth(name: str, octets: int, bits: int) -> AuthAlgorithm:
-    return AuthAlgorithm(AuthHeader(name, octets * 8, bits), Secret(b"\1" * octets))
+def sa_id(
+    *, spi: int = 0x1000, destination: str = REMOTE[4], protocol: int = ESP, family: int = 0
+) -> bytes:
+    """``struct xfrm_usersa_id``."""
+    family = family or (10 if ":" in destination else 2)
+    return address(destination) + struct.pack("!I", spi) + struct.pack("=HBx", family, protocol)
 
 
-def esn(window: int, words: int, oseq: int = 0, seq: int = 0) -> ReplayEsn:
-    low, high = 0xFFFFFFFF, 32
-    header = ReplayEsnHeader(words, oseq & low, seq & low, oseq >> high, seq >> high, window)
-    return ReplayEsn(header, (0,) * words)
+def spi_info(info: bytes, low: int, high: int) -> bytes:
+    """``struct xfrm_userspi_info``."""
+    return info + struct.pack("=II", low, high)
 
 
-ONE = ((Xfrma.ALG_AEAD, AEAD),)
-OUT, IN = ((Xfrma.SA_DIR, 2),), ((Xfrma.SA_DIR, 1),)
-SEPARATE = (
-    (Xfrma.ALG_CRYPT, crypt("cbc(aes)", 16)),
-    (Xfrma.ALG_AUTH_TRUNC, auth("hmac(sha256)", 32, 128)),
-)
+def sa_expire(info: bytes, hard: int) -> bytes:
+    """``struct xfrm_user_expire``."""
+    return info + struct.pack("=B7x", hard)
 
 
-class Engine:
-    """Messages to one engine."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.socket = NetlinkSocket.engine(path)
-
-    def ask(
-        self, kind: MessageType, fixed: Any, attributes: Attributes = (), flags: int = 0
-    ) -> tuple[XfrmMessage, ...]:
-        payload = XfrmMessage.build(kind, fixed, attributes).encode()
-        replies = self.socket.request(kind.name, kind, payload, flags=flags)
-        return tuple(XfrmMessage.parse(reply) for reply in replies)
-
-    def add(
-        self, info: UserSaInfo = INFO, attributes: Attributes = ((Xfrma.ALG_AEAD, AEAD),)
-    ) -> None:
-        self.ask(MessageType.NEWSA, info, attributes)
-
-    def get(self, name: UserSaId = ID, attributes: Attributes = ()) -> XfrmMessage:
-        (reply,) = self.ask(MessageType.GETSA, name, attributes)
-        return reply
-
-    def dump(self, attributes: Attributes = ()) -> tuple[XfrmMessage, ...]:
-        message = XfrmMessage.build(MessageType.GETSA, None, attributes)
-        payload = replace(message, is_dump=True).encode()
-        replies = self.socket.request("dump", MessageType.GETSA, payload, flags=NLM_F_DUMP)
-        return tuple(map(XfrmMessage.parse, replies))
-
-    def listen(self, *groups: Group) -> NetlinkSocket:
-        client = EngineClient(self.path)
-        client.join(sum(group.bit for group in groups))
-        return client.socket
-
-    def refused(
-        self, kind: MessageType, fixed: Any, attributes: Attributes = (), flags: int = 0
-    ) -> tuple[int, str | None]:
-        with pytest.raises(KernelError) as caught:
-            self.ask(kind, fixed, attributes, flags)
-        return caught.value.errno, caught.value.extack
+def aevent_id(
+    *, name: bytes | None = None, source: str = LOCAL[4], flags: int = 0, reqid: int = 0
+) -> bytes:
+    """``struct xfrm_aevent_id``."""
+    return (name or sa_id()) + address(source) + struct.pack("=II", flags, reqid)
 
 
-def heard(socket: NetlinkSocket) -> XfrmMessage:
-    (message,) = socket.receive(5)
-    return XfrmMessage.parse(message)
+def filtered(source: str, destination: str, family: int, lengths: tuple[int, int]) -> bytes:
+    """XFRMA_ADDRESS_FILTER."""
+    ends = address(source) + address(destination)
+    return attribute(ADDRESS_FILTER, ends + struct.pack("=HBB", family, *lengths))
+
+
+def algorithm(number: int, name: str, key: bytes, bits: int | None = None) -> bytes:
+    """XFRMA_ALG_*; ``bits`` is the length of the ICV, for those that tell it."""
+    told = struct.pack("=64sI", name.encode(), len(key) * 8)
+    return attribute(number, told + (b"" if bits is None else struct.pack("=I", bits)) + key)
+
+
+def aead(name: str = "rfc4106(gcm(aes))", octets: int = 20, bits: int = 128) -> bytes:
+    """XFRMA_ALG_AEAD with a key that is no secret."""
+    return algorithm(ALG_AEAD, name, bytes(range(octets)), bits)
+
+
+def crypt(name: str = "cbc(aes)", octets: int = 16) -> bytes:
+    """XFRMA_ALG_CRYPT."""
+    return algorithm(ALG_CRYPT, name, bytes(range(octets)))
+
+
+def auth(name: str = "hmac(sha256)", octets: int = 32, bits: int = 128) -> bytes:
+    """XFRMA_ALG_AUTH_TRUNC."""
+    return algorithm(ALG_AUTH_TRUNC, name, bytes(range(octets)), bits)
+
+
+PLAIN: Final = crypt("ecb(cipher_null)", 0) + auth()
+"""Integrity alone: what goes over the wire can be read, and compared."""
+
+
+def replay_esn(
+    words: int,
+    window: int,
+    *,
+    oseq: int = 0,
+    seq: int = 0,
+    bitmap: tuple[int, ...] | None = None,
+) -> bytes:
+    """XFRMA_REPLAY_ESN_VAL; ``words`` of 32 bits."""
+    low = 0xFFFFFFFF
+    header = struct.pack("=6I", words, oseq & low, seq & low, oseq >> 32, seq >> 32, window)
+    bitmap = (0,) * words if bitmap is None else bitmap
+    return attribute(REPLAY_ESN_VAL, header + struct.pack(f"={len(bitmap)}I", *bitmap))
+
+
+def replay(oseq: int = 0, seq: int = 0, bitmap: int = 0) -> bytes:
+    """XFRMA_REPLAY_VAL."""
+    return attribute(REPLAY_VAL, struct.pack("=III", oseq, seq, bitmap))
+
+
+def lifetime(octets: int = 0, packets: int = 0, added: int = 0, used: int = 0) -> bytes:
+    """XFRMA_LTIME_VAL."""
+    return attribute(LTIME_VAL, struct.pack("=4Q", octets, packets, added, used))
+
+
+def encap(kind: int = 2, source: int = 4500, destination: int = 4500) -> bytes:
+    """XFRMA_ENCAP."""
+    return attribute(
+        ENCAP, struct.pack("=H", kind) + struct.pack("!HH2x", source, destination) + bytes(16)
+    )
+
+
+def mark(value: int, mask: int = 0xFFFFFFFF) -> bytes:
+    """XFRMA_MARK."""
+    return attribute(MARK, struct.pack("=II", value, mask))
+
+
+def number(kind: int, value: int) -> bytes:
+    """An attribute of 32 bits."""
+    return attribute(kind, struct.pack("=I", value))
+
+
+def if_id(value: int = 1) -> bytes:
+    """XFRMA_IF_ID."""
+    return number(IF_ID, value)
+
+
+def direction(value: int) -> bytes:
+    """XFRMA_SA_DIR."""
+    return attribute(SA_DIR, bytes([value]))
+
+
+def output_mark(value: int, mask: int | None = None) -> bytes:
+    """XFRMA_SET_MARK."""
+    return number(SET_MARK, value) + (b"" if mask is None else number(SET_MARK_MASK, mask))

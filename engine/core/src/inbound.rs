@@ -261,6 +261,9 @@ impl Inbound {
             .ok_or(DropReason::InHdrError)?;
         let (_, low) = esp::header(packet).ok_or(DropReason::InHdrError)?;
         let sequence = window.check(low).inspect_err(|_| {
+            if window.is_zero(low) {
+                return;
+            }
             let counter = if window.too_old(low) {
                 &sa.state.replay_window_drops
             } else {

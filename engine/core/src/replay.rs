@@ -105,7 +105,7 @@ impl ReplayWindow {
 
     /// The whole number of a packet whose low 32 bits are `low`, if the window lets it in.
     ///
-    /// Without ESN number 0 is refused, which no sender uses. A number found by guessing the high
+    /// A window refuses number 0, which no sender uses. A number found by guessing the high
     /// half (RFC 4303, A2.2) is right only if the packet is authentic.
     pub fn check(&self, low: u32) -> Result<u64, DropReason> {
         let number = if self.esn {
@@ -113,10 +113,13 @@ impl ReplayWindow {
         } else {
             u64::from(low)
         };
+        if self.window == 0 {
+            return Ok(number);
+        }
         if number == 0 {
             return Err(DropReason::InStateSeqError);
         }
-        if self.window == 0 || number > self.last {
+        if number > self.last {
             return Ok(number);
         }
         if self.last - number >= u64::from(self.window) || self.is_set(number) {
@@ -141,6 +144,12 @@ impl ReplayWindow {
             self.last = number;
         }
         self.set(number);
+    }
+
+    /// Whether a number that was refused is 0, which the kernel counts neither as too old nor as
+    /// one that came before.
+    pub fn is_zero(&self, low: u32) -> bool {
+        low == 0 && (!self.esn || self.last >> 32 == 0)
     }
 
     /// True for a number that is older than the window, against one that came before.

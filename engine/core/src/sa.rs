@@ -282,6 +282,9 @@ impl Sa {
         let packets = self.state.packets.load(Ordering::Relaxed) + packets;
         let hard = limits.hard_reached(octets, packets);
         let reached = hard || limits.soft_reached(octets, packets);
+        if reached && self.state.first_used.load(Ordering::Relaxed) == 0 {
+            self.state.first_used.store(now(), Ordering::Relaxed);
+        }
         let new = reached && self.state.set_life(if hard { EXPIRED } else { DYING });
         (hard, new)
     }

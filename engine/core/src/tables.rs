@@ -258,13 +258,14 @@ impl Tables {
     }
 
     /// The SA of an incoming packet: destination, SPI and protocol; if_id plays no part
-    /// (`xfrm_state_lookup`).
+    /// (`xfrm_state_lookup`). A packet out of a socket has no mark, so it finds no SA that asks for
+    /// one.
     pub fn inbound_sa(&self, destination: IpAddr, spi: u32) -> Option<&Arc<Sa>> {
         self.inbound
             .get(&spi)?
             .as_slice()
             .iter()
-            .find(|sa| sa.config.destination == destination)
+            .find(|sa| sa.config.destination == destination && sa.config.mark.value == 0)
     }
 
     /// The larval SA that an incoming packet hits: its SPI was allocated, and the keys are not there

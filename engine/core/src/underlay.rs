@@ -27,6 +27,7 @@ const RAW_BATCH: usize = 64;
 const SLOT: usize = 65_536;
 const UDP_SEGMENT: i32 = 103;
 const UDP_GRO: i32 = 104;
+const IPV6_AUTOFLOWLABEL: i32 = 70;
 
 /// Octets that `Socket::receive` needs in its buffer.
 pub const RECEIVE_BUFFER: usize = RAW_BATCH * SLOT;
@@ -130,6 +131,8 @@ impl Socket {
             sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
             sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
             sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 1)?;
+            // The host would choose one for the socket, which is neither the packet's nor 0.
+            sys::set_option(socket, libc::IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, 0)?;
         }
         if kind.is_udp() {
             sys::set_option(socket, libc::IPPROTO_UDP, UDP_GRO, 1)?;

@@ -8,7 +8,7 @@ import pytest
 from plutino.netlink.xfrm.constants import MessageType
 from plutino.netlink.xfrm.structures import UserSaFlush
 from tests.support.engine import engine_process
-from tests.support.sa_wire import Engine
+from tests.support.sa_requests import Engine
 
 
 @pytest.fixture(scope="module")

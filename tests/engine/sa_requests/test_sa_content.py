@@ -19,7 +19,7 @@ from plutino.netlink.xfrm.structures import (
     XfrmMark,
     XfrmSelector,
 )
-from tests.support.sa_wire import (
+from tests.support.sa_requests import (
     AEAD,
     ELSEWHERE,
     ENCAP,

@@ -12,7 +12,7 @@ from plutino.netlink.xfrm.messages import XfrmMessage
 from plutino.netlink.xfrm.structures import AddressFilter, UserSaInfo, UserSpiInfo, XfrmId
 from tests.support.engine import resident, wait_for_answer
 from tests.support.raw_plane import engine_socket
-from tests.support.sa_wire import ELSEWHERE, ID, INFO, LOCAL, ONE, REMOTE, Engine
+from tests.support.sa_requests import ELSEWHERE, ID, INFO, LOCAL, ONE, REMOTE, Engine
 
 SAS = 4000
 

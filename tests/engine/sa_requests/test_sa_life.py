@@ -23,7 +23,7 @@ from plutino.netlink.xfrm.structures_policy import (
     UserPolicyInfo,
     UserTemplate,
 )
-from tests.support.sa_wire import (
+from tests.support.sa_requests import (
     AEAD,
     ELSEWHERE,
     ENCAP,

@@ -18,7 +18,7 @@ from plutino.netlink.xfrm.structures import (
     XfrmId,
     XfrmSelector,
 )
-from tests.support.sa_wire import (
+from tests.support.sa_requests import (
     ENCAP,
     IN,
     INFO,

@@ -11,7 +11,7 @@ use super::sa_parse::{DESTINATION, FAMILY, LIMITS, MODE, PROTOCOL, REQID, SEQUEN
 use crate::crypto::Algorithms;
 use crate::netlink::wire::put_attribute;
 use crate::netlink::xfrm as x;
-use crate::sa::{Encapsulation, ReplayForm, Sa, SaConfig, SaDirection, SaState};
+use crate::sa::{Encapsulation, ReplayForm, Sa, SaConfig, SaDirection, SaState, XFRM_STATE_ESN};
 use crate::sad::Larval;
 
 const UDP_ENCAP_ESPINUDP: u16 = 2;
@@ -176,6 +176,12 @@ pub fn put_replay(message: &mut Vec<u8>, config: &SaConfig, state: &SaState) {
         ReplayForm::Bitmap { words } => {
             let mut bitmap = window.bitmap();
             bitmap.resize(words as usize, 0);
+            // Numbers that may wrap have no high half without ESN.
+            let oseq = if config.flags & XFRM_STATE_ESN == 0 {
+                oseq & u64::from(u32::MAX)
+            } else {
+                oseq
+            };
             let replay = x::encode_replay(oseq, window.seq(), window.window(), &bitmap);
             put_attribute(message, x::XFRMA_REPLAY_ESN_VAL, &replay);
         }

@@ -131,6 +131,10 @@ fn construct(info: &Info, attributes: &Attributes) -> Result<Sa, Refusal> {
     };
     let refused = |error: AlgorithmError| {
         let truncated = attributes.get(x::XFRMA_ALG_AUTH_TRUNC).is_some();
+        // `esp_init_authenc()` says nothing of a key that does not fit.
+        if error == AlgorithmError::KeyLength && attributes.get(x::XFRMA_ALG_AEAD).is_none() {
+            return Refusal::from(error.errno());
+        }
         let words = match error {
             AlgorithmError::Auth if truncated => "Requested AUTH_TRUNC algorithm not found",
             error => error.words(),

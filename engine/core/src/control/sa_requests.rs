@@ -299,7 +299,10 @@ fn flush(state: &mut State, request: &Request) -> Result<Answer, Refusal> {
         state.remove_larval(*number);
     }
     if !gone.is_empty() || !larvae.is_empty() {
-        state.notify_of(GROUP_SA, request.message, || (x::FLUSHSA, vec![protocol]));
+        state.notify_of(GROUP_SA, request.message, || {
+            // `struct xfrm_usersa_flush`, with the padding that the kernel counts in.
+            (x::FLUSHSA, vec![protocol, 0, 0, 0])
+        });
     }
     Answer::done()
 }

@@ -180,7 +180,8 @@ impl State {
         aevents::await_next(self, sa, clock());
         let interval = u64::from(sa.config.keepalive_interval);
         if interval > 0 {
-            self.agenda.put(Subject::Keepalive(key), clock() + interval);
+            // The first at once: what was never used is idle.
+            self.agenda.put(Subject::Keepalive(key), clock());
         } else {
             self.agenda.remove(Subject::Keepalive(key));
         }

@@ -1,0 +1,216 @@
+"""What is told of an SA with each of its attributes; dumps and their filters; ALLOCSPI."""
+
+from tests.guest_inside.conformance.scenario import (
+    ALLOCSPI,
+    GETSADINFO,
+    NEWSA,
+    UPDSA,
+    Ask,
+    Scenario,
+    dump_sas,
+    get_sa,
+    scenario,
+)
+from tests.support.policy_wire import selector
+from tests.support.raw_plane import attribute
+from tests.support.sa_wire import (
+    ALG_AUTH,
+    COADDR,
+    ESN,
+    ETIMER_THRESH,
+    IN,
+    MTIMER_THRESH,
+    NAT_KEEPALIVE_INTERVAL,
+    OUT,
+    PLAIN,
+    PROTO,
+    REPLAY_THRESH,
+    SA_EXTRA_FLAGS,
+    SA_PCPU,
+    TFCPAD,
+    aead,
+    algorithm,
+    auth,
+    crypt,
+    direction,
+    encap,
+    filtered,
+    if_id,
+    lifetime,
+    mark,
+    number,
+    output_mark,
+    replay,
+    replay_esn,
+    sa,
+    sa_id,
+    spi_info,
+)
+
+_KEPT = {
+    "AEAD": sa() + aead(),
+    "chacha20-poly1305": sa() + aead("rfc7539esp(chacha20,poly1305)", 36),
+    "CCM": sa() + aead("rfc4309(ccm(aes))", 19, 64),
+    "GMAC": sa() + aead("rfc4543(gcm(aes))", 20),
+    "old name of GCM": sa() + aead("gcm(aes)", 20),
+    "separate": sa() + crypt() + auth(),
+    "CTR and SHA-512": sa() + crypt("rfc3686(ctr(aes))", 36) + auth("hmac(sha512)", 64, 256),
+    "NULL": sa() + PLAIN,
+    "XCBC": sa() + crypt() + auth("xcbc(aes)", 16, 96),
+    "CMAC": sa() + crypt() + auth("cmac(aes)", 16, 96),
+    "short names": sa() + crypt("aes") + algorithm(ALG_AUTH, "sha256", bytes(32)),
+    "integrity without length": sa() + crypt() + algorithm(ALG_AUTH, "hmac(sha1)", bytes(20)),
+    "integrity of length 0": sa() + crypt() + auth(bits=0),
+    "integrity in both ways": sa()
+    + crypt()
+    + auth()
+    + algorithm(ALG_AUTH, "hmac(sha1)", bytes(20)),
+    "cipher alone": sa() + crypt(),
+    "transport": sa(mode=0) + aead(),
+    "transport with a selector": sa(mode=0, chosen=selector("192.0.2.1", "192.0.2.2")) + aead(),
+    "BEET": sa(mode=4, chosen=selector("10.1.0.1", "10.2.0.1", prefixes=(32, 32))) + aead(),
+    "BEET without selector": sa(mode=4) + aead(),
+    "tunnel of one family": sa(flags=0) + aead(),
+    "tunnel of another family": sa(chosen=selector("::", "::", prefixes=(0, 0))) + aead(),
+    "IPv6": sa(source="2001:db8::1", destination="2001:db8::2", flags=0) + aead(),
+    "selector with all": sa(
+        chosen=selector(
+            "10.1.2.3",
+            "10.2.3.4",
+            protocol=6,
+            ports=(1, 2, 3, 4),
+            ifindex=3,
+            user=9,
+            padding=b"\1\2\3",
+        )
+    )
+    + aead(),
+    "all flags": sa(flags=0x7F) + aead(),
+    "limits": sa(limits=(1, 2, 3, 4, 0, 0, 0, 0)) + aead(),
+    "legacy window": sa(window=32) + aead(),
+    "legacy window too large": sa(window=200) + aead(),
+    "legacy state": sa(window=32) + aead() + replay(1, 2, 3),
+    "legacy state going out": sa() + aead() + direction(OUT) + replay(7),
+    "ESN": sa(flags=ESN) + aead() + replay_esn(2, 64),
+    "ESN with a state": sa(flags=ESN)
+    + aead()
+    + replay_esn(2, 64, oseq=5 << 32 | 6, seq=7 << 32 | 8, bitmap=(1, 2)),
+    "ESN with header alone": sa(flags=ESN) + aead() + replay_esn(2, 64, bitmap=()),
+    "ESN going out": sa(flags=ESN) + aead() + direction(OUT) + replay_esn(0, 0),
+    "ESN without window going out": sa(flags=ESN) + aead() + direction(OUT) + replay_esn(0, 0),
+    "bitmap without ESN": sa() + aead() + replay_esn(128, 4096),
+    "bitmap without window": sa() + aead() + replay_esn(1, 0),
+    "current lifetime": sa() + aead() + lifetime(1, 2, 3, 4),
+    "thresholds": sa() + aead() + number(REPLAY_THRESH, 5) + number(ETIMER_THRESH, 6),
+    "UDP": sa() + aead() + encap(),
+    "UDP with other ports": sa() + aead() + encap(2, 5, 6),
+    "mapping threshold": sa() + aead() + encap() + direction(IN) + number(MTIMER_THRESH, 9),
+    "mapping threshold of no direction": sa() + aead() + encap() + number(MTIMER_THRESH, 9),
+    "care-of address": sa() + aead() + attribute(COADDR, bytes(range(16))),
+    "TFC padding": sa() + aead() + number(TFCPAD, 1000),
+    "extra flags": sa() + aead() + number(SA_EXTRA_FLAGS, 3),
+    "unknown extra flags": sa() + aead() + number(SA_EXTRA_FLAGS, 0xFF0),
+    "mark": sa() + aead() + mark(0x1F5, 0xF0),
+    "mark without mask": sa() + aead() + mark(5, 0),
+    "output mark": sa() + aead() + output_mark(5),
+    "output mark with a mask": sa() + aead() + output_mark(5, 7),
+    "output mark of 0": sa() + aead() + output_mark(0, 7),
+    "if_id": sa() + aead() + if_id(0xFFFFFFFF),
+    "if_id 0": sa() + aead() + if_id(0),
+    "pCPU": sa() + aead() + direction(OUT) + number(SA_PCPU, 0),
+    "pCPU that is not there": sa() + aead() + direction(OUT) + number(SA_PCPU, 999),
+    "unknown attribute": sa() + aead() + attribute(99, b"abc"),
+    "attribute twice": sa() + aead() + if_id(3) + if_id(4),
+    "long attribute": sa() + aead() + attribute(31, bytes(8)),
+    "destination of no one": sa(destination="0.0.0.0", family=2) + aead(),
+    "multicast destination": sa(destination="224.0.0.1") + aead(),
+}
+
+
+def _kept(name: str, payload: bytes) -> Scenario:
+    destination = "2001:db8::2" if name == "IPv6" else "192.0.2.2"
+    asked = sa_id(destination=destination)
+    return scenario(name, Ask(NEWSA, payload), get_sa(asked), dump_sas(), Ask(UPDSA, payload))
+
+
+_MANY = (
+    Ask(NEWSA, sa(spi=1) + aead()),
+    Ask(NEWSA, sa(spi=2, source="10.0.0.1", destination="10.0.0.2") + aead()),
+    Ask(NEWSA, sa(spi=3, source="2001:db8::1", destination="2001:db8::2") + aead() + if_id(3)),
+    Ask(NEWSA, sa(spi=4, source="10.0.1.1", destination="10.0.0.2") + aead() + mark(1)),
+)
+_SPI = spi_info(sa(spi=0), 0x300, 0x300)
+SCENARIOS: tuple[Scenario, ...] = (
+    *(_kept(name, payload) for name, payload in _KEPT.items()),
+    scenario("dump of many", *_MANY, dump_sas(any_order=True), Ask(GETSADINFO, bytes(4))),
+    scenario(
+        "keepalive",
+        Ask(
+            NEWSA,
+            sa() + aead() + encap() + direction(OUT) + number(NAT_KEEPALIVE_INTERVAL, 20),
+            settles=True,
+        ),
+        get_sa(),
+    ),
+    scenario("order of a dump", *_MANY, dump_sas()),
+    scenario("dump of none", dump_sas(), Ask(GETSADINFO, bytes(4))),
+    scenario(
+        "dump by protocol",
+        *_MANY,
+        dump_sas(attribute(PROTO, b"\x32"), any_order=True),
+        dump_sas(attribute(PROTO, b"\x33"), any_order=True),
+        dump_sas(attribute(PROTO, b"\xff"), any_order=True),
+        dump_sas(attribute(PROTO, b"\x00"), any_order=True),
+    ),
+    scenario(
+        "dump by addresses",
+        *_MANY,
+        dump_sas(filtered("10.0.0.0", "10.0.0.2", 2, (16, 32)), any_order=True),
+        dump_sas(filtered("10.0.0.0", "10.0.0.2", 2, (24, 32)), any_order=True),
+        dump_sas(filtered("0.0.0.0", "0.0.0.0", 2, (0, 0)), any_order=True),
+        dump_sas(filtered("::", "2001:db8::", 10, (0, 64)), any_order=True),
+        dump_sas(filtered("10.0.0.0", "10.0.0.2", 2, (33, 32)), any_order=True),
+        dump_sas(filtered("::", "::", 0, (0, 0)), any_order=True),
+        dump_sas(attribute(26, bytes(10))),
+    ),
+    scenario("dump with a wrong attribute", dump_sas(attribute(PROTO, b"")), dump_sas(b"\1")),
+    scenario("figures with a short request", Ask(GETSADINFO, b"abc")),
+    scenario("SPI of a range of one", Ask(ALLOCSPI, _SPI), dump_sas()),
+    scenario(
+        "SPI of a range",
+        Ask(ALLOCSPI, spi_info(sa(spi=0), 0x400, 0x40F), spi_hidden=True),
+    ),
+    scenario("SPI that is taken", Ask(ALLOCSPI, _SPI), Ask(ALLOCSPI, _SPI)),
+    scenario("SPI range the wrong way", Ask(ALLOCSPI, spi_info(sa(), 5, 4))),
+    scenario("SPI of IPCOMP", Ask(ALLOCSPI, spi_info(sa(protocol=108), 1, 0x10000))),
+    scenario("SPI of another protocol", Ask(ALLOCSPI, spi_info(sa(protocol=17), 1, 2))),
+    scenario("SPI of no family", Ask(ALLOCSPI, spi_info(sa(family=3), 0x300, 0x300))),
+    scenario(
+        "SPI with identity",
+        Ask(ALLOCSPI, _SPI + mark(5, 7) + if_id(3) + direction(IN)),
+        Ask(ALLOCSPI, _SPI + mark(6, 7) + if_id(3)),
+        dump_sas(),
+    ),
+    scenario(
+        "SPI that becomes an SA",
+        Ask(ALLOCSPI, spi_info(sa(spi=0, sequence=9), 0x300, 0x300)),
+        Ask(UPDSA, sa(spi=0x300, sequence=9) + aead()),
+        Ask(NEWSA, sa(spi=0x300, sequence=9) + aead()),
+        dump_sas(),
+    ),
+    scenario(
+        "SPI that becomes an SA with a direction",
+        Ask(ALLOCSPI, _SPI + direction(IN)),
+        Ask(UPDSA, sa(spi=0x300) + aead() + direction(OUT)),
+        Ask(UPDSA, sa(spi=0x300) + aead() + direction(IN)),
+        dump_sas(),
+    ),
+    scenario("SPI with a wrong direction", Ask(ALLOCSPI, _SPI + direction(3))),
+    scenario(
+        "SPI by the same sequence number",
+        Ask(ALLOCSPI, spi_info(sa(spi=0, sequence=9), 0x300, 0x300)),
+        Ask(ALLOCSPI, spi_info(sa(spi=0, sequence=9), 0x301, 0x301)),
+        dump_sas(),
+    ),
+    scenario("short request for an SPI", Ask(ALLOCSPI, _SPI[:-1])),
+)

@@ -1,0 +1,227 @@
+"""Scenarios: lists of requests and packets, as values."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tests.guest_inside.conformance.packets import sealed
+from tests.support.policy_wire import policy, selector, template
+from tests.support.raw_plane import (
+    ACK,
+    DUMP,
+    GETPOLICY,
+    NEWPOLICY,
+    REQUEST,
+    attribute,
+)
+from tests.support.sa_wire import (
+    AF_UNSPEC,
+    ETIMER_THRESH,
+    IN,
+    LOCAL,
+    OUT,
+    PLAIN,
+    REMOTE,
+    TMPL,
+    TUNNEL,
+    direction,
+    if_id,
+    number,
+    sa,
+    sa_id,
+)
+
+NEWSA, DELSA, GETSA = 0x10, 0x11, 0x12
+ALLOCSPI, ACQUIRE, EXPIRE, UPDSA = 0x16, 0x17, 0x18, 0x1A
+FLUSHSA, NEWAE, GETAE, GETSADINFO = 0x1C, 0x1E, 0x1F, 0x23
+ANY4: Final = selector("0.0.0.0", "0.0.0.0", prefixes=(0, 0), family=2)
+ANY6: Final = selector("::", "::", prefixes=(0, 0), family=10)
+ANY: Final = {4: ANY4, 6: ANY6}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request; ``spi_hidden`` where the answer holds an SPI chosen at random, ``any_order`` where
+    the order of a dump is not the question, ``settles`` where packets come of it by themselves."""
+
+    kind: int
+    payload: bytes = b""
+    flags: int = REQUEST | ACK
+    spi_hidden: bool = False
+    any_order: bool = False
+    settles: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """An inner packet from a socket of the gateway, routed into the interface."""
+
+    packet: bytes
+    mark: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Inject:
+    """An outer packet from the peer."""
+
+    packet: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A command of iproute2 in the gateway's namespace; ``undo`` takes it back afterwards."""
+
+    command: str
+    undo: str = ""
+
+
+Step = Ask | Send | Inject | Run
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A name that is unique in its subject, and steps in order."""
+
+    name: str
+    steps: tuple[Step, ...]
+    opener: Callable[[bytes], bytes] | None = None
+    """What opens outer packets, where they never look the same."""
+
+    def of(self, subject: str) -> "Scenario":
+        """With the subject before its name."""
+        return replace(self, name=f"{subject}/{self.name}")
+
+
+def scenario(name: str, *steps: Step, opener: Callable[[bytes], bytes] | None = None) -> Scenario:
+    """A scenario of those steps."""
+    return Scenario(name, steps, opener)
+
+
+def dump_sas(attributes: bytes = b"", *, any_order: bool = False) -> Ask:
+    """GETSA of all."""
+    return Ask(GETSA, attributes, REQUEST | DUMP, any_order=any_order)
+
+
+def dump_policies() -> Ask:
+    """GETPOLICY of all."""
+    return Ask(GETPOLICY, b"", REQUEST | DUMP)
+
+
+def get_sa(name: bytes | None = None, attributes: bytes = b"") -> Ask:
+    """GETSA of one."""
+    return Ask(GETSA, (name or sa_id()) + attributes)
+
+
+def _tied(number_of_device: int) -> bytes:
+    """Its if_id, and no event that only time brings."""
+    return number(ETIMER_THRESH, 0) + (if_id(number_of_device) if number_of_device else b"")
+
+
+def out_sa(
+    attributes: bytes = PLAIN,
+    *,
+    version: int = 4,
+    tied: int = 1,
+    spi: int = 0x1000,
+    reqid: int = 7,
+    mode: int = TUNNEL,
+    window: int = 0,
+    flags: int = AF_UNSPEC,
+) -> Ask:
+    """NEWSA from this gateway to the peer, of an if_id."""
+    info = sa(
+        source=LOCAL[version],
+        destination=REMOTE[version],
+        spi=spi,
+        reqid=reqid,
+        mode=mode,
+        window=window,
+        flags=flags,
+    )
+    return Ask(NEWSA, info + attributes + _tied(tied) + direction(OUT))
+
+
+def in_sa(
+    attributes: bytes = PLAIN,
+    *,
+    version: int = 4,
+    tied: int = 1,
+    spi: int = 0x1000,
+    reqid: int = 7,
+    mode: int = TUNNEL,
+    window: int = 0,
+    flags: int = AF_UNSPEC,
+) -> Ask:
+    """NEWSA from the peer to this gateway, of an if_id."""
+    info = sa(
+        source=REMOTE[version],
+        destination=LOCAL[version],
+        spi=spi,
+        reqid=reqid,
+        mode=mode,
+        window=window,
+        flags=flags,
+    )
+    return Ask(NEWSA, info + attributes + _tied(tied) + direction(IN))
+
+
+def templates(*all_of_them: bytes) -> bytes:
+    """XFRMA_TMPL."""
+    return attribute(TMPL, b"".join(all_of_them))
+
+
+def out_template(version: int = 4, *, mode: int = 1, reqid: int = 7, optional: int = 0) -> bytes:
+    """For an SA of ``out_sa``."""
+    return template(
+        REMOTE[version],
+        LOCAL[version],
+        mode=mode,
+        reqid=reqid,
+        optional=optional,
+        family=2 if version == 4 else 10,
+    )
+
+
+def in_template(version: int = 4, *, mode: int = 1, reqid: int = 7, optional: int = 0) -> bytes:
+    """For an SA of ``in_sa``."""
+    return template(
+        LOCAL[version],
+        REMOTE[version],
+        mode=mode,
+        reqid=reqid,
+        optional=optional,
+        family=2 if version == 4 else 10,
+    )
+
+
+def out_policy(
+    chosen: bytes = ANY4,
+    attributes: bytes | None = None,
+    *,
+    tied: int = 1,
+    action: int = 0,
+    priority: int = 100,
+) -> Ask:
+    """NEWPOLICY of direction out; by default with the template of ``out_sa``."""
+    told = templates(out_template()) if attributes is None else attributes
+    info = policy(chosen, direction=1, action=action, priority=priority)
+    return Ask(NEWPOLICY, info + told + (if_id(tied) if tied else b""))
+
+
+def in_policy(
+    chosen: bytes = ANY4,
+    attributes: bytes | None = None,
+    *,
+    tied: int = 1,
+    action: int = 0,
+    priority: int = 100,
+) -> Ask:
+    """NEWPOLICY of direction in; by default with the template of ``in_sa``."""
+    told = templates(in_template()) if attributes is None else attributes
+    info = policy(chosen, direction=0, action=action, priority=priority)
+    return Ask(NEWPOLICY, info + told + (if_id(tied) if tied else b""))
+
+
+def receives(inner: bytes, **changes: int) -> Inject:
+    """An inner packet sealed for the SA of ``in_sa``."""
+    return Inject(sealed(inner, **changes))  # type: ignore[arg-type]
