@@ -84,7 +84,7 @@ def _one_round(folder: Path, seconds: int) -> Iterator[tuple[str, float]]:
 @contextmanager
 def _hosts(folder: Path, encapsulation: str) -> Iterator[tuple[Host, Host]]:
     """Two hosts on a wire that takes large segments, as a virtual wire does."""
-    hosts = make_hosts(folder, DemoOptions(encapsulation=encapsulation))
+    hosts = make_hosts(folder, DemoOptions(encapsulation=encapsulation, plane="userspace"))
     for host in hosts:
         with host.namespace.entered(), RouteClient() as routes:
             routes.set_link(WIRE, gso_max_segs=65535)

@@ -1,12 +1,8 @@
 """Faults while packets flow: nothing leaves in clear, and it heals or says what is wrong."""
 
 import os
-import select
 import signal
-import socket
-import struct
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
@@ -15,17 +11,14 @@ from pathlib import Path
 import pytest
 
 from plutino.control.report import State
-from plutino.lab.demo import BERLIN, INNER, PARIS
+from plutino.lab.demo import INNER, PARIS
 from plutino.lab.hosts import Host
-from plutino.lab.traffic import MARKER, ping
+from plutino.lab.traffic import ping
+from tests.support.fault_stream import Stream, state_of
 from tests.support.lab import Pair, running_pair
 from tests.support.until import until
 
 pytestmark = pytest.mark.root
-
-NUMBER = struct.Struct("!Q")
-PORT = 7007
-INTERVAL = 0.002
 
 
 @pytest.fixture(scope="module")
@@ -41,66 +34,6 @@ def pair(shared: Pair) -> Iterator[Pair]:
     until(lambda: state_of(shared.paris) is State.UP, "whole before")
     yield shared
     shared.assert_nothing_in_clear()
-
-
-class Stream:
-    """Numbered packets from Paris to an address of Berlin, every few milliseconds."""
-
-    def __init__(self, pair: Pair) -> None:
-        self._address = (INNER[BERLIN][0], PORT)
-        with pair.berlin.namespace.entered():
-            self._receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._receiver.bind(("0.0.0.0", PORT))  # the address may go and come
-        with pair.paris.namespace.entered():
-            self._sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sent = 0
-        self.refused = 0
-        self.received: set[int] = set()
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=one) for one in (self._send, self._receive)]
-
-    def __enter__(self) -> "Stream":
-        for thread in self._threads:
-            thread.start()
-        self.until_it_passes()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        self._sender.close()
-        self._receiver.close()
-
-    def until_it_passes(self) -> None:
-        """Packets that are sent from now on arrive."""
-        mark = self.sent
-        until(lambda: any(number >= mark for number in list(self.received)), "packets pass")
-
-    def lost(self) -> set[int]:
-        """Numbers up to now that do not arrive."""
-        numbers = set(range(self.sent))
-        with suppress(AssertionError):
-            until(lambda: numbers <= self.received, "all arrive", seconds=1)
-        return numbers - self.received
-
-    def _send(self) -> None:
-        while not self._stop.wait(INTERVAL):
-            try:
-                self._sender.sendto(NUMBER.pack(self.sent) + MARKER, self._address)
-            except OSError:
-                self.refused += 1
-            self.sent += 1
-
-    def _receive(self) -> None:
-        while not self._stop.is_set():
-            if select.select([self._receiver], [], [], 0.1)[0]:
-                self.received.add(NUMBER.unpack_from(self._receiver.recv(2048))[0])
-
-
-def state_of(host: Host) -> State | None:
-    report = host.status()
-    return None if report is None else report.state
 
 
 def engine_pid(host: Host) -> int:

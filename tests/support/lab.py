@@ -50,12 +50,12 @@ class Pair:
 
 @contextmanager
 def running_pair(
-    family: int = 4, encapsulation: str = "esp", *, start: bool = True
+    family: int = 4, encapsulation: str = "esp", *, start: bool = True, plane: str = "userspace"
 ) -> Iterator[Pair]:
     """Both gateways up, until the end of the block, when nothing is left of them."""
     # Short, since the path of a UNIX socket is short.
     folder = Path(tempfile.mkdtemp(prefix="plutino-"))
-    options = DemoOptions(encapsulation=encapsulation, family=family)
+    options = DemoOptions(encapsulation, family, plane)
     paris, berlin = make_hosts(folder, options)
     frames: list[tuple[bytes, int]] = []
     tap = WireTap(

@@ -71,7 +71,7 @@ def test_a_good_file() -> None:
         (GOOD.replace('local = "192.0.2.1"\n', ""), 1, "tunnels.berlin.local", "is missing"),
         (GOOD.replace("\nkey-file", "\nkeyfile"), 11, "tunnels.berlin.static.key-file", "missing"),
         ('instance = "../x"\n' + GOOD, 1, "instance", "pattern"),
-        ('data-plane = "kernel"\n' + GOOD, 1, "data-plane", "'auto' or 'userspace'"),
+        ('data-plane = "cloud"\n' + GOOD, 1, "data-plane", "'auto', 'kernel' or 'userspace'"),
         ("mark-mask = true\n" + GOOD, 1, "mark-mask", "whole number"),
         ("mark-mask = 5\n" + GOOD, 1, "mark-mask", "one run of bits"),
         (GOOD.replace("ipsec1", "ipsec/1"), 2, "tunnels.berlin.interface", "must not contain"),

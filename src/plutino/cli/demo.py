@@ -41,6 +41,18 @@ from plutino.lab.world import FOLDER, Tell, outer_pid, run_world
     show_default=True,
     help="IP version of the outer addresses.",
 )
+@click.option(
+    "--plane",
+    type=click.Choice(["auto", "kernel", "userspace"]),
+    default="auto",
+    show_default=True,
+    help="Who transforms the packets: the kernel, or the engine in user space.",
+)
+@click.option(
+    "--peer-plane",
+    type=click.Choice(["auto", "kernel", "userspace"]),
+    help="Berlin's, if it shall not be that of Paris.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @click.pass_context
 def demo(
@@ -50,6 +62,8 @@ def demo(
     capture: Any,
     encapsulation: str,
     family: str,
+    plane: str,
+    peer_plane: str | None,
     as_json: bool,
 ) -> None:
     """Show plutino's main job on this machine: two hosts, a routed IPsec tunnel, real packets.
@@ -57,7 +71,7 @@ def demo(
     Nothing outside of the demo is touched, and nothing is left of it. Exit code 0 if every check
     passed.
     """
-    options = DemoOptions(encapsulation, int(family), capture)
+    options = DemoOptions(encapsulation, int(family), plane, capture, peer_plane)
 
     def say(line: str) -> None:
         click.echo(line, err=as_json)
@@ -79,7 +93,11 @@ def demo(
     if hold:
         # Ctrl-C ends the holding, not the demo: the hosts are taken down as always.
         signal.signal(signal.SIGINT, lambda *_: os.write(release, b"."))
-    result = run_world(work, on_event=lambda init, event: _explain_entry(init, event, say))
+    result = run_world(
+        work,
+        on_event=lambda init, event: _explain_entry(init, event, say),
+        needs_tun={plane, peer_plane or plane} != {"kernel"},
+    )
     if as_json:
         print_json(result)
     ctx.exit(0 if result["passed"] else 1)

@@ -13,9 +13,10 @@ from plutino.cli.target import FILE, load_target, print_json
 from plutino.config.gateway import DEFAULT_INSTANCE
 from plutino.control.client import ask_daemon
 from plutino.daemon.passes import pass_lock, save_running
+from plutino.dataplane.choice import current_choice, open_plane
 from plutino.dataplane.engine_process import engine_running
+from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
-from plutino.dataplane.userspace import UserspacePlane
 from plutino.model.errors import PlaneError, PlutinoError
 from plutino.netlink.route_client import RouteClient
 
@@ -38,13 +39,12 @@ def down(file: Path | None, instance: str, as_json: bool) -> None:
     runtime = RuntimePaths.of(instance)
     _stop_daemon(runtime)
     with pass_lock(runtime), RouteClient() as routes:
-        plane = None
-        if engine_running(runtime):
-            with suppress(PlutinoError):
-                save_running(runtime)
-            plane = UserspacePlane.connect(instance, runtime, start=False)
+        choice = current_choice(instance, runtime, routes)
+        with suppress(PlutinoError):
+            save_running(instance, runtime)
+        plane = None if choice is None else open_plane(choice, instance, runtime, start=False)
         steps = remove_all(instance, plane, routes)
-        others = 0 if plane is None else _end_engine(plane, runtime)
+        others = 0 if plane is None else _end(plane, runtime)
     if others:
         words = f"{others} devices, SAs or policies in it are not plutino's"
         click.echo(f"the engine goes on: {words}", err=True)
@@ -65,7 +65,7 @@ def _stop_daemon(runtime: RuntimePaths) -> None:
     _wait("the daemon", lambda: not runtime.control_socket.exists())
 
 
-def _end_engine(plane: UserspacePlane, runtime: RuntimePaths) -> int:
+def _end(plane: ManagedPlane, runtime: RuntimePaths) -> int:
     """End the engine, unless it holds objects of others, whose number is given."""
     try:
         others = plane.objects_left()

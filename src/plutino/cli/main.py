@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "apply": "make it so; a second time does nothing",
     "status": "tunnels, SAs, counters, problems",
     "down": "take everything of ours away",
+    "doctor": "what this machine's kernel can do, and which data plane `auto` takes",
     "keygen": "make static keys for both ends of a tunnel",
     "demo": "show a tunnel between two hosts on this machine",
     "reference": "print every option of the configuration",

@@ -60,11 +60,15 @@ def _report(file: Path | None, instance: str) -> StatusReport:
 def render(report: StatusReport, now: float) -> list[str]:
     """The report as lines for people; ``now`` in seconds since the epoch."""
     engine = report.engine
-    served = "no engine" if engine is None else f"engine {engine.version}, pid {engine.pid}"
-    if engine is not None:
-        served += f", {engine.crypto}"
+    served = f"{report.plane}: no engine"
+    if report.plane == "kernel":
+        served = "kernel"
+    elif engine is not None:
+        served = f"{report.plane}: engine {engine.version}, pid {engine.pid}, {engine.crypto}"
     daemon = "no daemon" if report.daemon_pid is None else f"daemon pid {report.daemon_pid}"
-    lines = [f"{report.instance}: {report.state} ({report.plane}: {served}; {daemon})"]
+    lines = [f"{report.instance}: {report.state} ({served}; {daemon})"]
+    if report.plane_reason:
+        lines.append(f"  data plane: {report.plane}, {report.plane_reason}")
     lines += [f"  problem: {problem}" for problem in report.problems]
     if engine is not None and engine.lost_notifications:
         lines.append(f"  {engine.lost_notifications} x notification lost: a listener was too slow")

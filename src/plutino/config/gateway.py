@@ -172,10 +172,11 @@ class Gateway(_Table):
     """A whole gateway file."""
 
     data_plane: Annotated[
-        Literal["auto", "userspace"],
+        Literal["auto", "kernel", "userspace"],
         Field(
-            description="Who transforms the packets. In this version it is always the engine in "
-            "user space."
+            description="Who transforms the packets: the kernel, or the engine in user space. "
+            "`auto` takes the kernel if it can do everything that is needed (`plutino doctor`); "
+            "the choice stays until `plutino down`."
         ),
     ] = "auto"
     instance: Annotated[

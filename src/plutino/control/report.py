@@ -78,7 +78,10 @@ class DropReport:
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """Everything of one instance. ``version`` is that of this form."""
+    """Everything of one instance. ``version`` is that of this form.
+
+    ``plane`` is ``kernel`` or ``userspace``, or ``auto`` where nothing runs and none is chosen.
+    """
 
     instance: str
     state: State
@@ -88,6 +91,7 @@ class StatusReport:
     problems: tuple[str, ...]
     tunnels: tuple[TunnelReport, ...]
     drops: tuple[DropReport, ...]
+    plane_reason: str = ""
     version: int = 1
 
 

@@ -1,7 +1,8 @@
 """The daemon: one pass after another, at each change and from time to time.
 
-It holds nothing that a new daemon could not read again: what exists is in the kernel and in the
-engine, what should exist in the file. So it can be killed at any moment.
+It holds nothing that a new daemon could not make again: what exists is in the kernel and in the
+engine, what should exist in the file, and the sockets for the kernel's ESP in UDP are opened
+again. So it can be killed at any moment.
 """
 
 import asyncio
@@ -21,12 +22,12 @@ from plutino.control.server import ControlServer
 from plutino.daemon.passes import PassResult, run_pass, save_running
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
-from plutino.dataplane.engine_client import EngineClient
+from plutino.dataplane.choice import PlaneChoice, open_events
 from plutino.dataplane.runtime import RuntimePaths
+from plutino.dataplane.underlay import EncapsulationSockets
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
 from plutino.netlink.route_client import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
-from plutino.netlink.xfrm.constants import Group
 
 CHECK_INTERVAL: Final = 10.0
 """Seconds between passes when nothing tells of a change."""
@@ -59,7 +60,8 @@ class Daemon:
         self._wake = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._stopping = False
-        self._engine: EngineClient | None = None
+        self._plane_events: NetlinkSocket | None = None
+        self._sockets = EncapsulationSockets()
         self._idle_passes = 0
         self._failures = 0
 
@@ -94,10 +96,11 @@ class Daemon:
             notify("STOPPING=1")
             loop.remove_reader(events.fileno())
             events.close()
-            self._let_go_of_engine()
+            self._let_go_of_plane()
             await server.close()
             with suppress(PlutinoError):
-                save_running(self._runtime)
+                save_running(self._loaded.gateway.instance, self._runtime)
+            self._sockets.close()
             os.close(lock)
 
     async def _serve(self) -> None:
@@ -142,8 +145,8 @@ class Daemon:
 
     async def _pass(self) -> PassResult:
         loaded = self._loaded
-        result = await self._in_thread(lambda: run_pass(loaded, self._runtime))
-        self._watch_engine()
+        result = await self._in_thread(lambda: run_pass(loaded, self._runtime, self._sockets))
+        self._watch_plane(result.choice)
         for problem in result.problems:
             if problem not in self._problems:
                 log(f"warning: {problem}")
@@ -167,30 +170,30 @@ class Daemon:
                 pass
         self._wake.set()
 
-    def _watch_engine(self) -> None:
-        """A connection that ends with the engine, and tells of changes by others."""
-        if self._engine is not None:
+    def _watch_plane(self, choice: PlaneChoice) -> None:
+        """A connection that tells of changes by others, and ends with the engine."""
+        if self._plane_events is not None:
             return
-        self._engine = EngineClient(self._runtime.engine_socket)
-        self._engine.join(Group.SA.bit | Group.POLICY.bit)
+        self._plane_events = open_events(choice, self._runtime)
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._engine.socket.fileno(), self._hear_engine, self._engine)
+        loop.add_reader(self._plane_events.fileno(), self._hear_plane, self._plane_events)
 
-    def _hear_engine(self, engine: EngineClient) -> None:
+    def _hear_plane(self, events: NetlinkSocket) -> None:
         try:
-            engine.socket.receive(0)
+            while events.receive(0):
+                pass
         except NotificationsLostError:
             pass
         except PlaneError:
             log("the engine has ended: it is started again")
-            self._let_go_of_engine()
+            self._let_go_of_plane()
         self._wake.set()
 
-    def _let_go_of_engine(self) -> None:
-        if self._engine is not None:
-            asyncio.get_running_loop().remove_reader(self._engine.socket.fileno())
-            self._engine.close()
-            self._engine = None
+    def _let_go_of_plane(self) -> None:
+        if self._plane_events is not None:
+            asyncio.get_running_loop().remove_reader(self._plane_events.fileno())
+            self._plane_events.close()
+            self._plane_events = None
 
     def _stop(self) -> None:
         log("stopping; the tunnels stay up (`plutino down` takes them away)")
@@ -205,13 +208,16 @@ class Daemon:
         while True:
             await asyncio.sleep(SAVE_INTERVAL)
             try:
-                problems = await self._in_thread(lambda: save_running(self._runtime))
+                problems = await self._in_thread(self._save)
             except PlutinoError:
                 continue  # the next pass finds and tells it
             if problems != self._problems and (problems or not self._failures):
                 for problem in problems:
                     log(f"warning: {problem}")
                 self._problems = problems
+
+    def _save(self) -> tuple[str, ...]:
+        return save_running(self._loaded.gateway.instance, self._runtime)
 
     # --- what it is asked
 

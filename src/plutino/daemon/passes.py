@@ -11,11 +11,18 @@ from plutino.apply.observe import observe
 from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Gateway
 from plutino.daemon.sequence_store import load_sequences, save_sequences
+from plutino.dataplane.choice import (
+    PlaneChoice,
+    choose,
+    current_choice,
+    open_plane,
+    settle_choice,
+)
 from plutino.dataplane.engine_process import engine_running
+from plutino.dataplane.plane import DataPlane, ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
-from plutino.dataplane.underlay import SocketKind
-from plutino.dataplane.userspace import UserspacePlane
-from plutino.desired.compile import compile_gateway
+from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
+from plutino.desired.compile import compile_gateway, is_ours, tunnel_reqid
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
 from plutino.desired.state import DesiredState
 from plutino.model.errors import PlaneError, PlutinoError
@@ -30,15 +37,14 @@ class PassResult:
     """What a pass did, and what is not as it should be although packets flow."""
 
     steps: tuple[Step, ...]
+    choice: PlaneChoice
     problems: tuple[str, ...] = ()
 
 
 def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
     """The steps that a pass would do. Changes nothing and starts nothing."""
     with RouteClient() as routes:
-        plane = None
-        if engine_running(runtime):
-            plane = UserspacePlane.connect(loaded.gateway.instance, runtime, start=False)
+        plane = find_plane(loaded.gateway, runtime, routes)
         try:
             desired = compile_desired(loaded, routes, load_sequences(runtime.sequences))
             return diff(desired, observe(desired.instance, plane, routes))
@@ -47,33 +53,67 @@ def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
                 plane.close()
 
 
-def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
+def run_pass(
+    loaded: LoadedGateway, runtime: RuntimePaths, sockets: EncapsulationSockets | None = None
+) -> PassResult:
     """Make everything so. Raises PlutinoError after whatever was begun is undone.
 
     The engine is started if it does not run, and ended again if the pass fails on a new one.
+    ``sockets`` are those of a daemon, which the kernel needs for ESP in UDP.
     """
-    with pass_lock(runtime):
+    gateway = loaded.gateway
+    with pass_lock(runtime), RouteClient() as routes:
         sequences = load_sequences(runtime.sequences)
         was_running = engine_running(runtime)
-        plane = UserspacePlane.connect(loaded.gateway.instance, runtime, start=True)
+        noted = PlaneChoice.read(runtime)
+        choice = settle_choice(gateway.data_plane, gateway.instance, runtime, routes)
+        if noted != choice:
+            choice.write(runtime)
+        plane = None
         try:
-            with RouteClient() as routes:
-                return _run(loaded, runtime, plane, routes, sequences)
+            plane = _open(choice, gateway, runtime, start=True, sockets=sockets)
+            assert plane is not None, "a plane that is started is there"
+            return _run(loaded, runtime, plane, routes, sequences=sequences, choice=choice)
         except PlutinoError:
-            if not was_running:
+            if plane is not None and not was_running:
                 with suppress(PlutinoError):
                     plane.shutdown()
+            if noted is None:
+                runtime.plane_choice.unlink(missing_ok=True)
             raise
         finally:
-            plane.close()
+            if plane is not None:
+                plane.close()
+
+
+def find_plane(gateway: Gateway, runtime: RuntimePaths, routes: RouteClient) -> ManagedPlane | None:
+    """The plane that serves a gateway, or would serve it and runs anyway. Starts nothing."""
+    choice = current_choice(gateway.instance, runtime, routes) or choose(gateway.data_plane)
+    return _open(choice, gateway, runtime, start=False)
+
+
+def _open(
+    choice: PlaneChoice,
+    gateway: Gateway,
+    runtime: RuntimePaths,
+    *,
+    start: bool,
+    sockets: EncapsulationSockets | None = None,
+) -> ManagedPlane | None:
+    reqids = [tunnel_reqid(gateway.instance, name) for name in gateway.tunnels]
+    return open_plane(
+        choice, gateway.instance, runtime, start=start, reqids=reqids, sockets=sockets
+    )
 
 
 def _run(
     loaded: LoadedGateway,
     runtime: RuntimePaths,
-    plane: UserspacePlane,
+    plane: ManagedPlane,
     routes: RouteClient,
+    *,
     sequences: Sequences,
+    choice: PlaneChoice,
 ) -> PassResult:
     desired = compile_desired(loaded, routes, sequences)
     problems = _reserve(runtime, plane, desired, sequences)
@@ -81,7 +121,7 @@ def _run(
     diff(desired, observe(desired.instance, plane, routes))
     plane.ensure_sockets(socket_kinds(loaded.gateway))
     outcome = apply_state(desired, plane, routes)
-    return PassResult(outcome.steps, problems)
+    return PassResult(outcome.steps, choice, problems)
 
 
 def compile_desired(
@@ -104,11 +144,15 @@ def socket_kinds(gateway: Gateway) -> set[SocketKind]:
     }
 
 
-def save_running(runtime: RuntimePaths) -> tuple[str, ...]:
-    """Bring the numbers on disk up to what the engine has used. Gives problems, in words."""
-    plane = UserspacePlane.connect("", runtime, start=False)
+def save_running(instance: str, runtime: RuntimePaths) -> tuple[str, ...]:
+    """Bring the numbers on disk up to what the plane has used. Gives problems, in words."""
+    with RouteClient() as routes:
+        choice = current_choice(instance, runtime, routes)
+    plane = None if choice is None else open_plane(choice, instance, runtime, start=False)
+    if plane is None:
+        raise PlaneError(f"no data plane serves instance '{instance}'")
     try:
-        running = tuple(sa for sa, _ in plane.list_sas())
+        running = tuple(sa for sa, _ in plane.list_sas() if is_ours(sa.reqid))
     finally:
         plane.close()
     saved = load_sequences(runtime.sequences)
@@ -117,7 +161,7 @@ def save_running(runtime: RuntimePaths) -> tuple[str, ...]:
 
 
 def _reserve(
-    runtime: RuntimePaths, plane: UserspacePlane, desired: DesiredState, saved: Sequences
+    runtime: RuntimePaths, plane: DataPlane, desired: DesiredState, saved: Sequences
 ) -> tuple[str, ...]:
     """Reserve numbers on disk before an SA may use them.
 

@@ -14,9 +14,10 @@ from plutino.control.report import (
     TunnelReport,
 )
 from plutino.daemon.passes import compile_desired
-from plutino.dataplane.engine_process import engine_running
+from plutino.dataplane.choice import PlaneChoice, current_choice, open_plane
+from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
-from plutino.dataplane.userspace import UserspacePlane
+from plutino.desired.compile import tunnel_reqid
 from plutino.desired.state import TunnelPlan
 from plutino.model.drop_reason import XFRM_STAT
 from plutino.model.errors import PlaneError
@@ -40,19 +41,28 @@ def build_report(
     """The status of one instance, with or without engine and daemon. Changes nothing."""
     instance = loaded.gateway.instance
     with RouteClient() as routes:
-        if engine_running(runtime):
+        choice = current_choice(instance, runtime, routes)
+        if choice is None:
+            choice = PlaneChoice(loaded.gateway.data_plane, "nothing runs")
+        else:
+            reqids = [tunnel_reqid(instance, name) for name in loaded.gateway.tunnels]
             # An engine that ends while it is asked is an engine that does not run.
             with suppress(PlaneError):
-                plane = UserspacePlane.connect(instance, runtime, start=False)
-                with closing(plane):
-                    return _build(loaded, plane, routes, daemon_pid, problems)
-        return _build(loaded, None, routes, daemon_pid, problems)
+                plane = open_plane(choice, instance, runtime, start=False, reqids=reqids)
+                if plane is not None:
+                    with closing(plane):
+                        return _build(
+                            loaded, plane, routes, choice, daemon_pid=daemon_pid, problems=problems
+                        )
+        return _build(loaded, None, routes, choice, daemon_pid=daemon_pid, problems=problems)
 
 
 def _build(
     loaded: LoadedGateway,
-    plane: UserspacePlane | None,
+    plane: ManagedPlane | None,
     routes: RouteClient,
+    choice: PlaneChoice,
+    *,
     daemon_pid: int | None,
     problems: tuple[str, ...],
 ) -> StatusReport:
@@ -88,7 +98,8 @@ def _build(
     return StatusReport(
         instance=desired.instance,
         state=_overall([tunnel.state for tunnel in tunnels], problems),
-        plane=UserspacePlane.name,
+        plane=choice.plane,
+        plane_reason=choice.why,
         engine=None if plane is None else _engine(plane),
         daemon_pid=daemon_pid,
         problems=problems,
@@ -101,8 +112,10 @@ def _build(
     )
 
 
-def _engine(plane: UserspacePlane) -> EngineReport:
+def _engine(plane: ManagedPlane) -> EngineReport | None:
     info, losses = plane.engine_info(), plane.losses()
+    if info is None:
+        return None
     return EngineReport(
         pid=info.pid,
         version=info.version,

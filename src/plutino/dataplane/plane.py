@@ -4,9 +4,11 @@ Links, addresses and routes are the kernel's on both; a plane differs in what a 
 in who understands the XFRM messages.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from plutino.dataplane.engine_messages import EngineInfo, EngineLosses
+from plutino.dataplane.underlay import SocketKind
 from plutino.model.interface import Interface
 from plutino.model.link import Link
 from plutino.model.policy import Policy
@@ -89,4 +91,28 @@ class DataPlane(Protocol):
 
     def close(self) -> None:
         """Let go of the connection; what is installed stays and goes on."""
+        ...
+
+
+class ManagedPlane(DataPlane, Protocol):
+    """A plane with its beginning and its end, as passes and commands handle it."""
+
+    def engine_info(self) -> EngineInfo | None:
+        """The engine that stands behind it; None for the kernel."""
+        ...
+
+    def losses(self) -> EngineLosses:
+        """What the engine had to tell and nobody got; nothing for the kernel."""
+        ...
+
+    def ensure_sockets(self, kinds: Iterable[SocketKind]) -> None:
+        """Open the underlay sockets that are lacking."""
+        ...
+
+    def objects_left(self) -> int:
+        """Objects of others that would be lost by ``shutdown``, or of ours."""
+        ...
+
+    def shutdown(self) -> None:
+        """End what stands behind the plane, if that can end."""
         ...

@@ -61,6 +61,16 @@ class RuntimePaths:
         return self.directory / "pass.lock"
 
     @property
+    def plane_choice(self) -> Path:
+        """Which data plane serves the instance, and why."""
+        return self.directory / "plane.json"
+
+    @property
+    def reqids(self) -> Path:
+        """Reqids that the instance has used in the kernel."""
+        return self.directory / "reqids"
+
+    @property
     def sequences(self) -> Path:
         """Sequence numbers of SAs with static keys."""
         return self.state_directory / "sequences.json"

@@ -1,7 +1,12 @@
-"""The sockets that ESP travels through, opened where the daemon runs and handed to the engine."""
+"""The sockets that ESP travels through, opened where the daemon runs.
+
+They are handed to the engine; for the kernel, which needs them for ESP in UDP alone, the daemon
+holds them.
+"""
 
 import errno
 import socket
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Final
 
@@ -9,6 +14,9 @@ from plutino.model.errors import KernelError
 from plutino.model.sa import NAT_T_PORT, Encapsulation
 
 _IPPROTO_ESP: Final = 50
+_UDP_ENCAP: Final = 100
+_UDP_ENCAP_ESPINUDP: Final = 2
+"""``linux/udp.h``."""
 
 
 class SocketKind(IntEnum):
@@ -51,6 +59,40 @@ def open_socket(kind: SocketKind) -> socket.socket:
             opened.bind(("", NAT_T_PORT))
     except OSError as error:
         opened.close()
+        raise KernelError(step, error.errno or errno.EIO, hint=_hint(error)) from error
+    return opened
+
+
+class EncapsulationSockets:
+    """UDP sockets whose ESP the kernel takes to itself (UDP_ENCAP_ESPINUDP), held by the daemon.
+
+    Without one the kernel answers the peer's ESP in UDP with `port unreachable` and drops it, so a
+    daemon that is gone means silence in that direction and never clear text.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[SocketKind, socket.socket] = {}
+
+    def hold(self, kinds: Iterable[SocketKind]) -> None:
+        """Hold exactly the UDP sockets among ``kinds``. Raises KernelError as ``open_socket``."""
+        wanted = set(kinds) & {SocketKind.UDP_V4, SocketKind.UDP_V6}
+        for kind in set(self._open) - wanted:
+            self._open.pop(kind).close()
+        for kind in sorted(wanted - set(self._open)):
+            self._open[kind] = _open_encapsulation(kind)
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        self.hold(())
+
+
+def _open_encapsulation(kind: SocketKind) -> socket.socket:
+    opened = open_socket(kind)
+    try:
+        opened.setsockopt(socket.IPPROTO_UDP, _UDP_ENCAP, _UDP_ENCAP_ESPINUDP)
+    except OSError as error:
+        opened.close()
+        step = f"take ESP in UDP for IPv{4 if kind is SocketKind.UDP_V4 else 6}"
         raise KernelError(step, error.errno or errno.EIO, hint=_hint(error)) from error
     return opened
 

@@ -15,6 +15,8 @@ from plutino.lab.traffic import MARKER, ping, transfer
 from plutino.lab.wire import FrameKind, WireTap
 from plutino.model.errors import PlaneError
 from plutino.netlink.route_client import RouteClient
+from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
+from plutino.netlink.xfrm_client import XfrmClient
 
 PARIS: Final = "paris"
 BERLIN: Final = "berlin"
@@ -36,11 +38,20 @@ NETWORKS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What the user asked for. ``family`` is that of the outer addresses."""
+    """What the user asked for. ``family`` is that of the outer addresses.
+
+    ``plane`` is the ``data-plane`` of both hosts, or of Paris where ``peer_plane`` is Berlin's.
+    """
 
     encapsulation: str = "esp"
     family: int = 4
+    plane: str = "auto"
     capture: BinaryIO | None = None
+    peer_plane: str | None = None
+
+    def plane_of(self, name: str) -> str:
+        """The ``data-plane`` of a host."""
+        return self.plane if self.peer_plane is None or name == PARIS else self.peer_plane
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,8 @@ def gateway_text(here: str, there: str, options: DemoOptions) -> str:
     )
     routes = ", ".join(f'"{network}"' for network in NETWORKS[there])
     return f"""\
+data-plane = "{options.plane_of(here)}"
+
 [tunnels.{there}]
 interface = "ipsec1"
 local = "{OUTER[options.family][here]}"
@@ -107,7 +120,8 @@ def make_hosts(folder: Path, options: DemoOptions) -> tuple[Host, Host]:
         name: tuple(f"{OUTER[family][name]}/{_OUTER_LENGTH[family]}" for family in (4, 6))
         for name in (PARIS, BERLIN)
     }
-    connect(paris, berlin, outer)
+    has_engines = {options.plane_of(name) for name in (PARIS, BERLIN)} == {"userspace"}
+    connect(paris, berlin, outer, linear=not has_engines)
     return paris, berlin
 
 
@@ -186,6 +200,7 @@ def _check_removal(report: DemoReport, host: Host, say: Callable[[str], None]) -
     with host.namespace.entered(), RouteClient() as routes:
         links = {link.name for link in routes.list_links()} - {"lo", WIRE}
         left = [*links, *(str(one.destination) for one in routes.list_routes(protocol=134))]
+        left += _transforms_left()
     detail = "nothing of plutino is left"
     if done.returncode != 0:
         detail = done.stderr.strip()
@@ -194,6 +209,22 @@ def _check_removal(report: DemoReport, host: Host, say: Callable[[str], None]) -
     _note(report, say, f"plutino down at {host.name}", detail.startswith("nothing"), detail)
     if host.daemon is not None:
         host.daemon.wait()
+
+
+def _transforms_left() -> list[str]:
+    """SAs and policies in the kernel of the current namespace, where nobody else makes any."""
+    try:
+        socket = NetlinkSocket.kernel(NETLINK_XFRM)
+    except PlaneError:
+        return []  # a kernel without XFRM holds none
+    with socket:
+        client = XfrmClient(socket)
+        policies = client.spd_info()
+        counts = {
+            "SAs": client.sad_info().count,
+            "policies": policies.incnt + policies.outcnt + policies.fwdcnt,
+        }
+    return [f"{count} {what} in the kernel" for what, count in counts.items() if count]
 
 
 def _check_wire(

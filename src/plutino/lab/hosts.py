@@ -1,6 +1,10 @@
 """Hosts of a lab: a network namespace, a folder, and plutino as its user would run it."""
 
+import array
+import fcntl
 import os
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -19,8 +23,11 @@ from plutino.netlink.route_client import RouteClient
 
 WIRE: Final = "wire"
 """The underlay interface of each host."""
-_UP_TIMEOUT: Final = 20.0
-_COMMAND_TIMEOUT: Final = 60.0
+_SIOCETHTOOL: Final = 0x8946
+_ETHTOOL_SSG: Final = 0x19
+"""``linux/ethtool.h``: scatter and gather, on or off."""
+_UP_TIMEOUT: Final = 60.0
+_COMMAND_TIMEOUT: Final = 120.0
 
 
 def plutino_program() -> Path:
@@ -127,10 +134,15 @@ class Host:
         self.namespace.close()
 
 
-def connect(one: Host, other: Host, addresses: dict[str, tuple[str, ...]]) -> None:
+def connect(
+    one: Host, other: Host, addresses: dict[str, tuple[str, ...]], *, linear: bool = False
+) -> None:
     """A wire between two hosts with the underlay addresses of each, by host name.
 
-    Every packet passes by itself, as on a real wire, and not as one large segment.
+    Every packet passes by itself, as on a real wire, and not as one large segment. ``linear``
+    packets lie in one piece of memory, where a tap's copy of a frame shares no page with it:
+    the kernel decrypts ESP in UDP in place (``skb_unclone()`` in ``xfrm6_udp_encap_rcv()``), and
+    the tap would show what never was on the wire.
     """
     with one.namespace.entered(), RouteClient() as routes:
         routes.create_veth(WIRE, WIRE, peer_namespace=other.namespace.fileno())
@@ -138,5 +150,15 @@ def connect(one: Host, other: Host, addresses: dict[str, tuple[str, ...]]) -> No
         with host.namespace.entered(), RouteClient() as routes:
             routes.set_link("lo", up=True)
             routes.set_link(WIRE, up=True, gso_max_segs=1)
+            if linear:
+                _forbid_scatter(WIRE)
             for address in addresses[host.name]:
                 routes.add_address(Address(WIRE, ip_interface(address)))
+
+
+def _forbid_scatter(interface: str) -> None:
+    """As ``ethtool -K IFNAME sg off``, in the current namespace."""
+    value = array.array("I", [_ETHTOOL_SSG, 0])
+    request = struct.pack("16sQ16x", interface.encode(), value.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCETHTOOL, request)

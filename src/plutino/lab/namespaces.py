@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
+from plutino.dataplane.scratch import CLONE_NEWNET, unshare
 from plutino.model.errors import PlaneError
 
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWPID: Final = 0x20000000
-CLONE_NEWNET: Final = 0x40000000
 _PR_SET_PDEATHSIG: Final = 1
 _MS_REC: Final = 0x4000
 _MS_PRIVATE: Final = 1 << 18
@@ -23,11 +23,6 @@ def _check(result: int, what: str) -> None:
     if result != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{what}: {os.strerror(code)}")
-
-
-def unshare(flags: int) -> None:
-    """unshare(2) for the calling thread; OSError if the kernel refuses."""
-    _check(_libc.unshare(flags), "unshare")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int = 0) -> None:

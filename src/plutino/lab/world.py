@@ -17,16 +17,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from plutino.dataplane.scratch import CLONE_NEWNET, unshare
 from plutino.dataplane.tun import DEVICE
 from plutino.lab.namespaces import (
-    CLONE_NEWNET,
     CLONE_NEWNS,
     CLONE_NEWPID,
     CLONE_NEWUSER,
     end_with_parent,
     make_mounts_private,
     mount,
-    unshare,
 )
 from plutino.model.errors import PlaneError, PlutinoError
 
@@ -42,13 +41,14 @@ OnEvent = Callable[[int, dict[str, Any]], None]
 """Called with the init's process id, as the outside sees it, and what the world tells."""
 
 
-def run_world(work: Work, *, on_event: OnEvent | None = None) -> Any:
+def run_world(work: Work, *, on_event: OnEvent | None = None, needs_tun: bool = True) -> Any:
     """Run ``work`` as the first process of a world, and give its result, which must fit JSON.
 
     Raises what ``work`` raised as PlaneError, with its hint; PlaneError also if a world cannot be
     made here. Nothing of the world is left afterwards. For a program of one thread.
     """
-    _check_rights()
+    if needs_tun:
+        _check_rights()
     reader, writer = os.pipe()
     keeper = os.fork()
     if keeper == 0:

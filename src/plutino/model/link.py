@@ -25,7 +25,8 @@ class Link:
     """A link as observed. ``kind`` is rtnetlink's (``tun``, ``xfrm``, ``veth``, ...), or None.
 
     ``if_id`` is what the data plane has bound to it, None if nothing is bound. ``attached`` tells
-    that the data plane serves the link: always for the kernel, an open TUN for the engine.
+    that the data plane serves the link: an XFRM interface for the kernel, an open TUN for the
+    engine. ``underlying`` is the index of IFLA_XFRM_LINK.
     """
 
     index: int
@@ -36,6 +37,7 @@ class Link:
     alias: str | None = None
     if_id: IfId | None = None
     attached: bool = False
+    underlying: int | None = None
     group: int = 0
 
 

@@ -6,7 +6,9 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, WireError
+from plutino.model.interface import Interface
 from plutino.model.link import Address, Link, Route, RouteType
+from plutino.model.numbers import IfId
 from plutino.model.policy import IpAddress
 from plutino.netlink.route.constants import RouteGroup, RouteMessage
 from plutino.netlink.route.messages import (
@@ -19,10 +21,12 @@ from plutino.netlink.route.messages import (
     encode_link_group,
     encode_link_header,
     encode_link_name,
+    encode_new_xfrm,
     encode_route,
     encode_route_dump,
     encode_route_query,
     encode_veth,
+    encode_xfrm_if_id,
     parse_address,
     parse_link,
     parse_link_stats,
@@ -128,6 +132,24 @@ class RouteClient:
         """A pair of links, the other end in the namespace of the descriptor."""
         payload = encode_veth(name, peer, peer_namespace)
         self._socket.request(f"create link {name}", RouteMessage.NEWLINK, payload, flags=_CREATE)
+
+    def create_xfrms(self, interfaces: Sequence[Interface]) -> None:
+        """XFRM interfaces, down; EEXIST if a name or an if_id is taken.
+
+        Raises BatchRefusedError.
+        """
+        requests = []
+        for one in interfaces:
+            payload = encode_new_xfrm(one.name, one.if_id, one.mtu)
+            step = f"create link {one.name}"
+            requests.append((step, int(RouteMessage.NEWLINK), payload, _CREATE))
+        self._socket.request_many(requests)
+
+    def set_xfrm_if_id(self, link: Link, if_id: IfId) -> None:
+        """Give an XFRM interface another if_id; EEXIST if another link has it."""
+        payload = encode_xfrm_if_id(link.index, if_id, link.underlying)
+        step = f"change if_id of link {link.name}"
+        self._socket.request(step, RouteMessage.NEWLINK, payload)
 
     def delete_link(self, name: str) -> None:
         """Remove a link; ENODEV if it is not there."""

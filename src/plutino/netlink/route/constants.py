@@ -38,6 +38,13 @@ class IflaInfo(IntEnum):
     DATA = 2
 
 
+class IflaXfrm(IntEnum):
+    """``IFLA_XFRM_*``, the data of a link of kind ``xfrm``."""
+
+    LINK = 1
+    IF_ID = 2
+
+
 class Ifa(IntEnum):
     """``IFA_*`` (``linux/if_addr.h``)."""
 

@@ -20,6 +20,7 @@ from typing import Final
 from plutino.model.drop_reason import LINK_COUNTERS
 from plutino.model.errors import WireError
 from plutino.model.link import Address, Link, Route, RouteType
+from plutino.model.numbers import IfId
 from plutino.model.policy import IpAddress, IpNetwork
 from plutino.netlink.route.constants import (
     IFA_F_NODAD,
@@ -35,12 +36,15 @@ from plutino.netlink.route.constants import (
     Ifa,
     Ifla,
     IflaInfo,
+    IflaXfrm,
     Rta,
 )
 from plutino.netlink.wire import NLA_F_NESTED, Attribute, encode_attributes, parse_attributes
 
 AF_INET: Final = 2
 AF_INET6: Final = 10
+KIND_XFRM: Final = "xfrm"
+"""The kind of the kernel's XFRM interfaces (``net/xfrm/xfrm_interface_core.c``)."""
 
 _LINK: Final = struct.Struct("=BxHiII")
 _ADDRESS: Final = struct.Struct("=BBBBI")
@@ -151,6 +155,28 @@ def encode_veth(name: str, peer: str, peer_namespace: int | None) -> bytes:
     return encode_link_header() + encode_attributes([_string(Ifla.IFNAME, name), info])
 
 
+def encode_new_xfrm(name: str, if_id: IfId, mtu: int, link: int | None = None) -> bytes:
+    """RTM_NEWLINK of a new XFRM interface; ``link`` is the index of its underlying device."""
+    attributes = [_string(Ifla.IFNAME, name), _number(Ifla.MTU, mtu), _xfrm_info(if_id, link)]
+    return encode_link_header() + encode_attributes(attributes)
+
+
+def encode_xfrm_if_id(index: int, if_id: IfId, link: int | None = None) -> bytes:
+    """RTM_NEWLINK that changes the if_id of an XFRM interface, which keeps its ``link``.
+
+    The kernel takes a missing IFLA_XFRM_LINK for 0 and refuses to change it.
+    """
+    return encode_link_header(index) + encode_attributes([_xfrm_info(if_id, link)])
+
+
+def _xfrm_info(if_id: IfId, link: int | None) -> Attribute:
+    data = [_number(IflaXfrm.IF_ID, if_id)]
+    if link is not None:
+        data.append(_number(IflaXfrm.LINK, link))
+    kind = _string(IflaInfo.KIND, KIND_XFRM)
+    return _nested(Ifla.LINKINFO, kind, _nested(IflaInfo.DATA, *data))
+
+
 def encode_link_name(name: str) -> bytes:
     """RTM_GETLINK of one link by its name."""
     return encode_link_header() + encode_attributes([_string(Ifla.IFNAME, name)])
@@ -159,11 +185,16 @@ def encode_link_name(name: str) -> bytes:
 def parse_link(payload: bytes) -> Link:
     """From RTM_NEWLINK or RTM_DELLINK."""
     (_family, _type, index, flags, _change), attributes = _fixed(_LINK, payload, "RTM_NEWLINK")
-    kind = None
+    info: dict[int, bytes] = {}
     if Ifla.LINKINFO in attributes:
-        for one in parse_attributes(attributes[Ifla.LINKINFO], what="IFLA_LINKINFO"):
-            if one.number == IflaInfo.KIND:
-                kind = _text(one.payload)
+        several = parse_attributes(attributes[Ifla.LINKINFO], what="IFLA_LINKINFO")
+        info = {one.number: one.payload for one in several}
+    kind = _text(info[IflaInfo.KIND]) if IflaInfo.KIND in info else None
+    data: dict[int, bytes] = {}
+    if kind == KIND_XFRM and IflaInfo.DATA in info:
+        several = parse_attributes(info[IflaInfo.DATA], what="IFLA_INFO_DATA")
+        data = {one.number: one.payload for one in several}
+    if_id = _u32(data, IflaXfrm.IF_ID)
     alias = attributes.get(Ifla.IFALIAS)
     return Link(
         index=index,
@@ -172,6 +203,8 @@ def parse_link(payload: bytes) -> Link:
         mtu=_u32(attributes, Ifla.MTU),
         up=bool(flags & IFF_UP),
         alias=None if alias is None else _text(alias),
+        if_id=IfId(if_id) if if_id else None,
+        underlying=_u32(data, IflaXfrm.LINK) or None,
         group=_u32(attributes, Ifla.GROUP),
     )
 

@@ -128,7 +128,8 @@ def sa_id_message(sa: SecurityAssociation, kind: MessageType = MessageType.DELSA
 def parse_sa(message: XfrmMessage) -> tuple[SecurityAssociation, SaUse] | None:
     """The SA of a NEWSA, and its use; None if the model has no word for it.
 
-    Kernels before 6.10 know no direction: there an SA with a replay window counts as inbound.
+    Kernels before 6.10 know no direction: there an SA without replay window, or with an output
+    mark, counts as outbound.
     """
     info = message.fixed
     algorithm = message.find(Xfrma.ALG_AEAD, AeadAlgorithm)
@@ -139,9 +140,11 @@ def parse_sa(message: XfrmMessage) -> tuple[SecurityAssociation, SaUse] | None:
     if encap is not None and encap.encap_type != UDP_ENCAP_ESPINUDP:
         return None
     replay = parse_replay(message, info)
+    output_mark = _parse_output_mark(message)
     direction = message.find(Xfrma.SA_DIR, int)
     if direction is None:
-        direction = SaDirection.IN if replay.window else SaDirection.OUT
+        is_out = output_mark is not None or replay.window == 0
+        direction = SaDirection.OUT if is_out else SaDirection.IN
     header = algorithm.header
     try:
         sa = SecurityAssociation(
@@ -154,7 +157,7 @@ def parse_sa(message: XfrmMessage) -> tuple[SecurityAssociation, SaUse] | None:
             direction=SaDirection(direction),
             mode=Mode(info.mode),
             protocol=info.id.proto,
-            output_mark=_parse_output_mark(message),
+            output_mark=output_mark,
             encapsulation=None
             if encap is None
             else UdpEncapsulation(encap.encap_sport, encap.encap_dport),

@@ -1,0 +1,362 @@
+"""The kernel as data plane: links of kind ``xfrm``, and its own SAs and policies.
+
+All instances of a network namespace share one SAD and SPD. An SA or policy belongs to this
+instance if its reqid is one that this instance has used, or if its if_id is that of a link with
+this instance's tag.
+"""
+
+import errno
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Self
+
+from plutino.dataplane.engine_messages import EngineInfo, EngineLosses
+from plutino.dataplane.runtime import RuntimePaths
+from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
+from plutino.model.errors import BatchRefusedError, KernelError, PlaneError
+from plutino.model.interface import Interface
+from plutino.model.link import Link
+from plutino.model.policy import Policy
+from plutino.model.sa import ReplayState, SaDirection, SaUse, SecurityAssociation
+from plutino.netlink.route.messages import KIND_XFRM, LinkChange
+from plutino.netlink.route_client import RouteClient
+from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
+from plutino.netlink.xfrm_client import XfrmClient
+
+XFRM_STAT: Final = Path("/proc/thread-self/net/xfrm_stat")
+"""Of the calling thread's network namespace."""
+
+
+class ReqidJournal:
+    """The reqids that an instance has used since boot, so that it knows what is its own.
+
+    It stands in the runtime directory and is gone when the kernel's tables are. ``known`` are
+    further ones, which are written down when they are used.
+    """
+
+    def __init__(self, path: Path | None, noted: Iterable[int], known: Iterable[int] = ()) -> None:
+        self._path = path
+        self._noted = set(noted)
+        self.known = self._noted | set(known)
+
+    @classmethod
+    def read(cls, path: Path, known: Iterable[int] = ()) -> Self:
+        """From its file; what cannot be read is as if it was not there."""
+        try:
+            noted = {int(word) for word in path.read_text().split()}
+        except (OSError, ValueError):
+            noted = set()
+        return cls(path, noted, known)
+
+    @classmethod
+    def in_memory(cls, known: Iterable[int]) -> Self:
+        """For what is gone at the end of the process."""
+        return cls(None, known)
+
+    def note(self, reqids: Iterable[int]) -> None:
+        """Write them down before the first object bears one. Raises PlaneError if that fails."""
+        new = sorted(set(reqids) - self._noted)
+        if not new or self._path is None:
+            return
+        try:
+            with self._path.open("a") as file:
+                file.writelines(f"{reqid}\n" for reqid in new)
+        except OSError as error:
+            raise PlaneError(f"{self._path} cannot be written: {error.strerror}") from error
+        self._noted.update(new)
+        self.known.update(new)
+
+
+class KernelPlane:
+    """``ManagedPlane`` over the kernel of the current network namespace."""
+
+    name = "kernel"
+
+    def __init__(
+        self,
+        instance: str,
+        socket: NetlinkSocket,
+        routes: RouteClient,
+        journal: ReqidJournal,
+        sockets: EncapsulationSockets | None = None,
+    ) -> None:
+        self.instance = instance
+        self._socket = socket
+        self._xfrm = XfrmClient(socket)
+        self._routes = routes
+        self._journal = journal
+        self._sockets = sockets
+
+    @classmethod
+    def connect(
+        cls,
+        instance: str,
+        runtime: RuntimePaths,
+        *,
+        reqids: Iterable[int] = (),
+        sockets: EncapsulationSockets | None = None,
+    ) -> Self:
+        """Open the kernel's sockets. ``reqids`` are those of the configuration.
+
+        ``sockets`` are those of the daemon, None for a command that ends. Raises PlaneError if the
+        kernel has no XFRM.
+        """
+        journal = ReqidJournal.read(runtime.reqids, reqids)
+        socket = NetlinkSocket.kernel(NETLINK_XFRM)
+        try:
+            return cls(instance, socket, RouteClient(), journal, sockets)
+        except PlaneError:
+            socket.close()
+            raise
+
+    def close(self) -> None:
+        """Close both connections; what is installed stays."""
+        self._socket.close()
+        self._routes.close()
+
+    # --- the plane itself
+
+    def engine_info(self) -> EngineInfo | None:
+        """There is none."""
+        return None
+
+    def losses(self) -> EngineLosses:
+        """None: there is no engine that could lose anything."""
+        return EngineLosses(0, 0)
+
+    def ensure_sockets(self, kinds: Iterable[SocketKind]) -> None:
+        """Hold the sockets for ESP in UDP; raw ESP needs none.
+
+        Raises PlaneError where nobody stays who could hold them.
+        """
+        wanted = set(kinds)
+        if self._sockets is not None:
+            self._sockets.hold(wanted)
+        elif wanted & {SocketKind.UDP_V4, SocketKind.UDP_V6}:
+            raise PlaneError(
+                "ESP in UDP by the kernel needs a process that holds UDP port 4500",
+                hint='start the daemon (`plutino run FILE`), or set data-plane = "userspace"',
+            )
+
+    def objects_left(self) -> int:
+        """None that would keep the plane: the kernel goes on anyway."""
+        return 0
+
+    def shutdown(self) -> None:
+        """Nothing to end."""
+
+    # --- links
+
+    def bind_links(self, links: tuple[Link, ...]) -> tuple[Link, ...]:
+        """The links; rtnetlink tells the if_id of XFRM interfaces itself."""
+        return tuple(replace(link, attached=link.kind == KIND_XFRM) for link in links)
+
+    def create_links(self, interfaces: Sequence[Interface]) -> None:
+        """RTM_NEWLINK of kind ``xfrm``; EEXIST if a name or an if_id is taken."""
+        refused: Mapping[int, KernelError] = {}
+        try:
+            self._routes.create_xfrms(interfaces)
+        except BatchRefusedError as error:
+            refused = {
+                place: _with_hint(why, _link_hint(interfaces[place], why))
+                for place, why in error.refused.items()
+            }
+        made = [one.name for place, one in enumerate(interfaces) if place not in refused]
+        self._tag(made)
+        if refused:
+            raise BatchRefusedError(refused)
+
+    def _tag(self, names: Sequence[str]) -> None:
+        """Make new links ours, or take them away again."""
+        wanted = set(names)
+        indexes = [link.index for link in self._routes.list_links() if link.name in wanted]
+        alias = f"plutino:{self.instance}"
+        try:
+            self._routes.set_links(dict.fromkeys(indexes, LinkChange(alias=alias)))
+        except KernelError:
+            with suppress(KernelError):
+                self._routes.delete_links(names)
+            raise
+        # Nothing of the kernel's own shall go into the tunnel uninvited.
+        with suppress(KernelError):
+            self._routes.set_links(dict.fromkeys(indexes, LinkChange(no_link_local=True)))
+
+    def attach_link(self, interface: Interface) -> None:
+        """Another MTU or if_id for a link of ours; one of another kind is made anew."""
+        link = self._routes.find_link(interface.name)
+        step = f"serve link {interface.name}"
+        if link is None or link.alias != f"plutino:{self.instance}":
+            raise KernelError(step, errno.ENODEV, f"no link {interface.name} of ours")
+        if link.kind != KIND_XFRM:
+            self._routes.delete_link(interface.name)
+            self.create_links([interface])
+            return
+        if link.mtu != interface.mtu:
+            self._routes.set_link(interface.name, mtu=interface.mtu)
+        if link.if_id != interface.if_id:
+            try:
+                self._routes.set_xfrm_if_id(link, interface.if_id)
+            except KernelError as error:
+                raise _with_hint(error, _link_hint(interface, error)) from error
+
+    def delete_links(self, names: Sequence[str]) -> None:
+        """RTM_DELLINK."""
+        self._routes.delete_links(names)
+
+    # --- SAs and policies
+
+    def add_sas(self, sas: Sequence[SecurityAssociation]) -> None:
+        """XFRM_MSG_NEWSA, in the form that older kernels want where this one refuses."""
+        self._journal.note(sa.reqid for sa in sas)
+        try:
+            self._xfrm.add_sas(sas)
+        except BatchRefusedError as error:
+            refused = {
+                place: _with_hint(why, _sa_hint(sas[place], why))
+                for place, why in error.refused.items()
+                if not self._add_for_older_kernels(sas[place], why)
+            }
+            if refused:
+                raise BatchRefusedError(refused) from error
+
+    def _add_for_older_kernels(self, sa: SecurityAssociation, why: KernelError) -> bool:
+        older = _for_older_kernels(sa)
+        if why.errno != errno.EINVAL or older is None:
+            return False
+        try:
+            self._xfrm.add_sa(older)
+        except KernelError:
+            return False
+        return True
+
+    def update_sa(self, sa: SecurityAssociation) -> None:
+        """XFRM_MSG_UPDSA."""
+        self._journal.note([sa.reqid])
+        try:
+            self._xfrm.update_sa(sa)
+        except KernelError as error:
+            older = _for_older_kernels(sa)
+            if error.errno != errno.EINVAL or older is None:
+                raise
+            try:
+                self._xfrm.update_sa(older)
+            except KernelError:
+                raise error from None
+
+    def delete_sas(self, sas: Sequence[SecurityAssociation]) -> None:
+        """XFRM_MSG_DELSA."""
+        self._xfrm.delete_sas(sas)
+
+    def list_sas(self) -> tuple[tuple[SecurityAssociation, SaUse], ...]:
+        """SAs of this instance with their counters and replay state."""
+        if_ids = self._own_if_ids()
+        return tuple(
+            (_without_outbound_window(sa), use)
+            for sa, use in self._xfrm.list_sas()
+            if sa.reqid in self._journal.known or sa.if_id in if_ids
+        )
+
+    def add_policies(self, policies: Sequence[Policy]) -> None:
+        """XFRM_MSG_NEWPOLICY."""
+        self._note(policies)
+        self._xfrm.add_policies(policies)
+
+    def update_policy(self, policy: Policy) -> None:
+        """XFRM_MSG_UPDPOLICY."""
+        self._note([policy])
+        self._xfrm.update_policy(policy)
+
+    def delete_policies(self, policies: Sequence[Policy]) -> None:
+        """XFRM_MSG_DELPOLICY."""
+        self._xfrm.delete_policies(policies)
+
+    def list_policies(self) -> tuple[Policy, ...]:
+        """Policies of this instance."""
+        if_ids = self._own_if_ids()
+        return tuple(
+            policy
+            for policy in self._xfrm.list_policies()
+            if policy.if_id in if_ids
+            or any(template.reqid in self._journal.known for template in policy.templates)
+        )
+
+    def _note(self, policies: Sequence[Policy]) -> None:
+        self._journal.note(one.reqid for policy in policies for one in policy.templates)
+
+    def _own_if_ids(self) -> set[int]:
+        alias = f"plutino:{self.instance}"
+        return {
+            link.if_id
+            for link in self._routes.list_links()
+            if link.alias == alias and link.if_id is not None
+        }
+
+    # --- counters
+
+    def xfrm_stat(self) -> Mapping[str, int]:
+        """``/proc/net/xfrm_stat``, of the whole namespace; empty if the kernel keeps none."""
+        try:
+            return parse_xfrm_stat(XFRM_STAT.read_text())
+        except OSError:
+            return {}
+
+    def link_stats(self, name: str) -> Mapping[str, int]:
+        """IFLA_STATS64."""
+        return self._routes.link_stats(name)
+
+
+def parse_xfrm_stat(text: str) -> Mapping[str, int]:
+    """Names and numbers of ``/proc/net/xfrm_stat``; other lines are left out."""
+    pairs = (line.split() for line in text.splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+
+
+def kernel_release() -> str:
+    """As ``uname -r`` has it."""
+    return os.uname().release
+
+
+def _for_older_kernels(sa: SecurityAssociation) -> SecurityAssociation | None:
+    """The SA as kernels before 6.10 want it, or None if that makes no difference.
+
+    With ESN they want a replay window for outbound SAs too, whose direction they do not know;
+    later ones refuse it ("Replay window should be 0 for output SA").
+    """
+    if sa.direction is not SaDirection.OUT or not sa.esn or sa.replay.window:
+        return None
+    return replace(sa, replay=replace(sa.replay, window=1))
+
+
+def _without_outbound_window(sa: SecurityAssociation) -> SecurityAssociation:
+    """An outbound SA checks no numbers: the window that older kernels want tells nothing."""
+    if sa.direction is SaDirection.IN:
+        return sa
+    return replace(sa, replay=ReplayState(oseq=sa.replay.oseq))
+
+
+def _with_hint(error: KernelError, hint: str | None) -> KernelError:
+    return KernelError(error.step, error.errno, error.extack, hint)
+
+
+def _link_hint(interface: Interface, error: KernelError) -> str | None:
+    if error.errno == errno.EEXIST:
+        return (
+            f"another XFRM interface has if_id {int(interface.if_id)} (see `ip -d link show type "
+            "xfrm`): remove it, or give the tunnel an `if-id` of its own"
+        )
+    if error.errno in (errno.EOPNOTSUPP, errno.ENODEV):
+        return "this kernel has no XFRM interfaces; `plutino doctor` tells what it has"
+    return None
+
+
+def _sa_hint(sa: SecurityAssociation, error: KernelError) -> str | None:
+    if error.errno in (errno.EPROTONOSUPPORT, errno.ENOENT, errno.ENOSYS):
+        return "this kernel cannot do that; `plutino doctor` tells what it can"
+    if error.errno == errno.EEXIST:
+        return "an SA of others has that address and SPI: see `ip xfrm state`"
+    if error.errno == errno.EINVAL and not sa.replay.window:
+        return "with extended sequence numbers the kernel needs a `replay-window` of at least 1"
+    return None

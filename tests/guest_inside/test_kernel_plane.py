@@ -1,0 +1,288 @@
+"""The kernel as data plane, as its users see it: demo, `ip`, foreign objects, refusals, faults."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from plutino.config.static_keys import encode_keys, generate_pair
+from plutino.control.report import State
+from plutino.desired.compile import tunnel_reqid
+from plutino.lab.demo import BERLIN, INNER
+from plutino.lab.hosts import Host, plutino_program
+from plutino.lab.traffic import ping
+from tests.support.fault_stream import Stream, state_of
+from tests.support.lab import Pair, running_pair
+from tests.support.until import until
+
+pytestmark = pytest.mark.guest
+
+FORMS = [(4, "esp"), (6, "udp"), (6, "esp"), (4, "udp")]
+OUT = "src 192.0.2.1 dst 192.0.2.2"
+IN = "src 192.0.2.2 dst 192.0.2.1"
+FOREIGN = (
+    "link add ipsec9 type xfrm if_id 9",
+    "xfrm state add src 192.0.2.1 dst 192.0.2.9 proto esp spi 0x999 mode tunnel reqid 9 if_id 1 "
+    "aead rfc4106(gcm(aes)) 0x0102030405060708010203040506070801020304 128",
+    "xfrm policy add src 10.9.0.0/16 dst 10.8.0.0/16 dir out if_id 1 "
+    "tmpl src 192.0.2.1 dst 192.0.2.9 proto esp reqid 9 mode tunnel",
+)
+
+
+def ip(host: Host, command: str) -> str:
+    """Run `ip` at a host; its output on one line."""
+    with host.namespace.entered():
+        done = subprocess.run(["ip", *command.split()], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"ip {command}: {done.stderr}"
+    return re.sub(r"\s+", " ", done.stdout)
+
+
+def pings(pair: Pair) -> bool:
+    """Whether both inner families pass, from Paris to Berlin."""
+    replies = [ping(pair.paris.namespace, ip_address(text), count=1)[0] for text in INNER[BERLIN]]
+    return replies == [1, 1]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Pair]:
+    with running_pair(plane="kernel") as pair:
+        yield pair
+
+
+@pytest.fixture
+def pair(shared: Pair) -> Iterator[Pair]:
+    """A pair that is whole before the test and after it, and nothing in clear meanwhile."""
+    until(lambda: state_of(shared.paris) is State.UP, "whole before")
+    yield shared
+    until(lambda: state_of(shared.paris) is State.UP, "whole after")
+    assert pings(shared)
+    shared.assert_nothing_in_clear()
+
+
+@pytest.mark.parametrize(("family", "encapsulation"), FORMS)
+def test_every_form_of_the_demo_passes(family: int, encapsulation: str) -> None:
+    command: list[str | Path] = [plutino_program(), "demo", "--json", "--plane", "kernel"]
+    command += ["--family", str(family), "--encapsulation", encapsulation]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert len(report["checks"]) == 10
+    assert all(check["passed"] for check in report["checks"])
+    assert report["status"]["paris"]["plane"] == "kernel"
+    assert report["status"]["paris"]["engine"] is None
+
+
+@pytest.mark.parametrize(("family", "encapsulation"), [(4, "esp"), (6, "udp")])
+def test_the_kernel_and_the_engine_understand_each_other(family: int, encapsulation: str) -> None:
+    command: list[str | Path] = [plutino_program(), "demo", "--json", "--plane", "kernel"]
+    command += ["--peer-plane", "userspace"]
+    command += ["--family", str(family), "--encapsulation", encapsulation]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    status = json.loads(done.stdout)["status"]
+    assert (status["paris"]["plane"], status["berlin"]["plane"]) == ("kernel", "userspace")
+
+
+def test_auto_takes_this_kernel_and_doctor_says_so() -> None:
+    program = plutino_program()
+    done = subprocess.run([program, "doctor", "--json"], capture_output=True, text=True, check=True)
+    report = json.loads(done.stdout)
+    assert [one["feature"] for one in report["features"] if not one["supported"]] == []
+    assert report["choice"]["plane"] == "kernel"
+
+
+def test_ip_shows_exactly_what_was_meant(pair: Pair) -> None:
+    link = ip(pair.paris, "-d link show ipsec1")
+    for words in ("xfrm if_id 0x1", "mtu 1446", "alias plutino:default", "UP", "addrgenmode none"):
+        assert words in link
+    assert "fe80" not in ip(pair.paris, "address show dev ipsec1")
+    keys = pair.keys(pair.paris)
+    states = ip(pair.paris, "-d xfrm state")
+    assert states.count("proto esp") == 2
+    outbound = next(one for one in re.split("(?=src 192)", states) if one.startswith(OUT))
+    inbound = next(one for one in re.split("(?=src 192)", states) if one.startswith(IN))
+    for one, key in ((outbound, keys.outbound), (inbound, keys.inbound)):
+        assert f"spi {key.spi}" in one
+        assert f"reqid {int(tunnel_reqid('default', BERLIN))} " in one
+        for words in ("mode tunnel", "flag af-unspec", "esn", "if_id 0x1", "rfc4106(gcm(aes))"):
+            assert words in one
+        assert f"0x{key.keymat.reveal().hex()} 128" in one
+    assert "output-mark 0x1/0xffffffff" in outbound
+    assert "output-mark" not in inbound
+    assert "replay_window 1024" in inbound
+    policies = ip(pair.paris, "-d xfrm policy")
+    for direction, ends in (("out", OUT), ("in", IN), ("fwd", IN)):
+        assert policies.count(f"dir {direction} ") == 2  # one for each inner family
+        assert f"tmpl {ends} proto esp" in policies
+    assert policies.count("if_id 0x1") == policies.count("mode tunnel") == 6
+
+
+def test_a_second_apply_changes_nothing(pair: Pair) -> None:
+    before = ip(pair.paris, "xfrm state")
+    assert pair.paris.plutino("apply", pair.paris.file).stdout == "nothing to do\n"
+    assert pair.paris.plutino("plan", pair.paris.file).stdout == "nothing to do\n"
+    assert ip(pair.paris, "xfrm state") == before
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "link del ipsec1",
+        "link set ipsec1 down",
+        "link set ipsec1 mtu 1300",
+        "link set ipsec1 type xfrm if_id 7",
+        "xfrm state flush",
+        "xfrm policy flush",
+    ],
+)
+def test_what_others_break_is_healed(pair: Pair, fault: str) -> None:
+    ip(pair.paris, fault)
+    until(lambda: state_of(pair.paris) is State.UP and pings(pair), "it is healed")
+
+
+def test_the_daemon_is_killed_and_no_packet_is_lost(pair: Pair) -> None:
+    before = sorted(re.findall(r"spi 0x\w+", ip(pair.paris, "xfrm state")))
+    daemon = pair.paris.daemon
+    assert daemon is not None
+    with Stream(pair) as stream:
+        daemon.send_signal(signal.SIGKILL)
+        daemon.wait(timeout=10)
+        stream.until_it_passes()
+        pair.paris.start_daemon()
+        pair.paris.wait_until_up()
+        stream.until_it_passes()
+        assert (stream.lost(), stream.refused) == (set(), 0)
+    assert sorted(re.findall(r"spi 0x\w+", ip(pair.paris, "xfrm state"))) == before
+
+
+def test_another_data_plane_is_refused_while_one_serves(pair: Pair) -> None:
+    text = pair.paris.file.read_text()
+    try:
+        pair.paris.file.write_text(text.replace('"kernel"', '"userspace"'))
+        done = pair.paris.plutino("apply", pair.paris.file)
+    finally:
+        pair.paris.file.write_text(text)
+    assert done.returncode == 1
+    assert "runs on the kernel plane" in done.stderr
+    assert "plutino down" in done.stderr
+
+
+def test_udp_is_silent_without_a_daemon_and_heals_with_one() -> None:
+    with running_pair(encapsulation="udp", plane="kernel") as pair:
+        assert pings(pair)
+        daemon = pair.paris.daemon
+        assert daemon is not None
+        daemon.kill()
+        daemon.wait(timeout=10)
+        assert (
+            ping(pair.paris.namespace, ip_address(INNER[BERLIN][0]), count=1, timeout=0.5)[0] == 0
+        )
+        assert pair.tap.marked == 0
+        refused = pair.paris.plutino("apply", pair.paris.file)
+        assert refused.returncode == 1
+        assert "needs a process that holds UDP port 4500" in refused.stderr
+        assert ip(pair.paris, "xfrm state").count("proto esp") == 2  # what was there stays
+        pair.paris.start_daemon()
+        pair.paris.wait_until_up()
+        until(lambda: pings(pair), "packets pass again")
+        assert pair.tap.marked == 0
+
+
+def test_what_others_made_stays_and_ours_goes() -> None:
+    with running_pair(plane="kernel", start=False) as pair:
+        for command in FOREIGN:
+            ip(pair.paris, command)
+        shows = (
+            "link show type xfrm",
+            "xfrm state",
+            "xfrm policy",
+            "route show table all proto 134",
+        )
+        before = [ip(pair.paris, show) for show in shows]
+        applied = pair.paris.plutino("apply", pair.paris.file)
+        assert applied.returncode == 0, applied.stderr
+        assert pair.paris.plutino("apply", pair.paris.file).stdout == "nothing to do\n"
+        assert ip(pair.paris, "xfrm state").count("proto esp") == 3
+        down = pair.paris.plutino("down")
+        assert down.returncode == 0, down.stderr
+        assert [ip(pair.paris, show) for show in shows] == before
+        assert pair.paris.plutino("down").stdout == "nothing to do\n"
+
+
+def test_down_finds_its_own_without_its_notes() -> None:
+    with running_pair(plane="kernel", start=False) as pair:
+        assert pair.paris.plutino("apply", pair.paris.file).returncode == 0
+        for file in (pair.paris.folder / "run" / "default").iterdir():
+            file.unlink()
+        assert pair.paris.plutino("down").returncode == 0
+        assert ip(pair.paris, "xfrm state") == ip(pair.paris, "xfrm policy") == ""
+
+
+def test_down_finds_its_own_without_its_link() -> None:
+    with running_pair(plane="kernel", start=False) as pair:
+        assert pair.paris.plutino("apply", pair.paris.file).returncode == 0
+        ip(pair.paris, "link del ipsec1")
+        assert pair.paris.plutino("down").returncode == 0
+        assert ip(pair.paris, "xfrm state") == ip(pair.paris, "xfrm policy") == ""
+
+
+def test_two_instances_keep_to_their_own() -> None:
+    with running_pair(plane="kernel", start=False) as pair:
+        assert pair.paris.plutino("apply", pair.paris.file).returncode == 0
+        shows = ("link", "xfrm state", "xfrm policy", "route show table all proto 134")
+        before = [ip(pair.paris, show) for show in shows]
+        text = pair.paris.file.read_text()
+        for old, new in (
+            ("ipsec1", "ipsec2"),
+            ("192.0.2.2", "192.0.2.3"),
+            ('"10.255.0.0/31", "fd00:1::/127"', '"10.254.0.0/31"'),
+            ('"10.2.0.0/16", "2001:db8:2::/48"', '"10.3.0.0/16"'),
+            ("paris-berlin", "other"),
+        ):
+            assert old in text
+            text = text.replace(old, new)
+        other = pair.paris.folder / "other.toml"
+        other.write_text('instance = "other"\n' + text)
+        keys = pair.paris.folder / "other.keys"
+        keys.touch(mode=0o600)
+        keys.write_text(encode_keys(generate_pair(os.urandom)[0], used_at="paris", peer="other"))
+        for _ in range(2):
+            done = pair.paris.plutino("apply", other)
+            assert done.returncode == 0, done.stderr
+        assert done.stdout == "nothing to do\n"
+        assert pair.paris.plutino("apply", pair.paris.file).stdout == "nothing to do\n"
+        assert ip(pair.paris, "xfrm state").count("proto esp") == 4
+        assert pair.paris.plutino("down", other).returncode == 0
+        assert [ip(pair.paris, show) for show in shows] == before
+
+
+def test_a_refusal_is_told_and_everything_is_undone() -> None:
+    with running_pair(plane="kernel", start=False) as pair:
+        ip(pair.paris, "link add strange type xfrm if_id 1")
+        shows = ("link", "xfrm state", "xfrm policy", "route show table all proto 134")
+        before = [ip(pair.paris, show) for show in shows]
+        done = pair.paris.plutino("apply", pair.paris.file)
+        assert done.returncode == 1
+        assert "error: create link ipsec1: File exists (EEXIST)" in done.stderr
+        assert "all steps before it were undone" in done.stderr
+        assert "hint: another XFRM interface has if_id 1" in done.stderr
+        assert [ip(pair.paris, show) for show in shows] == before
+        ip(pair.paris, "link del strange")
+        assert pair.paris.plutino("apply", pair.paris.file).returncode == 0
+
+
+def test_a_window_that_the_kernel_does_not_want_is_told() -> None:
+    with running_pair(plane="kernel", start=False) as pair:
+        text = pair.paris.file.read_text()
+        pair.paris.file.write_text(text.replace("encaps", "replay-window = 0\nencaps"))
+        done = pair.paris.plutino("apply", pair.paris.file)
+        assert done.returncode == 1
+        assert "ESN replay window must be > 0 (EINVAL)" in done.stderr
+        assert "`replay-window` of at least 1" in done.stderr
+        assert ip(pair.paris, "xfrm policy") == ""
