@@ -11,6 +11,10 @@ def test_everything_in_one_boot() -> None:
     run_tests_in_guest("uml-6.12", "tests/guest_inside/test_kernel_plane.py", 900)
 
 
+def test_crashes_at_every_request() -> None:
+    run_tests_in_guest("uml-6.12", "tests/guest_inside/test_kernel_crashes.py", 400)
+
+
 @pytest.mark.parametrize("kernel", ["qemu-6.12"])
 def test_the_demo_on_the_kernel_that_users_run(kernel: str) -> None:
     demo = [".venv/bin/plutino", "demo", "--plane", "kernel"]

@@ -8,7 +8,8 @@ import pytest
 
 from plutino.cli.doctor import render
 from plutino.dataplane.choice import PlaneChoice, choose, choose_by, settle_choice
-from plutino.dataplane.kernel import ReqidJournal, parse_xfrm_stat
+from plutino.dataplane.journal import Journal
+from plutino.dataplane.kernel import parse_xfrm_stat
 from plutino.dataplane.probe import OPTIONAL, Feature, Finding, KernelReport
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.model.algorithms import AeadKey
@@ -86,20 +87,19 @@ def test_a_broken_note_is_none(runtime: RuntimePaths, text: str) -> None:
     assert PlaneChoice.read(runtime) is None
 
 
-def test_reqids_are_noted_once_and_for_all(tmp_path: Path) -> None:
-    path = tmp_path / "reqids"
-    journal = ReqidJournal.read(path, known={1})
-    for reqids in ([2, 1], [2], []):
-        journal.note(reqids)
-    assert path.read_text() == "1\n2\n"
-    assert ReqidJournal.read(path).known == {1, 2}
-    path.write_text("1\nx\n")
-    assert ReqidJournal.read(path, known={3}).known == {3}
+def test_what_is_noted_stays_until_it_is_struck_out(tmp_path: Path) -> None:
+    path = tmp_path / "links"
+    journal = Journal.read(path)
+    for words in (["ipsec2 2", "ipsec1 1"], ["ipsec2 2"], []):
+        journal.note(words)
+    assert path.read_text() == "ipsec1 1\nipsec2 2\n"
+    journal.forget(["ipsec1 1"])
+    assert Journal.read(path).words == {"ipsec2 2"}
 
 
 def test_a_journal_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(PlaneError, match="cannot be written"):
-        ReqidJournal.read(tmp_path / "missing" / "reqids").note([1])
+        Journal.read(tmp_path / "missing" / "reqids").note(["1"])
 
 
 def test_xfrm_stat() -> None:

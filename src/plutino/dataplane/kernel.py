@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from plutino.dataplane.engine_messages import EngineInfo, EngineLosses
+from plutino.dataplane.journal import Journal
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError
@@ -30,46 +31,6 @@ XFRM_STAT: Final = Path("/proc/thread-self/net/xfrm_stat")
 """Of the calling thread's network namespace."""
 
 
-class ReqidJournal:
-    """The reqids that an instance has used since boot, so that it knows what is its own.
-
-    It stands in the runtime directory and is gone when the kernel's tables are. ``known`` are
-    further ones, which are written down when they are used.
-    """
-
-    def __init__(self, path: Path | None, noted: Iterable[int], known: Iterable[int] = ()) -> None:
-        self._path = path
-        self._noted = set(noted)
-        self.known = self._noted | set(known)
-
-    @classmethod
-    def read(cls, path: Path, known: Iterable[int] = ()) -> Self:
-        """From its file; what cannot be read is as if it was not there."""
-        try:
-            noted = {int(word) for word in path.read_text().split()}
-        except (OSError, ValueError):
-            noted = set()
-        return cls(path, noted, known)
-
-    @classmethod
-    def in_memory(cls, known: Iterable[int]) -> Self:
-        """For what is gone at the end of the process."""
-        return cls(None, known)
-
-    def note(self, reqids: Iterable[int]) -> None:
-        """Write them down before the first object bears one. Raises PlaneError if that fails."""
-        new = sorted(set(reqids) - self._noted)
-        if not new or self._path is None:
-            return
-        try:
-            with self._path.open("a") as file:
-                file.writelines(f"{reqid}\n" for reqid in new)
-        except OSError as error:
-            raise PlaneError(f"{self._path} cannot be written: {error.strerror}") from error
-        self._noted.update(new)
-        self.known.update(new)
-
-
 class KernelPlane:
     """``ManagedPlane`` over the kernel of the current network namespace."""
 
@@ -80,14 +41,17 @@ class KernelPlane:
         instance: str,
         socket: NetlinkSocket,
         routes: RouteClient,
-        journal: ReqidJournal,
+        journals: tuple[Journal, Journal],
+        *,
+        reqids: Iterable[int] = (),
         sockets: EncapsulationSockets | None = None,
     ) -> None:
         self.instance = instance
         self._socket = socket
         self._xfrm = XfrmClient(socket)
         self._routes = routes
-        self._journal = journal
+        self._reqids, self._links = journals
+        self._configured = frozenset(reqids)
         self._sockets = sockets
 
     @classmethod
@@ -104,10 +68,10 @@ class KernelPlane:
         ``sockets`` are those of the daemon, None for a command that ends. Raises PlaneError if the
         kernel has no XFRM.
         """
-        journal = ReqidJournal.read(runtime.reqids, reqids)
+        journals = Journal.read(runtime.reqids), Journal.read(runtime.links)
         socket = NetlinkSocket.kernel(NETLINK_XFRM)
         try:
-            return cls(instance, socket, RouteClient(), journal, sockets)
+            return cls(instance, socket, RouteClient(), journals, reqids=reqids, sockets=sockets)
         except PlaneError:
             socket.close()
             raise
@@ -151,11 +115,26 @@ class KernelPlane:
     # --- links
 
     def bind_links(self, links: tuple[Link, ...]) -> tuple[Link, ...]:
-        """The links; rtnetlink tells the if_id of XFRM interfaces itself."""
-        return tuple(replace(link, attached=link.kind == KIND_XFRM) for link in links)
+        """The links; rtnetlink tells the if_id of XFRM interfaces itself.
+
+        One that we made and had no time to tag is ours, and not attached yet.
+        """
+        return tuple(
+            replace(link, alias=self._alias)
+            if link.alias is None and _link_word(link) in self._links.words
+            else replace(link, attached=link.kind == KIND_XFRM)
+            for link in links
+        )
+
+    @property
+    def _alias(self) -> str:
+        return f"plutino:{self.instance}"
 
     def create_links(self, interfaces: Sequence[Interface]) -> None:
         """RTM_NEWLINK of kind ``xfrm``; EEXIST if a name or an if_id is taken."""
+        # A link gets its tag after it was made, by another request.
+        words = [_word(one.name, one.if_id) for one in interfaces]
+        self._links.note(words)
         refused: Mapping[int, KernelError] = {}
         try:
             self._routes.create_xfrms(interfaces)
@@ -166,6 +145,7 @@ class KernelPlane:
             }
         made = [one.name for place, one in enumerate(interfaces) if place not in refused]
         self._tag(made)
+        self._links.forget(words)
         if refused:
             raise BatchRefusedError(refused)
 
@@ -173,22 +153,25 @@ class KernelPlane:
         """Make new links ours, or take them away again."""
         wanted = set(names)
         indexes = [link.index for link in self._routes.list_links() if link.name in wanted]
-        alias = f"plutino:{self.instance}"
+        # Nothing of the kernel's own shall go into the tunnel uninvited.
+        with suppress(KernelError):
+            self._routes.set_links(dict.fromkeys(indexes, LinkChange(no_link_local=True)))
+        # The tag comes last: a link that has it is complete.
         try:
-            self._routes.set_links(dict.fromkeys(indexes, LinkChange(alias=alias)))
+            self._routes.set_links(dict.fromkeys(indexes, LinkChange(alias=self._alias)))
         except KernelError:
             with suppress(KernelError):
                 self._routes.delete_links(names)
             raise
-        # Nothing of the kernel's own shall go into the tunnel uninvited.
-        with suppress(KernelError):
-            self._routes.set_links(dict.fromkeys(indexes, LinkChange(no_link_local=True)))
 
     def attach_link(self, interface: Interface) -> None:
         """Another MTU or if_id for a link of ours; one of another kind is made anew."""
         link = self._routes.find_link(interface.name)
         step = f"serve link {interface.name}"
-        if link is None or link.alias != f"plutino:{self.instance}":
+        if link is not None and (word := _link_word(link)) in self._links.words:
+            self._tag([interface.name])
+            self._links.forget([word])
+        elif link is None or link.alias != self._alias:
             raise KernelError(step, errno.ENODEV, f"no link {interface.name} of ours")
         if link.kind != KIND_XFRM:
             self._routes.delete_link(interface.name)
@@ -210,7 +193,7 @@ class KernelPlane:
 
     def add_sas(self, sas: Sequence[SecurityAssociation]) -> None:
         """XFRM_MSG_NEWSA, in the form that older kernels want where this one refuses."""
-        self._journal.note(sa.reqid for sa in sas)
+        self._reqids.note(str(int(sa.reqid)) for sa in sas)
         try:
             self._xfrm.add_sas(sas)
         except BatchRefusedError as error:
@@ -234,7 +217,7 @@ class KernelPlane:
 
     def update_sa(self, sa: SecurityAssociation) -> None:
         """XFRM_MSG_UPDSA."""
-        self._journal.note([sa.reqid])
+        self._reqids.note([str(int(sa.reqid))])
         try:
             self._xfrm.update_sa(sa)
         except KernelError as error:
@@ -252,11 +235,11 @@ class KernelPlane:
 
     def list_sas(self) -> tuple[tuple[SecurityAssociation, SaUse], ...]:
         """SAs of this instance with their counters and replay state."""
-        if_ids = self._own_if_ids()
+        if_ids, reqids = self._own_if_ids(), self._own_reqids()
         return tuple(
             (_without_outbound_window(sa), use)
             for sa, use in self._xfrm.list_sas()
-            if sa.reqid in self._journal.known or sa.if_id in if_ids
+            if sa.reqid in reqids or sa.if_id in if_ids
         )
 
     def add_policies(self, policies: Sequence[Policy]) -> None:
@@ -275,23 +258,25 @@ class KernelPlane:
 
     def list_policies(self) -> tuple[Policy, ...]:
         """Policies of this instance."""
-        if_ids = self._own_if_ids()
+        if_ids, reqids = self._own_if_ids(), self._own_reqids()
         return tuple(
             policy
             for policy in self._xfrm.list_policies()
             if policy.if_id in if_ids
-            or any(template.reqid in self._journal.known for template in policy.templates)
+            or any(template.reqid in reqids for template in policy.templates)
         )
 
     def _note(self, policies: Sequence[Policy]) -> None:
-        self._journal.note(one.reqid for policy in policies for one in policy.templates)
+        self._reqids.note(str(int(one.reqid)) for policy in policies for one in policy.templates)
+
+    def _own_reqids(self) -> frozenset[int]:
+        return self._configured | {int(word) for word in self._reqids.words if word.isdigit()}
 
     def _own_if_ids(self) -> set[int]:
-        alias = f"plutino:{self.instance}"
         return {
             link.if_id
-            for link in self._routes.list_links()
-            if link.alias == alias and link.if_id is not None
+            for link in self.bind_links(self._routes.list_links())
+            if link.alias == self._alias and link.if_id is not None
         }
 
     # --- counters
@@ -306,6 +291,15 @@ class KernelPlane:
     def link_stats(self, name: str) -> Mapping[str, int]:
         """IFLA_STATS64."""
         return self._routes.link_stats(name)
+
+
+def _word(name: str, if_id: int) -> str:
+    """A link in the journal."""
+    return f"{name} {int(if_id)}"
+
+
+def _link_word(link: Link) -> str:
+    return _word(link.name, link.if_id or 0)
 
 
 def parse_xfrm_stat(text: str) -> Mapping[str, int]:

@@ -12,7 +12,8 @@ from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
-from plutino.dataplane.kernel import XFRM_STAT, KernelPlane, ReqidJournal
+from plutino.dataplane.journal import Journal
+from plutino.dataplane.kernel import XFRM_STAT, KernelPlane
 from plutino.dataplane.scratch import ScratchError, in_scratch_namespace
 from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
 from plutino.model.algorithms import AEAD_ALGORITHMS, DEFAULT_ALGORITHM, AeadKey
@@ -152,7 +153,9 @@ def _sa(version: int, direction: SaDirection, *, esn: bool = False) -> SecurityA
 def _add_and_read(*sas: SecurityAssociation) -> None:
     """Add SAs as the plane does, and look whether they are what they should be."""
     with RouteClient() as routes, NetlinkSocket.kernel(NETLINK_XFRM) as kernel:
-        plane = KernelPlane("probe", kernel, routes, ReqidJournal.in_memory({_REQID}))
+        plane = KernelPlane(
+            "probe", kernel, routes, (Journal.in_memory(), Journal.in_memory()), reqids=[_REQID]
+        )
         plane.add_sas(sas)
         found = {sa.identity: sa for sa, _ in plane.list_sas()}
         for sa in sas:

@@ -71,6 +71,11 @@ class RuntimePaths:
         return self.directory / "reqids"
 
     @property
+    def links(self) -> Path:
+        """Links that the instance was about to make in the kernel."""
+        return self.directory / "links"
+
+    @property
     def sequences(self) -> Path:
         """Sequence numbers of SAs with static keys."""
         return self.state_directory / "sequences.json"

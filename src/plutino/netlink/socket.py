@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, WireError
+from plutino.netlink.fault import before_request
 from plutino.netlink.wire import (
     NLM_F_ACK,
     NLM_F_APPEND,
@@ -138,6 +139,8 @@ class NetlinkSocket:
         for _attempt in range(_DUMP_ATTEMPTS):
             sequence = self._next_sequence()
             message = Message(message_type, NLM_F_REQUEST | NLM_F_ACK | flags, sequence, 0, payload)
+            if not is_dump:
+                before_request()
             self._send(step, message.encode(), descriptors)
             replies, interrupted = self._collect(step, sequence, is_dump=is_dump)
             if not interrupted:
@@ -165,6 +168,7 @@ class NetlinkSocket:
                 acknowledged = NLM_F_ACK if place == first + len(chunk) - 1 else 0
                 all_flags = NLM_F_REQUEST | acknowledged | flags
                 datagram += Message(message_type, all_flags, sequence, 0, payload).encode()
+            before_request()
             self._send(chunk[0][0], bytes(datagram), descriptors)
             descriptors = ()
             first += len(chunk)
