@@ -1,11 +1,11 @@
-"""`make bench`: `throughput` beside wireguard-go (the default), or `scale`."""
+"""`make bench`: `throughput` beside wireguard-go (the default), `scale`, or `control`."""
 
 import argparse
 import sys
 
-from benchmarks import scale, throughput
+from benchmarks import control, scale, throughput
 
-_PARTS = {"throughput": throughput, "scale": scale}
+_PARTS = {"throughput": throughput, "scale": scale, "control": control}
 _DEFAULT = "throughput"
 
 

@@ -128,8 +128,8 @@ def sa_id_message(sa: SecurityAssociation, kind: MessageType = MessageType.DELSA
 def parse_sa(message: XfrmMessage) -> tuple[SecurityAssociation, SaUse] | None:
     """The SA of a NEWSA, and its use; None if the model has no word for it.
 
-    Kernels before 6.10 know no direction: there an SA without replay window, or with an output
-    mark, counts as outbound.
+    Kernels before 6.10 know no direction: there an SA without replay window counts as outbound, and
+    one with an output mark and the least window, which they want of every SA with ESN.
     """
     info = message.fixed
     algorithm = message.find(Xfrma.ALG_AEAD, AeadAlgorithm)
@@ -143,7 +143,7 @@ def parse_sa(message: XfrmMessage) -> tuple[SecurityAssociation, SaUse] | None:
     output_mark = _parse_output_mark(message)
     direction = message.find(Xfrma.SA_DIR, int)
     if direction is None:
-        is_out = output_mark is not None or replay.window == 0
+        is_out = replay.window == 0 or (output_mark is not None and replay.window == 1)
         direction = SaDirection.OUT if is_out else SaDirection.IN
     header = algorithm.header
     try:

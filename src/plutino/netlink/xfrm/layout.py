@@ -7,8 +7,9 @@ with what the C compiler makes of the header. Padding is ignored coming in and z
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final, Protocol, Self
 
@@ -42,6 +43,20 @@ class Member(Protocol):
         """Exactly ``size`` bytes; ValueError if the value does not fit."""
         ...
 
+    @property
+    def code(self) -> str:
+        """Of ``struct`` in host order, for values as ``plain`` gives them."""
+        ...
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether ``code`` packs the value as it is."""
+        ...
+
+    def plain(self, value: Any) -> Any:
+        """What ``code`` packs; ``pack`` says what is wrong with a value that does not fit."""
+        ...
+
 
 class Number:
     """An integer; ``code`` is that of ``struct``, with ``=`` for host order, ``!`` for network."""
@@ -50,6 +65,12 @@ class Number:
         self._struct: Final = struct.Struct(code)
         self.size: Final = self._struct.size
         self.alignment: Final = self._struct.size
+        self.is_plain: Final = code[0] == "="
+        self.code: Final = code[1:] if self.is_plain else f"{self.size}s"
+
+    def plain(self, value: int) -> int | bytes:
+        """The number, or its bytes in network order."""
+        return value if self.is_plain else value.to_bytes(self.size, "big")
 
     def unpack(self, data: bytes, offset: int) -> int:
         """The number at the offset."""
@@ -69,6 +90,12 @@ class Address:
 
     size = ADDRESS_SIZE
     alignment = 4
+    code = f"{ADDRESS_SIZE}s"
+    is_plain = False
+
+    def plain(self, value: bytes) -> bytes:
+        """The 16 bytes."""
+        return value if len(value) == self.size else self.pack(value)
 
     def unpack(self, data: bytes, offset: int) -> bytes:
         """The 16 bytes."""
@@ -86,6 +113,12 @@ class Name:
 
     size = NAME_SIZE
     alignment = 1
+    code = f"{NAME_SIZE}s"
+    is_plain = False
+
+    def plain(self, value: str) -> bytes:
+        """The text and its NULs."""
+        return self.pack(value)
 
     def unpack(self, data: bytes, offset: int) -> str:
         """The text before the NUL; octets above 127 survive as Latin-1."""
@@ -106,6 +139,18 @@ class Nested:
         self.kind: Final = kind
         self.size: Final = kind.size()
         self.alignment: Final = layout(kind).alignment
+        self.code: Final = f"{self.size}s"
+        self.is_plain: Final = False
+        # Most are one constant, such as "no limits", in one message after another.
+        self._last: tuple[Structure | None, bytes] = (None, b"")
+
+    def plain(self, value: "Structure") -> bytes:
+        """The inner structure's bytes."""
+        last, octets = self._last
+        if last is not value:
+            octets = value.encode()
+            self._last = value, octets
+        return octets
 
     def unpack(self, data: bytes, offset: int) -> "Structure":
         """The inner structure."""
@@ -163,7 +208,7 @@ def name() -> Any:
 
 def nested(kind: "type[Structure]") -> Any:
     """A structure as a member."""
-    return field(default_factory=kind, metadata={"member": Nested(kind)})
+    return field(default=kind(), metadata={"member": Nested(kind)})
 
 
 def reserved(code: str) -> Any:
@@ -180,6 +225,11 @@ class Layout:
     inputs: tuple[str, ...]
     size: int
     alignment: int
+    packer: struct.Struct
+    """Of the whole, with its padding, for the plain values of the members."""
+    values: Callable[[Any], tuple[Any, ...]]
+    others: tuple[tuple[int, Member], ...]
+    """Members that are not plain, by their place among the inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +257,16 @@ class Structure:
     def encode(self) -> bytes:
         """The structure's bytes; ValueError if a member does not fit."""
         shape = layout(type(self))
+        values = list(shape.values(self))
+        try:
+            for place, member in shape.others:
+                values[place] = member.plain(values[place])
+            return shape.packer.pack(*values)
+        except (struct.error, OverflowError):
+            return self._encode_each(shape)
+
+    def _encode_each(self, shape: Layout) -> bytes:
+        """Member by member, so that the one that does not fit is told."""
         octets = bytearray(shape.size)
         for key in shape.inputs:
             offset, member = shape.members[key]
@@ -226,15 +286,38 @@ def layout(kind: type[Structure]) -> Layout:
 
 def _lay_out(kind: type[Structure]) -> Layout:
     members: dict[str, tuple[int, Member]] = {}
-    inputs: list[str] = []
+    inputs: dict[str, Member] = {}
     offset, alignment = 0, 1
+    code = "="
     for one in fields(kind):
         member: Member = one.metadata["member"]
-        offset += -offset % member.alignment
+        padding = -offset % member.alignment
+        offset += padding
         members[one.name] = (offset, member)
+        code += f"{padding}x"
         if one.init:
-            inputs.append(one.name)
+            inputs[one.name] = member
+            code += member.code
+        else:
+            code += f"{member.size}x"
         offset += member.size
         alignment = max(alignment, member.alignment)
-    offset += -offset % alignment
-    return Layout(MappingProxyType(members), tuple(inputs), offset, alignment)
+    padding = -offset % alignment
+    offset += padding
+    packer = struct.Struct(f"{code}{padding}x")
+    return Layout(
+        members=MappingProxyType(members),
+        inputs=tuple(inputs),
+        size=offset,
+        alignment=alignment,
+        packer=packer,
+        values=_getter(tuple(inputs)),
+        others=tuple((place, one) for place, one in enumerate(inputs.values()) if not one.is_plain),
+    )
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """All of the attributes at once."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
