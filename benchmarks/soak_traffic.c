@@ -124,6 +124,17 @@ static void send_all(char **words) {
     }
 }
 
+/* Each message gets a buffer of its own. */
+static void lay_out(struct mmsghdr messages[BATCH], struct iovec parts[BATCH],
+                    char buffers[BATCH][LONGEST]) {
+    memset(messages, 0, BATCH * sizeof messages[0]);
+    for (int i = 0; i < BATCH; i++) {
+        parts[i] = (struct iovec){buffers[i], LONGEST};
+        messages[i].msg_hdr.msg_iov = &parts[i];
+        messages[i].msg_hdr.msg_iovlen = 1;
+    }
+}
+
 static void receive_all(char **words) {
     struct sockaddr_in at = address_of(words[0], words[1]);
     static char buffers[BATCH][LONGEST];
@@ -139,12 +150,7 @@ static void receive_all(char **words) {
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (seen == MAP_FAILED)
         fail("mmap");
-    memset(messages, 0, sizeof messages);
-    for (int i = 0; i < BATCH; i++) {
-        parts[i] = (struct iovec){buffers[i], LONGEST};
-        messages[i].msg_hdr.msg_iov = &parts[i];
-        messages[i].msg_hdr.msg_iovlen = 1;
-    }
+    lay_out(messages, parts, buffers);
     while (!page->stop) {
         int count = recvmmsg(fd, messages, BATCH, MSG_WAITFORONE, NULL);
         for (int i = 0; i < count; i++) {
@@ -207,12 +213,7 @@ static void tap(char **words) {
     struct mmsghdr messages[BATCH];
     struct iovec parts[BATCH];
     int fd = packet_socket(words[0]);
-    memset(messages, 0, sizeof messages);
-    for (int i = 0; i < BATCH; i++) {
-        parts[i] = (struct iovec){buffers[i], LONGEST};
-        messages[i].msg_hdr.msg_iov = &parts[i];
-        messages[i].msg_hdr.msg_iovlen = 1;
-    }
+    lay_out(messages, parts, buffers);
     while (!page->stop) {
         int count = recvmmsg(fd, messages, BATCH, MSG_WAITFORONE, NULL);
         for (int i = 0; i < count; i++) {

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from plutino.desired.state import DesiredState, ObservedState
 from plutino.model.algorithms import AeadKey
 from plutino.model.interface import Interface
-from plutino.model.link import Address, Link, Route, RouteType
+from plutino.model.link import Address, Link, Route, RouteType, link_alias
 from plutino.model.numbers import IfId, ReqId, Spi
 from plutino.model.policy import Direction, Policy, Selector, Template
 from plutino.model.sa import ReplayState, SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
-from plutino.plan.diff import alias, diff
+from plutino.plan.diff import diff
 from plutino.plan.step import Step, StepAction
 
 NAMES = ("ipsec1", "ipsec2", "ipsec3")
@@ -111,7 +111,7 @@ class FakeSystem:
         match action:
             case StepAction.CREATE:
                 assert name not in self.links, f"EEXIST: {name}"
-                tag = alias(DesiredState("default"))
+                tag = link_alias("default")
                 self.links[name] = Link(
                     1, name, "tun", interface.mtu, False, tag, interface.if_id, True
                 )

@@ -41,7 +41,11 @@ def needs_guest(kernel: str) -> None:
     why = why_no_guest(kernel)
     if why is None:
         return
-    reason = f"NO GUEST {kernel}: {why}"
+    skip_loudly(f"NO GUEST {kernel}: {why}")
+
+
+def skip_loudly(reason: str) -> None:
+    """Skip the test; in CI, fail it."""
     if os.environ.get("CI"):
         pytest.fail(f"{reason}; in CI a skipped test is a failure")
     pytest.skip(reason)

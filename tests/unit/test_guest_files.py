@@ -17,6 +17,7 @@ from plutino.lab.guest.modules import loading_order
 from plutino.lab.guest.run import guest_environment
 from plutino.lab.guest.vmlinux import unpack_vmlinux
 from plutino.model.errors import WireError
+from tests.support.guest import skip_loudly
 
 KERNEL = KERNELS[DEFAULT_KERNEL]
 
@@ -31,7 +32,7 @@ def test_cpio_unpacks_what_was_packed(tmp_path: Path) -> None:
         [("d", 0o40755, b""), ("d/one", 0o100644, b"12345"), ("two", 0o100755, b"")]
     )
     if shutil.which("busybox") is None:
-        pytest.skip("busybox-static is not installed")
+        skip_loudly("busybox-static is not installed")
     unpack = ["busybox", "cpio", "-id"]
     subprocess.run(unpack, input=archive, capture_output=True, cwd=tmp_path, check=True)
     assert (tmp_path / "d" / "one").read_bytes() == b"12345"

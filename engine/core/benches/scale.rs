@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use plutino_engine_core::control::allocate_spi::larval_config;
 use plutino_engine_core::crypto::{Algorithms, Transform};
 use plutino_engine_core::device::Device;
 use plutino_engine_core::events::Events;
@@ -23,9 +24,7 @@ use plutino_engine_core::offload::vnet::VnetHeader;
 use plutino_engine_core::outbound::{Outbound, Staging};
 use plutino_engine_core::policy::{Action, Direction, Mark, Policy, Selector, Template, Told};
 use plutino_engine_core::replay::ReplayWindow;
-use plutino_engine_core::sa::{
-    Encapsulation, Mode, ReplayForm, Sa, SaConfig, SaState, XFRM_STATE_ESN,
-};
+use plutino_engine_core::sa::{Mode, ReplayForm, Sa, SaConfig, SaState, XFRM_STATE_ESN};
 use plutino_engine_core::stats::{LinkStats, XfrmStat};
 use plutino_engine_core::tables::Tables;
 
@@ -51,22 +50,6 @@ fn network(number: u32) -> u32 {
     0x0a00_0000 + (number << 8)
 }
 
-fn any() -> Selector {
-    Selector {
-        source: Ipv4Addr::UNSPECIFIED.into(),
-        source_prefix: 0,
-        destination: Ipv4Addr::UNSPECIFIED.into(),
-        destination_prefix: 0,
-        protocol: 0,
-        source_port: 0,
-        source_port_mask: 0,
-        destination_port: 0,
-        destination_port_mask: 0,
-        ifindex: 0,
-        user: 0,
-    }
-}
-
 /// What one end has: SAs, policies, devices, and a shared half of the SAs.
 struct End {
     tables: Tables,
@@ -83,32 +66,15 @@ fn sa(number: u32) -> Arc<Sa> {
     Arc::new(Sa {
         config: SaConfig {
             spi: 0x1000 + number,
-            source: US,
-            destination: peer(number),
-            protocol: ip::ESP,
-            mark: Mark::default(),
             if_id: number + 1,
             reqid: number + 1,
-            mode: Mode::Tunnel,
             flags: XFRM_STATE_ESN,
-            extra_flags: 0,
-            direction: None,
-            selector: any().into(),
-            output_mark: Mark::default(),
-            encapsulation: Encapsulation::Esp,
-            tfc_padding: 0,
+            selector: Selector::any(Ipv4Addr::UNSPECIFIED.into()).into(),
             limits: Limits::NONE.into(),
-            mapping_threshold: 0,
-            keepalive_interval: 0,
-            replay_age: 0,
-            selector_family: 0,
-            original_address: None,
-            care_of: None,
-            sequence: 0,
-            cpu: None,
             replay_form: ReplayForm::Bitmap { words: 2 },
             added: 1,
             added_clock: 1,
+            ..larval_config(US, peer(number), ip::ESP, Mode::Tunnel)
         },
         transform: Arc::new(Transform::new(algorithms).expect("a known algorithm")),
         state: Arc::new(SaState::new(0, ReplayWindow::new(64, true))),
@@ -119,7 +85,7 @@ fn policy(direction: Direction, number: u32) -> Arc<Policy> {
     let selector = Selector {
         destination: Ipv4Addr::from(network(number)).into(),
         destination_prefix: 24,
-        ..any()
+        ..Selector::any(Ipv4Addr::UNSPECIFIED.into())
     };
     Arc::new(Policy {
         index: number * 8 + direction as u32,

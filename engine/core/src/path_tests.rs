@@ -39,6 +39,11 @@ fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+const IN_UDP: Encapsulation = Encapsulation::Udp {
+    source_port: 4500,
+    destination_port: 4500,
+};
+
 fn any(source: IpAddr, destination: IpAddr) -> Selector {
     Selector {
         source_prefix: 0,

@@ -60,39 +60,22 @@ pub struct Flow {
     pub ifindex: u32,
 }
 
-const fn any(address: IpAddr) -> Selector {
-    Selector {
-        source: address,
-        source_prefix: 0,
-        destination: address,
-        destination_prefix: 0,
-        protocol: 0,
-        source_port: 0,
-        source_port_mask: 0,
-        destination_port: 0,
-        destination_port_mask: 0,
-        ifindex: 0,
-        user: 0,
-    }
-}
-
 impl Usual for Selector {
     /// Every packet of a family.
     const USUAL: &'static [Selector] = &[
-        any(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        any(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        Selector::any(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        Selector::any(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
     ];
 }
 
 impl Selector {
-    /// All that goes from one host to another.
-    pub fn between_hosts(source: IpAddr, destination: IpAddr) -> Selector {
-        let prefix = if destination.is_ipv4() { 32 } else { 128 };
+    /// Every packet of the family of an address, which should be the unspecified one.
+    pub const fn any(address: IpAddr) -> Selector {
         Selector {
-            source,
-            source_prefix: prefix,
-            destination,
-            destination_prefix: prefix,
+            source: address,
+            source_prefix: 0,
+            destination: address,
+            destination_prefix: 0,
             protocol: 0,
             source_port: 0,
             source_port_mask: 0,
@@ -100,6 +83,17 @@ impl Selector {
             destination_port_mask: 0,
             ifindex: 0,
             user: 0,
+        }
+    }
+
+    /// All that goes from one host to another.
+    pub fn between_hosts(source: IpAddr, destination: IpAddr) -> Selector {
+        let prefix = if destination.is_ipv4() { 32 } else { 128 };
+        Selector {
+            source_prefix: prefix,
+            destination,
+            destination_prefix: prefix,
+            ..Selector::any(source)
         }
     }
 

@@ -3,7 +3,7 @@
 from plutino.dataplane.plane import DataPlane
 from plutino.desired.compile import is_ours, twin_metric
 from plutino.desired.state import ObservedState
-from plutino.model.link import RTPROT_PLUTINO, RouteType
+from plutino.model.link import RTPROT_PLUTINO, RouteType, link_alias
 from plutino.netlink.route_client import RouteClient
 
 
@@ -15,7 +15,8 @@ def observe(instance: str, plane: DataPlane | None, routes: RouteClient) -> Obse
     links = routes.list_links()
     if plane is not None:
         links = plane.bind_links(links)
-    ours = {link.name for link in links if link.alias == f"plutino:{instance}"}
+    tag = link_alias(instance)
+    ours = {link.name for link in links if link.alias == tag}
     twin = twin_metric(instance)
     return ObservedState(
         links=links,

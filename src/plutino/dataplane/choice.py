@@ -19,6 +19,7 @@ from plutino.dataplane.scratch import ScratchError
 from plutino.dataplane.underlay import EncapsulationSockets
 from plutino.dataplane.userspace import UserspacePlane
 from plutino.model.errors import PlaneError
+from plutino.model.link import link_alias
 from plutino.netlink.route.messages import KIND_XFRM
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
@@ -83,7 +84,7 @@ def current_choice(instance: str, runtime: RuntimePaths, routes: RouteClient) ->
         return noted
     if engine_running(runtime):
         return PlaneChoice(USERSPACE, "its engine runs")
-    alias = f"plutino:{instance}"
+    alias = link_alias(instance)
     if any(one.alias == alias and one.kind == KIND_XFRM for one in routes.list_links()):
         return PlaneChoice(KERNEL, "its interfaces are the kernel's")
     return None

@@ -19,7 +19,7 @@ from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError
 from plutino.model.interface import Interface
-from plutino.model.link import Link
+from plutino.model.link import Link, link_alias
 from plutino.model.policy import Policy
 from plutino.model.sa import ReplayState, SaDirection, SaUse, SecurityAssociation
 from plutino.netlink.route.messages import KIND_XFRM, LinkChange
@@ -47,6 +47,7 @@ class KernelPlane:
         sockets: EncapsulationSockets | None = None,
     ) -> None:
         self.instance = instance
+        self._alias = link_alias(instance)
         self._socket = socket
         self._xfrm = XfrmClient(socket)
         self._routes = routes
@@ -125,10 +126,6 @@ class KernelPlane:
             else replace(link, attached=link.kind == KIND_XFRM)
             for link in links
         )
-
-    @property
-    def _alias(self) -> str:
-        return f"plutino:{self.instance}"
 
     def create_links(self, interfaces: Sequence[Interface]) -> None:
         """RTM_NEWLINK of kind ``xfrm``; EEXIST if a name or an if_id is taken."""

@@ -17,17 +17,12 @@ from plutino.dataplane.tun import open_queues
 from plutino.dataplane.underlay import SocketKind, open_socket
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError
 from plutino.model.interface import Interface
-from plutino.model.link import Link
+from plutino.model.link import Link, link_alias
 from plutino.model.policy import Policy
 from plutino.model.sa import SaUse, SecurityAssociation
 from plutino.netlink.route.messages import LinkChange
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.xfrm_client import XfrmClient
-
-
-def link_alias(instance: str) -> str:
-    """The tag of a link of ours."""
-    return f"plutino:{instance}"
 
 
 class UserspacePlane:

@@ -13,6 +13,11 @@ RTPROT_PLUTINO = 134
 MAIN_TABLE = 254
 
 
+def link_alias(instance: str) -> str:
+    """The tag of a link of ours (``IFLA_IFALIAS``)."""
+    return f"plutino:{instance}"
+
+
 class RouteType(IntEnum):
     """RTN_UNICAST and RTN_UNREACHABLE; other numbers are kept as observed."""
 

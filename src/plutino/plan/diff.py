@@ -11,7 +11,7 @@ from typing import TypeVar
 from plutino.desired.state import DesiredState, ObservedState
 from plutino.model.errors import PlutinoError
 from plutino.model.interface import Interface
-from plutino.model.link import Link, Route, RouteType
+from plutino.model.link import Link, Route, RouteType, link_alias
 from plutino.model.numbers import IfId
 from plutino.model.sa import ReplayState, SecurityAssociation
 from plutino.plan.step import Step, StepAction, Subject
@@ -34,7 +34,8 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     """
     twins, routes = _split(desired.routes)
     old_twins, old_routes = _split(observed.routes)
-    ours = {link.name: link for link in observed.links if link.alias == alias(desired)}
+    tag = link_alias(desired.instance)
+    ours = {link.name: link for link in observed.links if link.alias == tag}
     links = tuple(_link_steps(desired, observed, ours))
     gone = ours.keys() - {one.name for one in desired.interfaces}
     replaced, sas = _sa_steps(desired.sas, observed.sas)
@@ -60,11 +61,6 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(policies, StepAction.DELETE),
         *_only(twin_steps, StepAction.DELETE),
     )
-
-
-def alias(desired: DesiredState) -> str:
-    """The tag of our links (``IFLA_IFALIAS``)."""
-    return f"plutino:{desired.instance}"
 
 
 def _only(steps: tuple[Step, ...], *actions: StepAction) -> Iterator[Step]:

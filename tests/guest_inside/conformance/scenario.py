@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from tests.guest_inside.conformance.packets import sealed
@@ -117,7 +118,8 @@ def _tied(number_of_device: int) -> bytes:
     return number(ETIMER_THRESH, 0) + (if_id(number_of_device) if number_of_device else b"")
 
 
-def out_sa(
+def _new_sa(
+    way: int,
     attributes: bytes = PLAIN,
     *,
     version: int = 4,
@@ -128,41 +130,29 @@ def out_sa(
     window: int = 0,
     flags: int = AF_UNSPEC,
 ) -> Ask:
-    """NEWSA from this gateway to the peer, of an if_id."""
+    source, destination = _ends(way, version)
     info = sa(
-        source=LOCAL[version],
-        destination=REMOTE[version],
+        source=source,
+        destination=destination,
         spi=spi,
         reqid=reqid,
         mode=mode,
         window=window,
         flags=flags,
     )
-    return Ask(NEWSA, info + attributes + _tied(tied) + direction(OUT))
+    return Ask(NEWSA, info + attributes + _tied(tied) + direction(way))
 
 
-def in_sa(
-    attributes: bytes = PLAIN,
-    *,
-    version: int = 4,
-    tied: int = 1,
-    spi: int = 0x1000,
-    reqid: int = 7,
-    mode: int = TUNNEL,
-    window: int = 0,
-    flags: int = AF_UNSPEC,
-) -> Ask:
-    """NEWSA from the peer to this gateway, of an if_id."""
-    info = sa(
-        source=REMOTE[version],
-        destination=LOCAL[version],
-        spi=spi,
-        reqid=reqid,
-        mode=mode,
-        window=window,
-        flags=flags,
-    )
-    return Ask(NEWSA, info + attributes + _tied(tied) + direction(IN))
+def _ends(way: int, version: int) -> tuple[str, str]:
+    """Source and destination of what goes that way."""
+    ends = LOCAL[version], REMOTE[version]
+    return ends if way == OUT else (ends[1], ends[0])
+
+
+out_sa: Final = partial(_new_sa, OUT)
+"""NEWSA from this gateway to the peer, of an if_id."""
+in_sa: Final = partial(_new_sa, IN)
+"""NEWSA from the peer to this gateway, of an if_id."""
 
 
 def templates(*all_of_them: bytes) -> bytes:
@@ -170,11 +160,13 @@ def templates(*all_of_them: bytes) -> bytes:
     return attribute(TMPL, b"".join(all_of_them))
 
 
-def out_template(version: int = 4, *, mode: int = 1, reqid: int = 7, optional: int = 0) -> bytes:
-    """For an SA of ``out_sa``."""
+def _template(
+    way: int, version: int = 4, *, mode: int = 1, reqid: int = 7, optional: int = 0
+) -> bytes:
+    source, destination = _ends(way, version)
     return template(
-        REMOTE[version],
-        LOCAL[version],
+        destination,
+        source,
         mode=mode,
         reqid=reqid,
         optional=optional,
@@ -182,19 +174,14 @@ def out_template(version: int = 4, *, mode: int = 1, reqid: int = 7, optional: i
     )
 
 
-def in_template(version: int = 4, *, mode: int = 1, reqid: int = 7, optional: int = 0) -> bytes:
-    """For an SA of ``in_sa``."""
-    return template(
-        LOCAL[version],
-        REMOTE[version],
-        mode=mode,
-        reqid=reqid,
-        optional=optional,
-        family=2 if version == 4 else 10,
-    )
+out_template: Final = partial(_template, OUT)
+"""For an SA of ``out_sa``."""
+in_template: Final = partial(_template, IN)
+"""For an SA of ``in_sa``."""
 
 
-def out_policy(
+def _new_policy(
+    way: int,
     chosen: bytes = ANY4,
     attributes: bytes | None = None,
     *,
@@ -202,24 +189,15 @@ def out_policy(
     action: int = 0,
     priority: int = 100,
 ) -> Ask:
-    """NEWPOLICY of direction out; by default with the template of ``out_sa``."""
-    told = templates(out_template()) if attributes is None else attributes
-    info = policy(chosen, direction=1, action=action, priority=priority)
+    told = templates(_template(way)) if attributes is None else attributes
+    info = policy(chosen, direction=1 if way == OUT else 0, action=action, priority=priority)
     return Ask(NEWPOLICY, info + told + (if_id(tied) if tied else b""))
 
 
-def in_policy(
-    chosen: bytes = ANY4,
-    attributes: bytes | None = None,
-    *,
-    tied: int = 1,
-    action: int = 0,
-    priority: int = 100,
-) -> Ask:
-    """NEWPOLICY of direction in; by default with the template of ``in_sa``."""
-    told = templates(in_template()) if attributes is None else attributes
-    info = policy(chosen, direction=0, action=action, priority=priority)
-    return Ask(NEWPOLICY, info + told + (if_id(tied) if tied else b""))
+out_policy: Final = partial(_new_policy, OUT)
+"""NEWPOLICY of direction out; by default with the template of ``out_sa``."""
+in_policy: Final = partial(_new_policy, IN)
+"""NEWPOLICY of direction in; by default with the template of ``in_sa``."""
 
 
 def receives(inner: bytes, **changes: int) -> Inject:

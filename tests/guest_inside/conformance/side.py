@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -75,7 +76,7 @@ _ETHTOOL_STXCSUM: Final = 0x17
 _ACCEPT: Final = b"\2\2\2\0"
 
 
-class Side:
+class Side(ABC):
     """A gateway; ``plane`` takes its XFRM messages."""
 
     def __init__(self, name: str, gateway: NetworkNamespace, peer: NetworkNamespace) -> None:
@@ -121,9 +122,9 @@ class Side:
         resources.enter_context(self._peer)
         self._peer_index = self._peer.getsockname()[0]
 
+    @abstractmethod
     def counters(self) -> Counter[str]:
         """All of ``/proc/net/xfrm_stat``."""
-        raise NotImplementedError
 
     def perform(self, step: Step, observed: Observation) -> None:
         """Carry a step out."""

@@ -26,26 +26,11 @@ fn a_tunnel_carries_both_families_over_both() {
 
 #[test]
 fn transport_mode_keeps_the_addresses_and_the_hop_limit() {
-    for (version, addresses) in [
-        (4, ("10.1.0.1", "10.2.0.2")),
-        (
-            6,
-            (
-                "1111:1111:1111:1111:1111:1111:1111:1111",
-                "2222:2222:2222:2222:2222:2222:2222:2222",
-            ),
-        ),
-    ] {
+    for version in [4, 6] {
+        let addresses = addresses(version);
         for udp in [false, true] {
             let make = || SaConfig {
-                encapsulation: if udp {
-                    Encapsulation::Udp {
-                        source_port: 4500,
-                        destination_port: 4500,
-                    }
-                } else {
-                    Encapsulation::Esp
-                },
+                encapsulation: if udp { IN_UDP } else { Encapsulation::Esp },
                 ..config(Mode::Transport, 1, addresses.0, addresses.1)
             };
             let mut pair = Pair::new(vec![ends(make)]);
@@ -61,16 +46,12 @@ fn transport_mode_keeps_the_addresses_and_the_hop_limit() {
 
 #[test]
 fn a_nat_on_the_way_spoils_no_checksum_in_transport_mode() {
-    let udp = Encapsulation::Udp {
-        source_port: 4500,
-        destination_port: 4500,
-    };
     let (there, _) = ends(|| SaConfig {
-        encapsulation: udp,
+        encapsulation: IN_UDP,
         ..config(Mode::Transport, 1, "10.1.0.1", "10.2.0.2")
     });
     let (_, here) = ends(|| SaConfig {
-        encapsulation: udp,
+        encapsulation: IN_UDP,
         ..config(Mode::Transport, 1, "203.0.113.9", "10.2.0.2")
     });
     let mut pair = Pair::new(vec![(there, here)]);
@@ -90,16 +71,8 @@ fn a_nat_on_the_way_spoils_no_checksum_in_transport_mode() {
 #[test]
 fn beet_mode_knows_the_inner_addresses() {
     for outer in [V4, V6] {
-        for (version, inner) in [
-            (4, ("10.1.0.1", "10.2.0.2")),
-            (
-                6,
-                (
-                    "1111:1111:1111:1111:1111:1111:1111:1111",
-                    "2222:2222:2222:2222:2222:2222:2222:2222",
-                ),
-            ),
-        ] {
+        for version in [4, 6] {
+            let inner = addresses(version);
             let make = || SaConfig {
                 selector: policy(address(inner.0), address(inner.1)).selector.into(),
                 selector_family: if version == 4 { AF_INET } else { AF_INET6 },

@@ -140,10 +140,7 @@ fn transport_in_transport_is_opened_at_once() {
 fn esp_in_udp_in_a_tunnel_goes_on() {
     let sas = vec![
         ends(|| SaConfig {
-            encapsulation: Encapsulation::Udp {
-                source_port: 4500,
-                destination_port: 4500,
-            },
+            encapsulation: IN_UDP,
             ..config(Mode::Tunnel, 1, "192.0.1.1", "192.0.1.2")
         }),
         ends(|| config(Mode::Tunnel, 2, V6.0, V6.1)),

@@ -98,14 +98,7 @@ fn flags_of_an_sa_change_what_is_copied() {
 fn what_a_path_does_not_take_goes_back_to_its_sender() {
     for (outer, mtu, udp) in [(V4, 1400, false), (V4, 1401, true), (V6, 1500, true)] {
         let make = || SaConfig {
-            encapsulation: if udp {
-                Encapsulation::Udp {
-                    source_port: 4500,
-                    destination_port: 4500,
-                }
-            } else {
-                Encapsulation::Esp
-            },
+            encapsulation: if udp { IN_UDP } else { Encapsulation::Esp },
             ..config(Mode::Tunnel, 1, outer.0, outer.1)
         };
         let mut pair = Pair::new(vec![ends(make)]);
