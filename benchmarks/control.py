@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_interface
 from typing import Final
 
 from plutino.apply.applier import execute
-from plutino.dataplane.journal import Journal
+from plutino.dataplane.journal import Journals
 from plutino.dataplane.kernel import KernelPlane
 from plutino.dataplane.probe import probe_kernel
 from plutino.lab.namespaces import NetworkNamespace
@@ -23,7 +23,7 @@ from plutino.model.algorithms import AeadKey
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
 from plutino.model.numbers import IfId, ReqId, Spi
-from plutino.model.policy import Direction, Policy, Selector, Template
+from plutino.model.policy import Direction, Policy, PolicyDefaults, Selector, Template
 from plutino.model.sa import SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
 from plutino.netlink.route_client import RouteClient
@@ -137,8 +137,7 @@ def _fresh() -> Iterator[RouteClient]:
 
 def _by_plutino(wanted: Objects) -> dict[str, float]:
     with _fresh() as routes, NetlinkSocket.kernel(NETLINK_XFRM) as xfrm:
-        journals = Journal.in_memory(), Journal.in_memory()
-        plane = KernelPlane("bench", xfrm, routes, journals)
+        plane = KernelPlane("bench", xfrm, routes, Journals.in_memory())
         parts = {}
         for kind, (action, values) in wanted.items():
             run = [Step(action, value, "it is missing") for value in values]
@@ -162,7 +161,7 @@ def _by_ip(wanted: Objects) -> dict[str, float]:
 def _words(action: StepAction, value: Subject) -> str:
     """The same object as `ip` takes it."""
     match value:
-        case Interface(name, if_id, mtu):
+        case Interface(name=name, if_id=if_id, mtu=mtu):
             if action is StepAction.UP:
                 return f"link set {name} up"
             return f"link add {name} mtu {mtu} type xfrm if_id {int(if_id)}"
@@ -186,3 +185,5 @@ def _words(action: StepAction, value: Subject) -> str:
                 f"if_id {int(value.if_id)} tmpl src {template.source} dst {template.destination} "
                 f"proto esp reqid {int(template.reqid)} mode tunnel"
             )
+        case PolicyDefaults():
+            raise AssertionError("a gateway sets its defaults once")

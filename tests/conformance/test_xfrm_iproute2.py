@@ -60,7 +60,7 @@ def test_an_sa_of_iproute2_is_read_as_it_was_told() -> None:
         destination=ip_address("198.51.100.2"),
         reqid=ReqId(7),
         if_id=IfId(5),
-        aead=AeadKey("rfc4106(gcm(aes))", Secret(keymat), 128),
+        keys=AeadKey("rfc4106(gcm(aes))", Secret(keymat), 128),
         direction=SaDirection.IN,
         output_mark=Mark(0x10, 0xFF),
         esn=True,

@@ -214,7 +214,7 @@ def association(**changes: object) -> SecurityAssociation:
         "destination": ip_address("198.51.100.2"),
         "reqid": ReqId(1),
         "if_id": IfId(5),
-        "aead": AeadKey("rfc4106(gcm(aes))", Secret(bytes(range(36))), 128),
+        "keys": AeadKey("rfc4106(gcm(aes))", Secret(bytes(range(36))), 128),
         "direction": SaDirection.OUT,
     }
     return SecurityAssociation(**(values | changes))  # type: ignore[arg-type]

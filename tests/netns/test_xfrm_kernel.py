@@ -12,14 +12,23 @@ import pytest
 from plutino.model.algorithms import AeadKey
 from plutino.model.errors import KernelError
 from plutino.model.numbers import IfId, Mark, ReqId, Spi
-from plutino.model.policy import Action, Direction, Mode, Policy, Selector, Template
+from plutino.model.policy import (
+    Action,
+    Default,
+    Direction,
+    Mode,
+    Policy,
+    PolicyDefaults,
+    Selector,
+    Template,
+)
 from plutino.model.sa import SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
-from plutino.netlink.xfrm.constants import Default, Group, MessageType
+from plutino.netlink.xfrm.constants import Group, MessageType
 from plutino.netlink.xfrm.convert import parse_policy
 from plutino.netlink.xfrm.messages import XfrmMessage
-from plutino.netlink.xfrm_client import PolicyDefaults, XfrmClient
+from plutino.netlink.xfrm_client import XfrmClient
 from tests.support.namespace import fresh_namespace
 
 pytestmark = pytest.mark.root
@@ -148,9 +157,9 @@ def test_a_batch_names_what_was_refused(client: XfrmClient) -> None:
 
 
 def test_defaults(client: XfrmClient) -> None:
-    client.set_default(outbound=Default.BLOCK)
+    client.set_default(PolicyDefaults(outbound=Default.BLOCK))
     assert client.get_default() == PolicyDefaults(Default.ACCEPT, Default.ACCEPT, Default.BLOCK)
-    client.set_default(outbound=Default.ACCEPT, inbound=Default.BLOCK)
+    client.set_default(PolicyDefaults(inbound=Default.BLOCK, outbound=Default.ACCEPT))
     assert client.get_default() == PolicyDefaults(Default.BLOCK, Default.ACCEPT, Default.ACCEPT)
 
 
@@ -167,7 +176,7 @@ def test_a_refusal_bears_the_kernels_words(client: XfrmClient) -> None:
         destination=ip_address("198.51.100.2"),
         reqid=ReqId(7),
         if_id=IfId(5),
-        aead=AeadKey("rfc4106(gcm(aes))", Secret(bytes(range(36))), 128),
+        keys=AeadKey("rfc4106(gcm(aes))", Secret(bytes(range(36))), 128),
         direction=SaDirection.OUT,
         protocol=17,
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from plutino.config.load import load_text
 from plutino.config.positions import KeyPath, key_lines
 from plutino.config.static_keys import encode_keys, generate_pair, parse_keys
-from plutino.model.algorithms import AEAD_ALGORITHMS
+from plutino.model.algorithms import ESP_SUITES
 from plutino.model.errors import ConfigError
 
 SCALARS = st.sampled_from(
@@ -95,7 +95,7 @@ def test_any_text_is_a_key_file_or_refused(text: str) -> None:
         assert error.problems  # noqa: PT017
 
 
-@given(st.integers(), st.sampled_from(sorted(AEAD_ALGORITHMS)))
+@given(st.integers(), st.sampled_from(sorted(ESP_SUITES)))
 def test_keys_of_both_ends_match_and_survive_their_file(seed: int, algorithm: str) -> None:
     here, there = generate_pair(Random(seed).randbytes, algorithm)
     assert (here.outbound, here.inbound) == (there.inbound, there.outbound)

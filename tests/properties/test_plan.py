@@ -30,7 +30,7 @@ def sa(spi: int, key: int) -> SecurityAssociation:
         destination=THERE,
         reqid=ReqId(0x70000001),
         if_id=IfId(1),
-        aead=AeadKey("rfc4106(gcm(aes))", Secret(bytes([key]) * 20), 128),
+        keys=AeadKey("rfc4106(gcm(aes))", Secret(bytes([key]) * 20), 128),
         direction=SaDirection.OUT,
         replay=ReplayState(),
     )

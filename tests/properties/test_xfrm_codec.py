@@ -92,7 +92,7 @@ def sas(draw: st.DrawFn) -> SecurityAssociation:
         destination=draw(address),
         reqid=ReqId(draw(U32)),
         if_id=IfId(draw(U32)),
-        aead=AeadKey("rfc4106(gcm(aes))", Secret(draw(st.binary(max_size=64))), draw(U32)),
+        keys=AeadKey("rfc4106(gcm(aes))", Secret(draw(st.binary(max_size=64))), draw(U32)),
         direction=draw(st.sampled_from(SaDirection)),
         mode=draw(st.sampled_from(Mode)),
         protocol=draw(U8),

@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-from plutino.config.gateway import Gateway, StaticKeying, Tunnel
-from plutino.config.reference import json_schema, reference_page
+from plutino.config.reference import TABLES, json_schema, reference_page
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -23,7 +22,7 @@ def test_the_schema_is_up_to_date() -> None:
 
 
 def test_every_option_is_described() -> None:
-    for model in (Gateway, Tunnel, StaticKeying):
+    for _title, model in TABLES:
         for name, field in model.model_fields.items():
             assert field.description, f"{model.__name__}.{name} has no description"
             assert f"`{field.alias}`" in reference_page()

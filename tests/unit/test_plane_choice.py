@@ -14,10 +14,11 @@ from plutino.dataplane.probe import OPTIONAL, Feature, Finding, KernelReport
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.model.algorithms import AeadKey
 from plutino.model.errors import PlaneError
+from plutino.model.interface import Interface
 from plutino.model.numbers import IfId, Mark, ReqId, Spi
 from plutino.model.sa import ReplayState, SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
-from plutino.netlink.route.messages import encode_new_xfrm, parse_link
+from plutino.netlink.route.links import encode_new_interface, parse_link
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.xfrm.constants import Xfrma
 from plutino.netlink.xfrm.convert import parse_sa, sa_message
@@ -108,10 +109,12 @@ def test_xfrm_stat() -> None:
 
 
 def test_a_new_xfrm_link_reads_back() -> None:
-    link = parse_link(encode_new_xfrm("ipsec7", IfId(7), 1400, 3))
+    link = parse_link(encode_new_interface(Interface("ipsec7", IfId(7), 1400), 3))
     assert (link.name, link.kind, link.mtu) == ("ipsec7", "xfrm", 1400)
     assert (link.if_id, link.underlying, link.attached) == (7, 3, False)
-    assert parse_link(encode_new_xfrm("x", IfId(0xFFFFFFFF), 1400)).underlying is None
+    assert (
+        parse_link(encode_new_interface(Interface("x", IfId(0xFFFFFFFF), 1400))).underlying is None
+    )
 
 
 OUTBOUND = SecurityAssociation(
@@ -120,7 +123,7 @@ OUTBOUND = SecurityAssociation(
     destination=ip_address("198.51.100.2"),
     reqid=ReqId(7),
     if_id=IfId(5),
-    aead=AeadKey("rfc4106(gcm(aes))", Secret(bytes(range(36))), 128),
+    keys=AeadKey("rfc4106(gcm(aes))", Secret(bytes(range(36))), 128),
     direction=SaDirection.OUT,
     output_mark=Mark(5),
 )

@@ -12,7 +12,7 @@ from plutino.desired.state import DesiredState
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, PlutinoError
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
-from plutino.model.policy import Policy
+from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.sa import SecurityAssociation
 from plutino.netlink.route_client import RouteClient
 from plutino.plan.diff import diff
@@ -111,7 +111,7 @@ def execute(run: Sequence[Step], plane: DataPlane, routes: RouteClient) -> None:
             act = _pick(action, routes.add_addresses, routes.delete_addresses)
             act(subjects(run, Address))
         case Route():
-            act_on_routes = _pick(action, routes.add_routes, routes.delete_routes)
+            act_on_routes = _pick(action, plane.add_routes, plane.delete_routes)
             act_on_routes(subjects(run, Route))
         case Policy():
             act_on_policies = _pick(
@@ -121,6 +121,9 @@ def execute(run: Sequence[Step], plane: DataPlane, routes: RouteClient) -> None:
         case SecurityAssociation():
             act_on_sas = _pick(action, plane.add_sas, plane.delete_sas, plane.update_sa)
             act_on_sas(subjects(run, SecurityAssociation))
+        case PolicyDefaults():
+            for defaults in subjects(run, PolicyDefaults):
+                plane.set_policy_defaults(defaults)
 
 
 def subjects(run: Sequence[Step], kind: type[_Value]) -> list[_Value]:

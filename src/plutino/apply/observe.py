@@ -18,6 +18,12 @@ def observe(instance: str, plane: DataPlane | None, routes: RouteClient) -> Obse
     tag = link_alias(instance)
     ours = {link.name for link in links if link.alias == tag}
     twin = twin_metric(instance)
+    found = tuple(
+        route
+        for route in routes.list_routes(protocol=RTPROT_PLUTINO)
+        if route.interface in ours
+        or (route.route_type is RouteType.UNREACHABLE and route.metric == twin)
+    )
     return ObservedState(
         links=links,
         addresses=tuple(
@@ -26,12 +32,7 @@ def observe(instance: str, plane: DataPlane | None, routes: RouteClient) -> Obse
             # The kernel's own link-local address is nobody's to manage.
             if address.interface in ours and not address.address.is_link_local
         ),
-        routes=tuple(
-            route
-            for route in routes.list_routes(protocol=RTPROT_PLUTINO)
-            if route.interface in ours
-            or (route.route_type is RouteType.UNREACHABLE and route.metric == twin)
-        ),
+        routes=found if plane is None else plane.bind_routes(found),
         policies=()
         if plane is None
         else tuple(
@@ -40,4 +41,6 @@ def observe(instance: str, plane: DataPlane | None, routes: RouteClient) -> Obse
             if any(is_ours(template.reqid) for template in policy.templates)
         ),
         sas=() if plane is None else tuple(sa for sa, _ in plane.list_sas() if is_ours(sa.reqid)),
+        defaults=None if plane is None else plane.policy_defaults(),
+        former_defaults=None if plane is None else plane.former_defaults(),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from plutino.config.static_keys import encode_keys, generate_pair
-from plutino.model.algorithms import AEAD_ALGORITHMS, DEFAULT_ALGORITHM
+from plutino.model.algorithms import DEFAULT_ALGORITHM, ESP_SUITES
 from plutino.model.errors import PlaneError
 
 
@@ -19,7 +19,7 @@ from plutino.model.errors import PlaneError
 @click.argument("there")
 @click.option(
     "--algorithm",
-    type=click.Choice(list(AEAD_ALGORITHMS)),
+    type=click.Choice(list(ESP_SUITES)),
     default=DEFAULT_ALGORITHM,
     show_default=True,
     help="Cipher of both directions.",

@@ -4,13 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import combinations
 
-from plutino.config.gateway import Gateway, IpNetwork, Tunnel
-from plutino.config.positions import KeyPath
-from plutino.model.interface import interface_if_id, interface_name_problem, output_mark
+from plutino.config.gateway import Gateway, Tunnel
+from plutino.config.interface_checks import check_interfaces
+from plutino.config.mode_checks import check_mode
+from plutino.config.numbers import tunnel_if_id, tunnel_numbers
+from plutino.config.planes import check_plane
+from plutino.config.positions import Finding, KeyPath
+from plutino.config.values import IpNetwork
+from plutino.model.interface import interface_name_problem
 from plutino.model.numbers import U32_MAX
-
-Finding = tuple[KeyPath, str, str | None]
-"""Where, why, and a hint."""
 
 
 def check_gateway(gateway: Gateway) -> Iterator[Finding]:
@@ -18,9 +20,12 @@ def check_gateway(gateway: Gateway) -> Iterator[Finding]:
     for name, tunnel in gateway.tunnels.items():
         at: KeyPath = ("tunnels", name)
         yield from _check_name(name, at)
-        yield from _check_interface(gateway, tunnel, at)
+        yield from _check_interface(gateway, name, at)
         yield from _check_peers(tunnel, at)
         yield from _check_networks(tunnel, at)
+        yield from check_mode(tunnel, at)
+    yield from check_interfaces(gateway)
+    yield from check_plane(gateway)
     yield from _check_if_ids(gateway)
     yield from _check_shared_interfaces(gateway)
     yield from _check_routes_between(gateway)
@@ -32,7 +37,8 @@ def _check_name(name: str, at: KeyPath) -> Iterator[Finding]:
         yield at, "a tunnel's name has up to 64 letters, digits, '-' and '_'", None
 
 
-def _check_interface(gateway: Gateway, tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
+def _check_interface(gateway: Gateway, name: str, at: KeyPath) -> Iterator[Finding]:
+    tunnel = gateway.tunnels[name]
     if (problem := interface_name_problem(tunnel.interface)) is not None:
         yield (*at, "interface"), problem, 'such as "ipsec1"'
         return
@@ -40,12 +46,12 @@ def _check_interface(gateway: Gateway, tunnel: Tunnel, at: KeyPath) -> Iterator[
         yield (*at, "if-id"), f"must be between 1 and {U32_MAX}", None
         return
     try:
-        if_id = interface_if_id(tunnel.interface, tunnel.if_id)
+        tunnel_if_id(gateway, name)
     except ValueError as error:
         yield (*at, "interface"), str(error), "give `if-id` of your own"
         return
     try:
-        output_mark(if_id, gateway.mark_mask)
+        tunnel_numbers(gateway, name)
     except ValueError as error:
         yield ("mark-mask",), f"{error}", "widen the mask, or choose a smaller `if-id`"
 
@@ -95,16 +101,20 @@ def _inside(network: IpNetwork, outer: IpNetwork) -> bool:
 
 
 def _check_if_ids(gateway: Gateway) -> Iterator[Finding]:
-    names: dict[int, str] = {}
+    names: dict[int, tuple[str, str]] = {}
     for name, tunnel in gateway.tunnels.items():
         try:
-            if_id = interface_if_id(tunnel.interface, tunnel.if_id)
+            if_id = tunnel_if_id(gateway, name)
         except ValueError:
             continue
-        other = names.setdefault(if_id, tunnel.interface)
-        if other != tunnel.interface:
+        if not if_id:
+            continue
+        is_external = gateway.options(tunnel.interface).external
+        user = (f"tunnel '{name}'", name) if is_external else (tunnel.interface, "")
+        other = names.setdefault(if_id, user)
+        if other != user:
             key = "interface" if tunnel.if_id is None else "if-id"
-            why = f"if_id {int(if_id)} of {tunnel.interface} is that of {other} already"
+            why = f"if_id {int(if_id)} of {user[0]} is that of {other[0]} already"
             yield ("tunnels", name, key), why, "give one of them an `if-id` of its own"
 
 
@@ -113,6 +123,8 @@ def _check_shared_interfaces(gateway: Gateway) -> Iterator[Finding]:
     for name, tunnel in gateway.tunnels.items():
         sharing[tunnel.interface].append(name)
     for interface, names in sharing.items():
+        if gateway.options(interface).external:
+            continue  # each has an if_id of its own
         for first, second in combinations(names, 2):
             one, other = gateway.tunnels[first], gateway.tunnels[second]
             at: KeyPath = ("tunnels", second)
@@ -121,6 +133,8 @@ def _check_shared_interfaces(gateway: Gateway) -> Iterator[Finding]:
                 yield (*at, "if-id"), why, None
             if None not in (one.mtu, other.mtu) and one.mtu != other.mtu:
                 yield (*at, "mtu"), f"{interface} has another mtu in tunnel '{first}'", None
+            if "transport" in (one.mode, other.mode):
+                continue  # the peers' own addresses, which differ
             if not one.remote_ts or not other.remote_ts:
                 lacking = second if not other.remote_ts else first
                 why = f"is needed, because tunnels '{first}' and '{second}' share {interface}"

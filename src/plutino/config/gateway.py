@@ -4,64 +4,12 @@ The descriptions here make the reference page, the JSON Schema and the words of 
 a file becomes these values in ``load``; nothing here opens a file.
 """
 
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-    ip_address,
-    ip_interface,
-    ip_network,
-)
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
-
-def _refusal(why: str, hint: str | None = None) -> PydanticCustomError:
-    """A finding with words of our own, which ``load`` passes on."""
-    return PydanticCustomError("plutino", "{why}", {"why": why, "hint": hint})
-
-
-def _parse_address(value: object) -> IPv4Address | IPv6Address:
-    try:
-        if isinstance(value, str):
-            return ip_address(value)
-    except ValueError:
-        pass
-    raise _refusal(f"must be an IPv4 or IPv6 address in quotes, not {value!r}")
-
-
-def _parse_interface(value: object) -> IPv4Interface | IPv6Interface:
-    try:
-        if isinstance(value, str) and "/" in value:
-            return ip_interface(value)
-    except ValueError:
-        pass
-    why = f"must be an address with prefix length in quotes, not {value!r}"
-    raise _refusal(why, 'such as "10.255.0.0/31"')
-
-
-def _parse_network(value: object) -> IPv4Network | IPv6Network:
-    try:
-        if isinstance(value, str) and "/" in value:
-            network = ip_network(value, strict=False)
-        else:
-            raise ValueError
-    except ValueError:
-        why = f"must be a network in quotes, not {value!r}"
-        raise _refusal(why, 'such as "10.2.0.0/16"') from None
-    if str(network.network_address) != str(ip_interface(value).ip):
-        raise _refusal(f"{value} has host bits set", f'the network is "{network}"')
-    return network
-
-
-IpAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_parse_address)]
-IpInterface = Annotated[IPv4Interface | IPv6Interface, BeforeValidator(_parse_interface)]
-IpNetwork = Annotated[IPv4Network | IPv6Network, BeforeValidator(_parse_network)]
+from plutino.config.values import IpAddress, IpInterface, IpNetwork, PacketMark
+from plutino.model.numbers import U32_MAX
 
 DEFAULT_INSTANCE = "default"
 
@@ -87,6 +35,101 @@ class StaticKeying(_Table):
             examples=["berlin.keys"],
         ),
     ]
+
+
+class InterfaceOptions(_Table):
+    """What is special about one interface; an interface without a table of its own needs none."""
+
+    kind: Annotated[
+        Literal["xfrm", "vti"],
+        Field(
+            description="`xfrm`, or `vti` for peers in a migration and for kernels without XFRM "
+            "interfaces: keys instead of an if_id, one outer IP version, tunnel mode, the kernel "
+            "as data plane."
+        ),
+    ] = "xfrm"
+    external: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="One interface for many tunnels, each with an if_id of its own that its "
+            "routes carry (`encap xfrm if_id`); one such interface at most.",
+        ),
+    ] = False
+    link: Annotated[
+        str | None,
+        Field(
+            description="The underlying device of an XFRM interface (IFLA_XFRM_LINK): it chooses "
+            "the VRF of the outer packets, not their way. Kernel plane only.",
+            examples=["eth0"],
+        ),
+    ] = None
+    vrf: Annotated[
+        str | None,
+        Field(
+            description="The VRF device, which is there already, that the interface belongs to; "
+            "routes go into its table.",
+            examples=["red"],
+        ),
+    ] = None
+    key: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            ge=1,
+            le=U32_MAX,
+            description="Key of a VTI in both directions, which is also the mark of its SAs and "
+            "policies; what would be the if_id if not given.",
+        ),
+    ] = None
+    input_key: Annotated[
+        int | None,
+        Field(strict=True, ge=1, le=U32_MAX, description="Key of a VTI for what comes in."),
+    ] = None
+    output_key: Annotated[
+        int | None,
+        Field(strict=True, ge=1, le=U32_MAX, description="Key of a VTI for what goes out."),
+    ] = None
+
+
+class OffloadOptions(_Table):
+    """Cryptography by the network device."""
+
+    device: Annotated[
+        str, Field(description="The device that outer packets pass.", examples=["eth0"])
+    ]
+    mode: Annotated[
+        Literal["crypto", "packet"],
+        Field(
+            description="`crypto` lets the device encrypt and authenticate, `packet` does all of "
+            "ESP there."
+        ),
+    ] = "crypto"
+    directions: Annotated[
+        Literal["out", "both"],
+        Field(
+            description="Newer kernels refuse offload of inbound SAs that have an if_id, so `out` "
+            "is what works with an XFRM interface."
+        ),
+    ] = "out"
+
+
+class PolicyDefault(_Table):
+    """What happens to packets of the whole network namespace that fit no policy."""
+
+    input: Annotated[
+        Literal["accept", "block"] | None, Field(description="Packets for this host.")
+    ] = None
+    forward: Annotated[
+        Literal["accept", "block"] | None, Field(description="Forwarded packets.")
+    ] = None
+    output: Annotated[
+        Literal["accept", "block"] | None,
+        Field(
+            description="Packets that leave; `block` stops all traffic of this host and of those "
+            "behind it that no policy allows, but for `lo`."
+        ),
+    ] = None
 
 
 class Tunnel(_Table):
@@ -156,6 +199,55 @@ class Tunnel(_Table):
             "two user-space gateways; `esp` sends IP protocol 50."
         ),
     ] = "esp"
+    mode: Annotated[
+        Literal["tunnel", "transport", "beet"],
+        Field(
+            description="`tunnel` wraps whole packets; `beet` sends fixed inner addresses, one "
+            "of `local-ts` and one of `remote-ts`, without an inner header; `transport` protects "
+            "what is sent between `local` and `remote` themselves, which the kernel's XFRM "
+            "interfaces cannot (the engine can)."
+        ),
+    ] = "tunnel"
+    mark_in: Annotated[
+        PacketMark | None,
+        Field(
+            description="XFRMA_MARK of inbound SAs and policies: a lookup key besides the if_id.",
+            examples=["0x10/0xff"],
+        ),
+    ] = None
+    mark_out: Annotated[
+        PacketMark | None,
+        Field(
+            description="XFRMA_MARK of outbound SAs and policies: only packets with that mark use "
+            "the tunnel. Kernel plane only.",
+            examples=["0x10/0xff"],
+        ),
+    ] = None
+    set_mark_in: Annotated[
+        PacketMark | None,
+        Field(description="XFRMA_SET_MARK of inbound SAs: the mark of decrypted packets."),
+    ] = None
+    set_mark_out: Annotated[
+        PacketMark | None,
+        Field(
+            description="XFRMA_SET_MARK of outbound SAs: the mark that outer packets are routed "
+            "by; follows from the if_id under `mark-mask` if not given."
+        ),
+    ] = None
+    nat_keepalive: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=0,
+            le=3600,
+            description="Seconds without a packet after which a keepalive is sent to a peer behind "
+            'NAT; 0 for none. Needs `encapsulation = "udp"`.',
+        ),
+    ] = 0
+    offload: Annotated[
+        OffloadOptions | None,
+        Field(description="Cryptography by the network device. Kernel plane only."),
+    ] = None
     replay_window: Annotated[
         int,
         Field(
@@ -195,7 +287,25 @@ class Gateway(_Table):
             "run of bits that has room for every if_id.",
         ),
     ] = 0xFFFFFFFF
+    policy_default: Annotated[
+        PolicyDefault | None,
+        Field(
+            description="What happens to packets that fit no policy; left alone if not given, and "
+            "put back by `plutino down`."
+        ),
+    ] = None
+    interfaces: Annotated[
+        dict[str, InterfaceOptions],
+        Field(description="Options of interfaces by name, `[interfaces.NAME]`."),
+    ] = {}
     tunnels: Annotated[
         dict[str, Tunnel],
         Field(description="The tunnels by name, `[tunnels.NAME]`."),
     ] = {}
+
+    def options(self, interface: str) -> InterfaceOptions:
+        """The options of an interface, with or without a table of its own."""
+        return self.interfaces.get(interface, _NO_OPTIONS)
+
+
+_NO_OPTIONS = InterfaceOptions()

@@ -9,7 +9,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from plutino.config.checks import check_gateway
-from plutino.config.gateway import Gateway, StaticKeying, Tunnel
+from plutino.config.gateway import (
+    Gateway,
+    InterfaceOptions,
+    OffloadOptions,
+    PolicyDefault,
+    StaticKeying,
+    Tunnel,
+)
 from plutino.config.positions import KeyPath, key_lines
 from plutino.model.errors import ConfigError, Problem
 
@@ -18,12 +25,16 @@ _EXAMPLE: Final = (
 )
 _TABLES: Final[Mapping[str, type[BaseModel]]] = {
     "": Gateway,
+    "policy-default": PolicyDefault,
+    "interfaces.*": InterfaceOptions,
     "tunnels.*": Tunnel,
     "tunnels.*.static": StaticKeying,
+    "tunnels.*.offload": OffloadOptions,
 }
 _EXPECTED: Final[Mapping[str, tuple[str, str | None]]] = {
     "string_type": ("must be a text in quotes", None),
     "int_type": ("must be a whole number", None),
+    "bool_type": ("must be true or false", None),
     "dict_type": ("must be a table", None),
     "model_type": ("must be a table", None),
     "tuple_type": ("must be a list in square brackets", None),

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Final
 
 KeyPath = tuple[str | int, ...]
+Finding = tuple[KeyPath, str, str | None]
+"""Where something is wrong, why, and a hint."""
 
 _BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _INLINE_BLANK: Final = re.compile(r"[ \t]*")

@@ -6,13 +6,24 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from plutino.config.gateway import Gateway, StaticKeying, Tunnel
+from plutino.config.gateway import (
+    Gateway,
+    InterfaceOptions,
+    OffloadOptions,
+    PolicyDefault,
+    StaticKeying,
+    Tunnel,
+)
 
-_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
+TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Top of the file", Gateway),
+    ("`[policy-default]`", PolicyDefault),
+    ("`[interfaces.NAME]`", InterfaceOptions),
     ("`[tunnels.NAME]`", Tunnel),
     ("`[tunnels.NAME.static]`", StaticKeying),
+    ("`[tunnels.NAME.offload]`", OffloadOptions),
 )
+"""Every table of a gateway file, in the order of the page."""
 _INTRODUCTION = """\
 # Configuration
 
@@ -24,7 +35,7 @@ One TOML file per gateway. This page is made from the program: `plutino referenc
 def reference_page() -> str:
     """Markdown: every option with its type, default and description."""
     parts = [_INTRODUCTION]
-    for title, model in _TABLES:
+    for title, model in TABLES:
         parts.append(f"\n## {title}\n\n{model.__doc__}\n")
         parts.append("\n| key | type | default | meaning |\n|---|---|---|---|\n")
         parts += [_row(name, field) for name, field in model.model_fields.items()]
@@ -63,6 +74,10 @@ _WORDS = {
     "str": "text",
     "int": "number",
     "StaticKeying": "table",
+    "OffloadOptions": "table",
+    "PolicyDefault": "table",
+    "Mark": "mark",
+    "bool": "true or false",
     "dict": "tables",
 }
 

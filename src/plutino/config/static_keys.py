@@ -1,15 +1,16 @@
 """Static keys: what `plutino keygen` writes and a gateway file points to.
 
 One file holds both directions as its host uses them; the peer's file holds the same, the other way
-round. Keys are written as hexadecimal digits, the AES key first, then the 4 bytes of salt
-(RFC 4106, 8.1).
+round. Keys are written as hexadecimal digits: the encryption key, its salt (RFC 4106, 8.1), the
+integrity key (RFC 7296, 2.17), as far as the algorithm has them.
 """
 
+import difflib
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from plutino.model.algorithms import AEAD_ALGORITHMS, DEFAULT_ALGORITHM, AeadAlgorithm
+from plutino.model.algorithms import DEFAULT_ALGORITHM, ESP_SUITES, EspSuite
 from plutino.model.errors import ConfigError, Problem
 from plutino.model.numbers import SPI_RESERVED, Spi
 from plutino.model.secret import Secret
@@ -32,7 +33,7 @@ class StaticKey:
 class StaticKeys:
     """The keys of one end of a tunnel."""
 
-    algorithm: AeadAlgorithm
+    suite: EspSuite
     outbound: StaticKey
     inbound: StaticKey
 
@@ -41,7 +42,7 @@ def generate_pair(
     random: Callable[[int], bytes], algorithm: str = DEFAULT_ALGORITHM
 ) -> tuple[StaticKeys, StaticKeys]:
     """Keys for both ends; ``random`` gives that many bytes. KeyError for an unknown algorithm."""
-    chosen = AEAD_ALGORITHMS[algorithm]
+    chosen = ESP_SUITES[algorithm]
     first = _generate_spi(random)
     second = _generate_spi(random)
     while second == first:
@@ -62,7 +63,7 @@ def encode_keys(keys: StaticKeys, *, used_at: str, peer: str) -> str:
     lines = [
         f"# Static keys of plutino for use at {used_at}, towards {peer}. Keep them secret: who has",
         "# them reads and forges all traffic of the tunnel, past traffic too.",
-        f'algorithm = "{keys.algorithm.name}"',
+        f'algorithm = "{keys.suite.name}"',
     ]
     for table, key in (("in", keys.inbound), ("out", keys.outbound)):
         lines += ["", f"[{table}]", f'spi = "{key.spi}"', f'key = "{key.keymat.reveal().hex()}"']
@@ -77,20 +78,22 @@ def parse_keys(text: str, file: str) -> StaticKeys:
         raise ConfigError.single(file, "", f"this is no key file: {error}", _HINT) from None
     problems: list[Problem] = []
     name = document.get("algorithm")
-    algorithm = AEAD_ALGORITHMS.get(name) if isinstance(name, str) else None
-    if algorithm is None:
-        known = ", ".join(AEAD_ALGORITHMS)
-        problems.append(Problem(file, None, "algorithm", f"must be one of {known}", _HINT))
+    suite = ESP_SUITES.get(name) if isinstance(name, str) else None
+    if suite is None:
+        near = difflib.get_close_matches(str(name), ESP_SUITES, n=3, cutoff=0.5)
+        known = ", ".join(near or (DEFAULT_ALGORITHM, "chacha20poly1305", "aes256-sha512"))
+        why = f"must name an algorithm, such as {known}"
+        problems.append(Problem(file, None, "algorithm", why, _HINT))
     for unknown in sorted(set(document) - {"algorithm", *_TABLES}):
         problems.append(Problem(file, None, unknown, "unknown key in a key file"))
-    parsed = {table: _parse_table(document, table, file, algorithm, problems) for table in _TABLES}
+    parsed = {table: _parse_table(document, table, file, suite, problems) for table in _TABLES}
     inbound, outbound = parsed["in"], parsed["out"]
     if inbound is not None and outbound is not None and inbound.keymat == outbound.keymat:
         why = "the same as in.key: both directions would repeat each other's nonces"
         problems.append(Problem(file, None, "out.key", why, _HINT))
-    if problems or algorithm is None or inbound is None or outbound is None:
+    if problems or suite is None or inbound is None or outbound is None:
         raise ConfigError(problems)
-    return StaticKeys(algorithm, outbound, inbound)
+    return StaticKeys(suite, outbound, inbound)
 
 
 _HINT = "make both ends' files with `plutino keygen`"
@@ -100,7 +103,7 @@ def _parse_table(
     document: dict[str, object],
     table: str,
     file: str,
-    algorithm: AeadAlgorithm | None,
+    suite: EspSuite | None,
     problems: list[Problem],
 ) -> StaticKey | None:
     values = document.get(table)
@@ -117,10 +120,10 @@ def _parse_table(
     if keymat is None:
         why = "must be a text of hexadecimal digits"
         problems.append(Problem(file, None, f"{table}.key", why, _HINT))
-    elif algorithm is not None and len(keymat) != algorithm.keymat_size:
+    elif suite is not None and len(keymat) != suite.keymat_size:
         why = (
-            f"has {len(keymat)} bytes, but {algorithm.name} needs {algorithm.keymat_size} "
-            f"({algorithm.key_size} of key, {algorithm.salt_size} of salt)"
+            f"has {len(keymat)} bytes, but {suite.name} needs {suite.keymat_size} "
+            f"({suite.describe_keymat()})"
         )
         problems.append(Problem(file, None, f"{table}.key", why, _HINT))
         keymat = None

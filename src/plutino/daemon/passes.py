@@ -24,8 +24,8 @@ from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
 from plutino.desired.compile import compile_gateway, is_ours, tunnel_reqid
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
-from plutino.desired.state import DesiredState
-from plutino.model.errors import PlaneError, PlutinoError
+from plutino.desired.state import DesiredState, Surroundings
+from plutino.model.errors import ConfigError, PlaneError, PlutinoError
 from plutino.model.sa import Encapsulation, SecurityAssociation
 from plutino.netlink.route_client import RouteClient
 from plutino.plan.diff import diff
@@ -133,7 +133,13 @@ def compile_desired(
         found = routes.path_mtu(tunnel.remote, tunnel.local)
         if found is not None and found[0] != tunnel.interface:
             path_mtu[name] = found[1]
-    return compile_gateway(loaded.gateway, loaded.keys, path_mtu=path_mtu, sequences=sequences)
+    surroundings = Surroundings(path_mtu, {link.name: link for link in routes.list_links()})
+    try:
+        return compile_gateway(
+            loaded.gateway, loaded.keys, surroundings=surroundings, sequences=sequences
+        )
+    except ConfigError as error:
+        raise error.in_file(str(loaded.path)) from None
 
 
 def socket_kinds(gateway: Gateway) -> set[SocketKind]:

@@ -5,6 +5,7 @@ from contextlib import closing, suppress
 from plutino.apply.observe import observe
 from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Tunnel
+from plutino.config.numbers import tunnel_if_id
 from plutino.control.report import (
     DropReport,
     EngineReport,
@@ -19,12 +20,13 @@ from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.compile import tunnel_reqid
 from plutino.desired.state import TunnelPlan
+from plutino.model.algorithms import algorithm_names
 from plutino.model.drop_reason import XFRM_STAT
 from plutino.model.errors import PlaneError
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
 from plutino.model.numbers import IfId
-from plutino.model.policy import Policy
+from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.sa import SaDirection, SaUse, SecurityAssociation
 from plutino.netlink.route_client import RouteClient
 from plutino.plan.diff import ConflictError, diff
@@ -75,7 +77,6 @@ def _build(
         problems = (*problems, str(error))
     sas = {} if plane is None else {sa.identity: (sa, use) for sa, use in plane.list_sas()}
     mtus = {link.name: link.mtu for link in observed.links}
-    if_ids = {one.name: one.if_id for one in desired.interfaces}
     tunnels = []
     for plan in desired.tunnels:
         present = [sas[sa.identity] for sa in plan.sas if sa.identity in sas]
@@ -91,7 +92,7 @@ def _build(
                 sas=tuple(_sa(sa, use) for sa, use in present),
                 link={name: count for name, count in counters.items() if count},
                 mtu=mtus.get(plan.interface, 0),
-                if_id=if_ids[plan.interface],
+                if_id=tunnel_if_id(loaded.gateway, plan.name),
             )
         )
     stat = {} if plane is None else plane.xfrm_stat()
@@ -172,6 +173,8 @@ def _concerns(step: Step, plan: TunnelPlan) -> bool:
             return policy.identity in {one.identity for one in plan.policies}
         case SecurityAssociation() as sa:
             return sa.identity in {one.identity for one in plan.sas}
+        case PolicyDefaults():
+            return False
 
 
 def _sa(sa: SecurityAssociation, use: SaUse) -> SaReport:
@@ -179,7 +182,7 @@ def _sa(sa: SecurityAssociation, use: SaUse) -> SaReport:
     return SaReport(
         direction=sa.direction.name.lower(),
         spi=str(sa.spi),
-        algorithm=f"{sa.aead.kernel_name} {8 * len(sa.aead.keymat) - 32}",
+        algorithm=algorithm_names(sa.keys),
         octets=use.octets,
         packets=use.packets,
         sequence=sa.replay.oseq if is_out else sa.replay.seq,

@@ -20,7 +20,7 @@ from plutino.dataplane.underlay import EncapsulationSockets
 from plutino.dataplane.userspace import UserspacePlane
 from plutino.model.errors import PlaneError
 from plutino.model.link import link_alias
-from plutino.netlink.route.messages import KIND_XFRM
+from plutino.netlink.route.links import KIND_XFRM, KINDS_VTI
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
 from plutino.netlink.xfrm.constants import Group
@@ -85,7 +85,9 @@ def current_choice(instance: str, runtime: RuntimePaths, routes: RouteClient) ->
     if engine_running(runtime):
         return PlaneChoice(USERSPACE, "its engine runs")
     alias = link_alias(instance)
-    if any(one.alias == alias and one.kind == KIND_XFRM for one in routes.list_links()):
+    if any(
+        one.alias == alias and one.kind in (KIND_XFRM, *KINDS_VTI) for one in routes.list_links()
+    ):
         return PlaneChoice(KERNEL, "its interfaces are the kernel's")
     return None
 

@@ -5,9 +5,11 @@ file stands in the runtime directory and is gone when the kernel's tables are.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from plutino.dataplane.runtime import RuntimePaths
 from plutino.model.errors import PlaneError
 
 
@@ -53,3 +55,22 @@ class Journal:
             beside.replace(self._path)
         except OSError as error:
             raise PlaneError(f"{self._path} cannot be written: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Journals:
+    """Those of one instance: reqids it has used, links it was about to make, what it found set."""
+
+    reqids: Journal
+    links: Journal
+    defaults: Journal
+
+    @classmethod
+    def read(cls, runtime: RuntimePaths) -> Self:
+        """From the instance's files."""
+        return cls(*map(Journal.read, (runtime.reqids, runtime.links, runtime.former_defaults)))
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """For what is gone at the end of the process."""
+        return cls(Journal.in_memory(), Journal.in_memory(), Journal.in_memory())

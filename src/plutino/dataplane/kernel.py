@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Final, Self
 
 from plutino.dataplane.engine_messages import EngineInfo, EngineLosses
-from plutino.dataplane.journal import Journal
+from plutino.dataplane.journal import Journals
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError
 from plutino.model.interface import Interface
-from plutino.model.link import Link, link_alias
-from plutino.model.policy import Policy
+from plutino.model.link import Link, Route, link_alias
+from plutino.model.policy import Default, Policy, PolicyDefaults
 from plutino.model.sa import ReplayState, SaDirection, SaUse, SecurityAssociation
-from plutino.netlink.route.messages import KIND_XFRM, LinkChange
+from plutino.netlink.route.links import KIND_XFRM, KINDS_VTI, LinkChange
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
 from plutino.netlink.xfrm_client import XfrmClient
@@ -41,7 +41,7 @@ class KernelPlane:
         instance: str,
         socket: NetlinkSocket,
         routes: RouteClient,
-        journals: tuple[Journal, Journal],
+        journals: Journals,
         *,
         reqids: Iterable[int] = (),
         sockets: EncapsulationSockets | None = None,
@@ -51,7 +51,8 @@ class KernelPlane:
         self._socket = socket
         self._xfrm = XfrmClient(socket)
         self._routes = routes
-        self._reqids, self._links = journals
+        self._reqids, self._links = journals.reqids, journals.links
+        self._former = journals.defaults
         self._configured = frozenset(reqids)
         self._sockets = sockets
 
@@ -69,7 +70,7 @@ class KernelPlane:
         ``sockets`` are those of the daemon, None for a command that ends. Raises PlaneError if the
         kernel has no XFRM.
         """
-        journals = Journal.read(runtime.reqids), Journal.read(runtime.links)
+        journals = Journals.read(runtime)
         socket = NetlinkSocket.kernel(NETLINK_XFRM)
         try:
             return cls(instance, socket, RouteClient(), journals, reqids=reqids, sockets=sockets)
@@ -123,68 +124,105 @@ class KernelPlane:
         return tuple(
             replace(link, alias=self._alias)
             if link.alias is None and _link_word(link) in self._links.words
-            else replace(link, attached=link.kind == KIND_XFRM)
+            else replace(link, attached=link.kind in (KIND_XFRM, *KINDS_VTI))
             for link in links
         )
 
     def create_links(self, interfaces: Sequence[Interface]) -> None:
-        """RTM_NEWLINK of kind ``xfrm``; EEXIST if a name or an if_id is taken."""
+        """RTM_NEWLINK of kind ``xfrm`` or ``vti``; EEXIST if a name or an if_id is taken."""
         # A link gets its tag after it was made, by another request.
         words = [_word(one.name, one.if_id) for one in interfaces]
         self._links.note(words)
         refused: Mapping[int, KernelError] = {}
         try:
-            self._routes.create_xfrms(interfaces)
+            self._routes.create_interfaces(interfaces)
         except BatchRefusedError as error:
             refused = {
                 place: _with_hint(why, _link_hint(interfaces[place], why))
                 for place, why in error.refused.items()
             }
-        made = [one.name for place, one in enumerate(interfaces) if place not in refused]
-        self._tag(made)
+        made = [one for place, one in enumerate(interfaces) if place not in refused]
+        self._complete(made)
         self._links.forget(words)
         if refused:
             raise BatchRefusedError(refused)
 
+    def _complete(self, interfaces: Sequence[Interface]) -> None:
+        """Make new links ours, and put them where they belong, or take them away again."""
+        names = [one.name for one in interfaces]
+        try:
+            for one in interfaces:
+                if one.vrf is not None:
+                    self._routes.set_link(one.name, master=one.vrf)
+            self._tag(names)
+        except KernelError:
+            with suppress(KernelError):
+                self._routes.delete_links(names)
+            raise
+
     def _tag(self, names: Sequence[str]) -> None:
-        """Make new links ours, or take them away again."""
         wanted = set(names)
         indexes = [link.index for link in self._routes.list_links() if link.name in wanted]
         # Nothing of the kernel's own shall go into the tunnel uninvited.
         with suppress(KernelError):
             self._routes.set_links(dict.fromkeys(indexes, LinkChange(no_link_local=True)))
         # The tag comes last: a link that has it is complete.
-        try:
-            self._routes.set_links(dict.fromkeys(indexes, LinkChange(alias=self._alias)))
-        except KernelError:
-            with suppress(KernelError):
-                self._routes.delete_links(names)
-            raise
+        self._routes.set_links(dict.fromkeys(indexes, LinkChange(alias=self._alias)))
 
     def attach_link(self, interface: Interface) -> None:
-        """Another MTU or if_id for a link of ours; one of another kind is made anew."""
+        """Another MTU, VRF or if_id for a link of ours; what else differs is made anew."""
         link = self._routes.find_link(interface.name)
         step = f"serve link {interface.name}"
         if link is not None and (word := _link_word(link)) in self._links.words:
-            self._tag([interface.name])
+            self._complete([interface])
             self._links.forget([word])
         elif link is None or link.alias != self._alias:
             raise KernelError(step, errno.ENODEV, f"no link {interface.name} of ours")
-        if link.kind != KIND_XFRM:
+        if self._is_another(link, interface):
             self._routes.delete_link(interface.name)
             self.create_links([interface])
             return
         if link.mtu != interface.mtu:
             self._routes.set_link(interface.name, mtu=interface.mtu)
-        if link.if_id != interface.if_id:
+        if (link.master is None) != (interface.vrf is None) or interface.vrf is not None:
+            self._routes.set_link(interface.name, master=interface.vrf or "")
+        if interface.vti is None and (link.if_id or 0) != interface.if_id:
             try:
                 self._routes.set_xfrm_if_id(link, interface.if_id)
             except KernelError as error:
                 raise _with_hint(error, _link_hint(interface, error)) from error
 
+    def _is_another(self, link: Link, interface: Interface) -> bool:
+        """Whether the kernel cannot make the one of the other."""
+        if interface.vti is not None:
+            return link.vti != interface.vti
+        underlying = None
+        if interface.link is not None:
+            found = self._routes.find_link(interface.link)
+            underlying = None if found is None else found.index
+        return (
+            link.kind != KIND_XFRM
+            or link.external != interface.external
+            or link.underlying != underlying
+        )
+
     def delete_links(self, names: Sequence[str]) -> None:
         """RTM_DELLINK."""
         self._routes.delete_links(names)
+
+    # --- routes into links
+
+    def add_routes(self, routes: Sequence[Route]) -> None:
+        """RTM_NEWROUTE, with the if_id where the link is external."""
+        self._routes.add_routes(routes)
+
+    def delete_routes(self, routes: Sequence[Route]) -> None:
+        """RTM_DELROUTE."""
+        self._routes.delete_routes(routes)
+
+    def bind_routes(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+        """The routes: the kernel's own tell the if_id themselves."""
+        return routes
 
     # --- SAs and policies
 
@@ -263,6 +301,27 @@ class KernelPlane:
             or any(template.reqid in reqids for template in policy.templates)
         )
 
+    def policy_defaults(self) -> PolicyDefaults | None:
+        """XFRM_MSG_GETDEFAULT; None where the kernel has none."""
+        try:
+            return self._xfrm.get_default()
+        except KernelError:
+            return None
+
+    def former_defaults(self) -> PolicyDefaults | None:
+        """What was there before ours, from the journal; None if ours are not set."""
+        words = {word for word in self._former.words if word}
+        return parse_defaults(words.pop()) if len(words) == 1 else None
+
+    def set_policy_defaults(self, defaults: PolicyDefaults) -> None:
+        """XFRM_MSG_SETDEFAULT, after what is there was written down."""
+        before = self.former_defaults()
+        if before is None:
+            self._former.note([encode_defaults(self._xfrm.get_default())])
+        self._xfrm.set_default(defaults)
+        if defaults == before:
+            self._former.forget(list(self._former.words))
+
     def _note(self, policies: Sequence[Policy]) -> None:
         self._reqids.note(str(int(one.reqid)) for policy in policies for one in policy.templates)
 
@@ -288,6 +347,23 @@ class KernelPlane:
     def link_stats(self, name: str) -> Mapping[str, int]:
         """IFLA_STATS64."""
         return self._routes.link_stats(name)
+
+
+def encode_defaults(defaults: PolicyDefaults) -> str:
+    """Policy defaults in one line of a journal."""
+    return " ".join(
+        one.name.lower() for one in (defaults.inbound, defaults.forward, defaults.outbound)
+    )
+
+
+def parse_defaults(line: str) -> PolicyDefaults | None:
+    """From a line of a journal; None if it is damaged."""
+    words = line.split()
+    try:
+        verdicts = [Default[word.upper()] for word in words]
+    except KeyError:
+        return None
+    return PolicyDefaults(*verdicts) if len(verdicts) == 3 else None
 
 
 def _word(name: str, if_id: int) -> str:

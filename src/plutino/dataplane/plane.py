@@ -10,8 +10,8 @@ from typing import Protocol
 from plutino.dataplane.engine_messages import EngineInfo, EngineLosses
 from plutino.dataplane.underlay import SocketKind
 from plutino.model.interface import Interface
-from plutino.model.link import Link
-from plutino.model.policy import Policy
+from plutino.model.link import Link, Route
+from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.sa import SaUse, SecurityAssociation
 
 
@@ -49,6 +49,18 @@ class DataPlane(Protocol):
         """Take links of ours away; those that are not there are no error."""
         ...
 
+    def bind_routes(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+        """Routes into links of ours as rtnetlink shows them, completed with ``if_id``."""
+        ...
+
+    def add_routes(self, routes: Sequence[Route]) -> None:
+        """Make routes; those into an external link carry an if_id."""
+        ...
+
+    def delete_routes(self, routes: Sequence[Route]) -> None:
+        """Take routes away."""
+        ...
+
     def add_sas(self, sas: Sequence[SecurityAssociation]) -> None:
         """XFRM_MSG_NEWSA."""
         ...
@@ -79,6 +91,18 @@ class DataPlane(Protocol):
 
     def list_policies(self) -> tuple[Policy, ...]:
         """Dump of all policies."""
+        ...
+
+    def policy_defaults(self) -> PolicyDefaults | None:
+        """What happens to packets that fit no policy; None where the plane cannot tell."""
+        ...
+
+    def former_defaults(self) -> PolicyDefaults | None:
+        """What there was before ``set_policy_defaults``; None if nothing was set."""
+        ...
+
+    def set_policy_defaults(self, defaults: PolicyDefaults) -> None:
+        """XFRM_MSG_SETDEFAULT; with what there was before, the matter is closed."""
         ...
 
     def xfrm_stat(self) -> Mapping[str, int]:

@@ -12,11 +12,11 @@ from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
-from plutino.dataplane.journal import Journal
+from plutino.dataplane.journal import Journals
 from plutino.dataplane.kernel import XFRM_STAT, KernelPlane
 from plutino.dataplane.scratch import ScratchError, in_scratch_namespace
 from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
-from plutino.model.algorithms import AEAD_ALGORITHMS, DEFAULT_ALGORITHM, AeadKey
+from plutino.model.algorithms import DEFAULT_ALGORITHM, ESP_SUITES
 from plutino.model.errors import KernelError, PlutinoError
 from plutino.model.interface import Interface
 from plutino.model.numbers import IfId, Mark, ReqId, Spi
@@ -133,17 +133,17 @@ def _refused(step: str, why: str) -> KernelError:
 
 def _sa(version: int, direction: SaDirection, *, esn: bool = False) -> SecurityAssociation:
     """An SA as plutino installs them, with a key that nobody uses."""
-    algorithm = AEAD_ALGORITHMS[DEFAULT_ALGORITHM]
+    suite = ESP_SUITES[DEFAULT_ALGORITHM]
     ends: tuple[IpAddress, IpAddress] = _ENDS[version]
     source, destination = ends if direction is SaDirection.OUT else reversed(ends)
-    key = Secret(bytes(range(algorithm.keymat_size)))
+    keymat = Secret(bytes(range(suite.keymat_size)))
     return SecurityAssociation(
         spi=Spi(0x1000),
         source=source,
         destination=destination,
         reqid=_REQID,
         if_id=_IF_ID,
-        aead=AeadKey(algorithm.kernel_name, key, 8 * algorithm.icv_size),
+        keys=suite.keys(keymat),
         direction=direction,
         esn=esn,
         replay=ReplayState(window=0 if direction is SaDirection.OUT else 64),
@@ -153,9 +153,7 @@ def _sa(version: int, direction: SaDirection, *, esn: bool = False) -> SecurityA
 def _add_and_read(*sas: SecurityAssociation) -> None:
     """Add SAs as the plane does, and look whether they are what they should be."""
     with RouteClient() as routes, NetlinkSocket.kernel(NETLINK_XFRM) as kernel:
-        plane = KernelPlane(
-            "probe", kernel, routes, (Journal.in_memory(), Journal.in_memory()), reqids=[_REQID]
-        )
+        plane = KernelPlane("probe", kernel, routes, Journals.in_memory(), reqids=[_REQID])
         plane.add_sas(sas)
         found = {sa.identity: sa for sa, _ in plane.list_sas()}
         for sa in sas:
@@ -165,7 +163,7 @@ def _add_and_read(*sas: SecurityAssociation) -> None:
 
 def _try_link() -> None:
     with RouteClient() as routes:
-        routes.create_xfrms([Interface("probe", _IF_ID, 1400)])
+        routes.create_interfaces([Interface("probe", _IF_ID, 1400)])
         link = routes.find_link("probe")
         if link is None or link.if_id != _IF_ID:
             raise _refused("read the link back", "the link has no if_id")

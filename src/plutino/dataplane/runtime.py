@@ -76,6 +76,11 @@ class RuntimePaths:
         return self.directory / "links"
 
     @property
+    def former_defaults(self) -> Path:
+        """The policy defaults that were there before the instance set its own."""
+        return self.directory / "former-defaults"
+
+    @property
     def sequences(self) -> Path:
         """Sequence numbers of SAs with static keys."""
         return self.state_directory / "sequences.json"

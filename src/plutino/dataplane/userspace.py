@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
-from typing import Self
+from typing import Final, Self
 
 from plutino.dataplane.engine_client import MOST_DESCRIPTORS, EngineClient
 from plutino.dataplane.engine_messages import EngineInfo, EngineLosses, NewDevice
@@ -17,12 +17,15 @@ from plutino.dataplane.tun import open_queues
 from plutino.dataplane.underlay import SocketKind, open_socket
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError
 from plutino.model.interface import Interface
-from plutino.model.link import Link, link_alias
-from plutino.model.policy import Policy
+from plutino.model.link import Link, Route, link_alias
+from plutino.model.numbers import IfId
+from plutino.model.policy import Default, Policy, PolicyDefaults
 from plutino.model.sa import SaUse, SecurityAssociation
-from plutino.netlink.route.messages import LinkChange
+from plutino.netlink.route.links import LinkChange
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.xfrm_client import XfrmClient
+
+_NEW_ENGINE: Final = PolicyDefaults(Default.ACCEPT, Default.ACCEPT, Default.ACCEPT)
 
 
 class UserspacePlane:
@@ -99,7 +102,8 @@ class UserspacePlane:
             device = devices.get(link.name)
             if device is None or device.ifindex != link.index:
                 return link
-            return replace(link, if_id=device.if_id, attached=device.attached)
+            is_external = device.if_id is None
+            return replace(link, if_id=device.if_id, attached=device.attached, external=is_external)
 
         return tuple(map(complete, links))
 
@@ -127,7 +131,7 @@ class UserspacePlane:
             for one in batch:
                 queues = open_queues(one.name)
                 index = socket.if_nametoindex(one.name)
-                devices.append(NewDevice(one.name, one.if_id, index, one.mtu, queues))
+                devices.append(NewDevice(one.name, _device_if_id(one), index, one.mtu, queues))
             alias = link_alias(self.instance)
             self._routes.set_links(
                 {one.ifindex: LinkChange(up=False, mtu=one.mtu, alias=alias) for one in devices}
@@ -138,6 +142,9 @@ class UserspacePlane:
                     {one.ifindex: LinkChange(no_link_local=True) for one in devices}
                 )
             self._client.new_devices(devices)
+            for one in batch:
+                if one.vrf is not None:
+                    self._routes.set_link(one.name, master=one.vrf)
         except (KernelError, PlaneError):
             with suppress(KernelError, PlaneError):
                 self.delete_links([device.name for device in devices])
@@ -154,10 +161,15 @@ class UserspacePlane:
             raise KernelError(step, errno.ENODEV, f"no link {interface.name} of ours")
         if link.mtu != interface.mtu:
             self._routes.set_link(interface.name, mtu=interface.mtu)
+        if (link.master is None) != (interface.vrf is None) or interface.vrf is not None:
+            self._routes.set_link(interface.name, master=interface.vrf or "")
         (bound,) = self.bind_links((link,))
-        if bound.attached:
-            self._client.new_device(interface.name, interface.if_id, link.index, interface.mtu)
+        if bound.attached and bound.external == interface.external:
+            if_id = _device_if_id(interface)
+            self._client.new_device(interface.name, if_id, link.index, interface.mtu)
             return
+        with suppress(BatchRefusedError):
+            self._client.delete_devices([interface.name])
         descriptors = open_queues(interface.name)
         try:
             self._serve(interface, descriptors)
@@ -179,8 +191,42 @@ class UserspacePlane:
         if link is None:
             raise KernelError(f"serve link {interface.name}", errno.ENODEV, "the link vanished")
         self._client.new_device(
-            interface.name, interface.if_id, link.index, interface.mtu, descriptors
+            interface.name, _device_if_id(interface), link.index, interface.mtu, descriptors
         )
+
+    # --- routes into links
+
+    def bind_routes(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+        """The routes, with the if_id that the engine gives to packets out of the external link."""
+        if not (external := self._external()):
+            return routes
+        if_ids = self._client.list_maps()
+        return tuple(
+            replace(route, if_id=if_ids.get(route.destination))
+            if route.interface == external
+            else route
+            for route in routes
+        )
+
+    def add_routes(self, routes: Sequence[Route]) -> None:
+        """RTM_NEWROUTE, after the engine knows the if_id of those into the external link."""
+        for route in routes:
+            if route.if_id is not None:
+                with suppress(KernelError):  # of a route that others have taken away
+                    self._client.delete_map(route.destination)
+                self._client.new_map(route.destination, route.if_id)
+        self._routes.add_routes([replace(route, if_id=None) for route in routes])
+
+    def delete_routes(self, routes: Sequence[Route]) -> None:
+        """RTM_DELROUTE, and the engine forgets the if_id."""
+        self._routes.delete_routes([replace(route, if_id=None) for route in routes])
+        for route in routes:
+            if route.if_id is not None:
+                self._client.delete_map(route.destination)
+
+    def _external(self) -> str | None:
+        devices = self._client.list_devices()
+        return next((one.name for one in devices if one.if_id is None), None)
 
     # --- SAs and policies
 
@@ -216,6 +262,18 @@ class UserspacePlane:
         """Dump of all policies."""
         return self._xfrm.list_policies()
 
+    def policy_defaults(self) -> PolicyDefaults | None:
+        """XFRM_MSG_GETDEFAULT."""
+        return self._xfrm.get_default()
+
+    def former_defaults(self) -> PolicyDefaults | None:
+        """A new engine accepts: nobody else sets it otherwise."""
+        return None if self._xfrm.get_default() == _NEW_ENGINE else _NEW_ENGINE
+
+    def set_policy_defaults(self, defaults: PolicyDefaults) -> None:
+        """XFRM_MSG_SETDEFAULT."""
+        self._xfrm.set_default(defaults)
+
     # --- counters
 
     def xfrm_stat(self) -> Mapping[str, int]:
@@ -228,3 +286,7 @@ class UserspacePlane:
             if device.name == name:
                 return device.stats
         return {}
+
+
+def _device_if_id(interface: Interface) -> IfId | None:
+    return None if interface.external else interface.if_id

@@ -2,21 +2,32 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import Final
 
 from plutino.config.gateway import Gateway, Tunnel
+from plutino.config.numbers import TunnelNumbers, tunnel_numbers
 from plutino.config.static_keys import StaticKeys
+from plutino.config.values import IpNetwork
+from plutino.desired.interfaces import compile_interfaces
 from plutino.desired.sequences import SavedSequence, Sequences, starting_replay
-from plutino.desired.state import DesiredState, TunnelPlan
-from plutino.model.algorithms import AeadAlgorithm, AeadKey
-from plutino.model.errors import ConfigError
-from plutino.model.interface import Interface, interface_if_id, output_mark
-from plutino.model.link import Address, Route, RouteType
-from plutino.model.numbers import IfId, ReqId
-from plutino.model.policy import Direction, IpNetwork, Policy, Selector, Template
+from plutino.desired.state import DesiredState, Surroundings, TunnelPlan
+from plutino.model.errors import ConfigError, Problem
+from plutino.model.link import MAIN_TABLE, Address, Route, RouteType
+from plutino.model.numbers import ReqId
+from plutino.model.policy import (
+    Default,
+    Direction,
+    Mode,
+    Policy,
+    PolicyDefaults,
+    Selector,
+    Template,
+)
 from plutino.model.sa import (
-    Encapsulation,
+    Offload,
+    OffloadMode,
     SaDirection,
     SecurityAssociation,
     UdpEncapsulation,
@@ -29,35 +40,33 @@ TWIN_METRIC: Final = 0xFFFF0000
 REQID_RANGE: Final = 0x70000000
 _REQID_BITS: Final = 28
 POLICY_PRIORITY: Final = 1000
-DEFAULT_PATH_MTU: Final = 1500
-LOWEST_MTU: Final = 1280
-"""IPv6 needs it (RFC 8200, 5); what does not fit the path is then fragmented outside."""
 EVERYTHING: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
-_UDP_HEADER: Final = 8
-_ESP_HEADER: Final = 8
-_ESP_TRAILER: Final = 2
+_NO_SURROUNDINGS: Final = Surroundings()
 
 
 def compile_gateway(
     gateway: Gateway,
     keys: Mapping[str, StaticKeys],
     *,
-    path_mtu: Mapping[str, int],
+    surroundings: Surroundings = _NO_SURROUNDINGS,
     sequences: Sequences,
 ) -> DesiredState:
     """Links, addresses, policies, SAs and routes of a gateway.
 
-    ``keys`` and ``path_mtu`` (bytes of the outer packet, 1500 if unknown) are by tunnel name.
-    Raises ConfigError if two tunnels' reqids are the same number.
+    ``keys`` are by tunnel name. Raises ConfigError if two tunnels' reqids are the same number, or
+    a device that the configuration names is not there.
     """
+    _check_devices(gateway, surroundings)
     plans = []
-    for name, tunnel in gateway.tunnels.items():
-        plans.append(_compile_tunnel(gateway, name, tunnel, keys[name], sequences))
+    for name in gateway.tunnels:
+        plans.append(_compile_tunnel(gateway, name, keys[name], sequences, surroundings))
     _check_reqids(plans)
+    metric = twin_metric(gateway.instance)
     twins = {
-        network: Route(network, None, RouteType.UNREACHABLE, metric=twin_metric(gateway.instance))
+        (network, table): Route(network, None, RouteType.UNREACHABLE, table=table, metric=metric)
         for tunnel in gateway.tunnels.values()
+        for table in [_table(gateway, tunnel, surroundings)]
         for network in _guarded(tunnel)
     }
     addresses = {
@@ -67,12 +76,13 @@ def compile_gateway(
     }
     return DesiredState(
         instance=gateway.instance,
-        interfaces=tuple(_interfaces(gateway, keys, path_mtu)),
+        interfaces=tuple(compile_interfaces(gateway, keys, surroundings.path_mtu)),
         addresses=tuple(addresses),
         policies=tuple(policy for plan in plans for policy in plan.policies),
         sas=tuple(sa for plan in plans for sa in plan.sas),
         routes=(*twins.values(), *(route for plan in plans for route in plan.routes)),
         tunnels=tuple(plans),
+        defaults=_defaults(gateway),
     )
 
 
@@ -93,100 +103,135 @@ def is_ours(reqid: int) -> bool:
     return reqid >> _REQID_BITS == REQID_RANGE >> _REQID_BITS
 
 
-def inner_mtu(
-    path_mtu: int, version: int, encapsulation: Encapsulation, algorithm: AeadAlgorithm
-) -> int:
-    """Bytes of the largest inner packet that fits a path in tunnel mode (``xfrm_state_mtu()``)."""
-    overhead = 20 if version == 4 else 40
-    if encapsulation is Encapsulation.UDP:
-        overhead += _UDP_HEADER
-    overhead += _ESP_HEADER + algorithm.iv_size + algorithm.icv_size
-    aligned = (path_mtu - overhead) // algorithm.block_size * algorithm.block_size
-    return max(aligned - _ESP_TRAILER, LOWEST_MTU)
-
-
-def _interfaces(
-    gateway: Gateway, keys: Mapping[str, StaticKeys], path_mtu: Mapping[str, int]
-) -> Iterator[Interface]:
-    """One per name; tunnels that share it share the smallest of their MTUs."""
-    mtus: dict[str, list[int]] = {}
-    explicit: dict[str, int] = {}
-    if_ids: dict[str, IfId] = {}
-    for name, tunnel in gateway.tunnels.items():
-        encapsulation = Encapsulation(tunnel.encapsulation)
-        path = path_mtu.get(name, DEFAULT_PATH_MTU)
-        mtu = inner_mtu(path, tunnel.remote.version, encapsulation, keys[name].algorithm)
-        mtus.setdefault(tunnel.interface, []).append(mtu)
-        if tunnel.mtu is not None:
-            explicit[tunnel.interface] = tunnel.mtu
-        if_ids[tunnel.interface] = interface_if_id(tunnel.interface, tunnel.if_id)
-    for interface, several in mtus.items():
-        yield Interface(interface, if_ids[interface], explicit.get(interface, min(several)))
-
-
 def _compile_tunnel(
-    gateway: Gateway, name: str, tunnel: Tunnel, keys: StaticKeys, sequences: Sequences
+    gateway: Gateway,
+    name: str,
+    keys: StaticKeys,
+    sequences: Sequences,
+    surroundings: Surroundings,
 ) -> TunnelPlan:
-    if_id = interface_if_id(tunnel.interface, tunnel.if_id)
+    tunnel = gateway.tunnels[name]
+    numbers = tunnel_numbers(gateway, name)
     reqid = tunnel_reqid(gateway.instance, name)
+    is_external = gateway.options(tunnel.interface).external
+    table = _table(gateway, tunnel, surroundings)
     return TunnelPlan(
         name=name,
         interface=tunnel.interface,
         reqid=reqid,
-        policies=tuple(_policies(tunnel, if_id, reqid)),
-        sas=tuple(_sas(gateway, tunnel, keys, if_id=if_id, reqid=reqid, sequences=sequences)),
+        policies=tuple(_policies(tunnel, numbers, reqid)),
+        sas=tuple(
+            _numbered(sa, tunnel, sequences)
+            for sa in _sas(tunnel, keys, numbers, reqid, surroundings)
+        ),
         routes=tuple(
-            Route(network, tunnel.interface, metric=ROUTE_METRIC) for network in tunnel.routes
+            Route(
+                network,
+                tunnel.interface,
+                table=table,
+                metric=ROUTE_METRIC,
+                if_id=numbers.if_id if is_external else None,
+            )
+            for network in tunnel.routes
         ),
     )
 
 
-def _policies(tunnel: Tunnel, if_id: IfId, reqid: ReqId) -> Iterator[Policy]:
-    outward = Template(tunnel.local, tunnel.remote, reqid)
-    inward = Template(tunnel.remote, tunnel.local, reqid)
+def traffic_selectors(tunnel: Tunnel) -> Iterator[tuple[IpNetwork, IpNetwork]]:
+    """Pairs of networks, ours and the peer's, of one family each."""
+    if tunnel.mode == "transport":
+        yield ip_network(tunnel.local), ip_network(tunnel.remote)
+        return
     for local in tunnel.local_ts or EVERYTHING:
         for remote in tunnel.remote_ts or EVERYTHING:
-            if local.version != remote.version:
-                continue
-            for direction, selector, template in (
-                (Direction.OUT, Selector(local, remote), outward),
-                (Direction.IN, Selector(remote, local), inward),
-                (Direction.FWD, Selector(remote, local), inward),
-            ):
-                yield Policy(direction, selector, if_id, (template,), POLICY_PRIORITY)
+            if local.version == remote.version:
+                yield local, remote
+
+
+def _policies(tunnel: Tunnel, numbers: TunnelNumbers, reqid: ReqId) -> Iterator[Policy]:
+    mode = Mode[tunnel.mode.upper()]
+    outward = Template(tunnel.local, tunnel.remote, reqid, mode)
+    inward = Template(tunnel.remote, tunnel.local, reqid, mode)
+    for local, remote in traffic_selectors(tunnel):
+        for direction, selector, template, mark in (
+            (Direction.OUT, Selector(local, remote), outward, numbers.mark_out),
+            (Direction.IN, Selector(remote, local), inward, numbers.mark_in),
+            (Direction.FWD, Selector(remote, local), inward, numbers.mark_in),
+        ):
+            yield Policy(
+                direction, selector, numbers.if_id, (template,), POLICY_PRIORITY, mark=mark
+            )
 
 
 def _sas(
-    gateway: Gateway,
     tunnel: Tunnel,
     keys: StaticKeys,
-    *,
-    if_id: IfId,
+    numbers: TunnelNumbers,
     reqid: ReqId,
-    sequences: Sequences,
+    surroundings: Surroundings,
 ) -> Iterator[SecurityAssociation]:
     udp = UdpEncapsulation() if tunnel.encapsulation == "udp" else None
-    for direction, key, source, destination in (
-        (SaDirection.IN, keys.inbound, tunnel.remote, tunnel.local),
-        (SaDirection.OUT, keys.outbound, tunnel.local, tunnel.remote),
-    ):
-        algorithm = keys.algorithm
-        # On an inbound SA the kernel would put the mark on the decrypted packet, where rules of
-        # others see it.
-        mark = output_mark(if_id, gateway.mark_mask) if direction is SaDirection.OUT else None
-        saved = sequences.get((destination, key.spi, 50), SavedSequence())
-        yield SecurityAssociation(
-            spi=key.spi,
-            source=source,
-            destination=destination,
-            reqid=reqid,
-            if_id=if_id,
-            aead=AeadKey(algorithm.kernel_name, key.keymat, 8 * algorithm.icv_size),
-            direction=direction,
-            output_mark=mark,
-            encapsulation=udp,
-            replay=starting_replay(saved, direction, tunnel.replay_window),
-        )
+    (pair, *_) = traffic_selectors(tunnel)
+    outward = SecurityAssociation(
+        spi=keys.outbound.spi,
+        source=tunnel.local,
+        destination=tunnel.remote,
+        reqid=reqid,
+        if_id=numbers.if_id,
+        keys=keys.suite.keys(keys.outbound.keymat),
+        direction=SaDirection.OUT,
+        mode=Mode[tunnel.mode.upper()],
+        output_mark=numbers.set_mark_out,
+        encapsulation=udp,
+        mark=numbers.mark_out,
+        selector=Selector(*pair) if tunnel.mode == "beet" else None,
+        offload=_offload(tunnel, SaDirection.OUT, surroundings),
+        nat_keepalive=tunnel.nat_keepalive,
+    )
+    inward = replace(
+        outward,
+        spi=keys.inbound.spi,
+        source=tunnel.remote,
+        destination=tunnel.local,
+        keys=keys.suite.keys(keys.inbound.keymat),
+        direction=SaDirection.IN,
+        # The kernel puts it on the decrypted packet, where rules of others see it.
+        output_mark=numbers.set_mark_in,
+        mark=numbers.mark_in,
+        selector=Selector(pair[1], pair[0]) if tunnel.mode == "beet" else None,
+        offload=_offload(tunnel, SaDirection.IN, surroundings),
+        nat_keepalive=0,
+    )
+    yield inward
+    yield outward
+
+
+def _numbered(sa: SecurityAssociation, tunnel: Tunnel, sequences: Sequences) -> SecurityAssociation:
+    saved = sequences.get(sa.identity, SavedSequence())
+    return replace(sa, replay=starting_replay(saved, sa.direction, tunnel.replay_window))
+
+
+def _offload(tunnel: Tunnel, direction: SaDirection, surroundings: Surroundings) -> Offload | None:
+    options = tunnel.offload
+    if options is None or (direction is SaDirection.IN and options.directions == "out"):
+        return None
+    return Offload(surroundings.links[options.device].index, OffloadMode(options.mode))
+
+
+def _table(gateway: Gateway, tunnel: Tunnel, surroundings: Surroundings) -> int:
+    """The routing table of a tunnel's routes: that of its interface's VRF, or main."""
+    vrf = gateway.options(tunnel.interface).vrf
+    if vrf is None:
+        return MAIN_TABLE
+    return surroundings.links[vrf].table or MAIN_TABLE
+
+
+def _defaults(gateway: Gateway) -> PolicyDefaults | None:
+    options = gateway.policy_default
+    if options is None:
+        return None
+    verdicts = (options.input, options.forward, options.output)
+    return PolicyDefaults(*(Default[one.upper()] if one else Default.UNSPEC for one in verdicts))
 
 
 def _guarded(tunnel: Tunnel) -> Iterator[IpNetwork]:
@@ -198,6 +243,27 @@ def _guarded(tunnel: Tunnel) -> Iterator[IpNetwork]:
     for address in tunnel.addresses:
         if address.network.num_addresses > 1:
             yield address.network
+
+
+def _check_devices(gateway: Gateway, surroundings: Surroundings) -> None:
+    problems = []
+    wanted: list[tuple[str, str | None, str]] = []
+    for name, options in gateway.interfaces.items():
+        wanted.append((f"interfaces.{name}.link", options.link, ""))
+        wanted.append((f"interfaces.{name}.vrf", options.vrf, "vrf"))
+    for name, tunnel in gateway.tunnels.items():
+        device = tunnel.offload.device if tunnel.offload is not None else None
+        wanted.append((f"tunnels.{name}.offload.device", device, ""))
+    for key, device, kind in wanted:
+        link = None if device is None else surroundings.links.get(device)
+        if device is not None and link is None:
+            hint = "see `ip link`"
+            problems.append(Problem("", None, key, f"there is no device {device}", hint))
+        elif link is not None and kind and link.kind != kind:
+            why = f"{device} is no {kind} device, but of kind {link.kind}"
+            problems.append(Problem("", None, key, why, "see `ip link show type vrf`"))
+    if problems:
+        raise ConfigError(problems)
 
 
 def _check_reqids(plans: list[TunnelPlan]) -> None:

@@ -1,11 +1,24 @@
 """What should exist: the result of ``compile`` and one side of ``diff``."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Link, Route
-from plutino.model.policy import Policy
+from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.sa import SecurityAssociation
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the machine has that the desired state follows.
+
+    ``path_mtu`` is in bytes of the outer packet, by tunnel name, 1500 where it is unknown;
+    ``links`` are those of the network namespace by name.
+    """
+
+    path_mtu: Mapping[str, int] = field(default_factory=dict)
+    links: Mapping[str, Link] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +38,8 @@ class DesiredState:
     """Everything of ours that should exist in one network namespace and one data plane.
 
     ``routes`` holds the unreachable twin of every tunnel prefix as well as the route itself.
-    ``instance`` is the tag that every object of ours bears.
+    ``instance`` is the tag that every object of ours bears. ``defaults`` None leaves the policy
+    defaults as they were before plutino came.
     """
 
     instance: str
@@ -35,14 +49,21 @@ class DesiredState:
     sas: tuple[SecurityAssociation, ...] = ()
     routes: tuple[Route, ...] = ()
     tunnels: tuple[TunnelPlan, ...] = ()
+    defaults: PolicyDefaults | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedState:
-    """What exists: all links, foreign ones too, so that a clash is seen; of the rest, only ours."""
+    """What exists: all links, foreign ones too, so that a clash is seen; of the rest, only ours.
+
+    ``defaults`` are the policy defaults, None if the plane has none; ``former_defaults`` those that
+    were there before ours, None if ours are not set.
+    """
 
     links: tuple[Link, ...] = ()
     addresses: tuple[Address, ...] = ()
     policies: tuple[Policy, ...] = ()
     sas: tuple[SecurityAssociation, ...] = ()
     routes: tuple[Route, ...] = ()
+    defaults: PolicyDefaults | None = None
+    former_defaults: PolicyDefaults | None = None

@@ -7,7 +7,7 @@ one exit code, so no traceback is shown. A dropped packet is no error: see ``dro
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 
@@ -47,6 +47,10 @@ class ConfigError(PlutinoError):
     ) -> Self:
         """An error with one finding."""
         return cls([Problem(file, line, key, why, hint)])
+
+    def in_file(self, file: str) -> "ConfigError":
+        """The same, where the findings did not know their file."""
+        return ConfigError([replace(one, file=one.file or file) for one in self.problems])
 
 
 class WireError(PlutinoError):

@@ -7,7 +7,7 @@ Another name gets its if_id from the configuration or from a stable range.
 import hashlib
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
 from plutino.model.numbers import U32_MAX, IfId, Mark
 
@@ -25,15 +25,33 @@ InterfaceAddress = IPv4Interface | IPv6Interface
 
 
 @dataclass(frozen=True, slots=True)
-class Interface:
-    """An XFRM interface as it should be: a routable link that stands for one if_id.
+class VtiEnds:
+    """What makes a link a VTI: outer addresses, and keys (IFLA_VTI_*), which are marks as well.
 
-    ``mtu`` is in bytes, of the inner packet.
+    ``remote`` None is the wildcard, for the tunnels of several peers.
+    """
+
+    local: IPv4Address | IPv6Address
+    remote: IPv4Address | IPv6Address | None
+    input_key: int
+    output_key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A routable link as it should be: an XFRM interface, which stands for one if_id, or a VTI.
+
+    ``mtu`` is in bytes, of the inner packet. ``link`` and ``vrf`` are names of devices. An
+    ``external`` one, and a VTI, have if_id 0.
     """
 
     name: str
     if_id: IfId
     mtu: int
+    link: str | None = None
+    external: bool = False
+    vrf: str | None = None
+    vti: VtiEnds | None = None
 
 
 def interface_name_problem(name: str) -> str | None:
@@ -60,6 +78,11 @@ def interface_if_id(name: str, explicit: int | None = None) -> IfId:
         return IfId(explicit)
     if (match := _IPSEC_NAME.fullmatch(name)) is not None:
         return IfId(int(match[1])) if int(match[1]) else IF_ID_OF_IPSEC0
+    return named_if_id(name)
+
+
+def named_if_id(name: str) -> IfId:
+    """A stable if_id for a name that holds no number."""
     digest = hashlib.sha256(name.encode()).digest()
     return IfId(NAMED_RANGE_START + int.from_bytes(digest[:4], "big") % NAMED_RANGE_SIZE)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Network, IPv6Network
 
-from plutino.model.interface import InterfaceAddress
+from plutino.model.interface import InterfaceAddress, VtiEnds
 from plutino.model.numbers import IfId
 
 RTPROT_PLUTINO = 134
@@ -31,7 +31,8 @@ class Link:
 
     ``if_id`` is what the data plane has bound to it, None if nothing is bound. ``attached`` tells
     that the data plane serves the link: an XFRM interface for the kernel, an open TUN for the
-    engine. ``underlying`` is the index of IFLA_XFRM_LINK.
+    engine. ``underlying`` is the index of IFLA_XFRM_LINK, ``master`` that of IFLA_MASTER, ``table``
+    the routing table of a VRF device.
     """
 
     index: int
@@ -44,6 +45,10 @@ class Link:
     attached: bool = False
     underlying: int | None = None
     group: int = 0
+    external: bool = False
+    master: int | None = None
+    table: int | None = None
+    vti: VtiEnds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,8 @@ class Address:
 class Route:
     """A route of ours or of others; ``interface`` is None for an unreachable route.
 
-    ``metric`` is ``RTA_PRIORITY`` (lower wins), ``protocol`` is ``rtm_protocol``.
+    ``metric`` is ``RTA_PRIORITY`` (lower wins), ``protocol`` is ``rtm_protocol``. ``if_id`` is what
+    packets of this route get at an external interface (LWTUNNEL_ENCAP_XFRM).
     """
 
     destination: IPv4Network | IPv6Network
@@ -67,3 +73,4 @@ class Route:
     table: int = MAIN_TABLE
     metric: int = 0
     protocol: int = RTPROT_PLUTINO
+    if_id: IfId | None = None

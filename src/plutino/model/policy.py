@@ -25,6 +25,23 @@ class Action(IntEnum):
     BLOCK = 1
 
 
+class Default(IntEnum):
+    """XFRM_USERPOLICY_*: what happens to a packet without a policy; UNSPEC changes nothing."""
+
+    UNSPEC = 0
+    BLOCK = 1
+    ACCEPT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDefaults:
+    """What happens to packets that fit no policy, by direction (XFRM_MSG_SETDEFAULT)."""
+
+    inbound: Default = Default.UNSPEC
+    forward: Default = Default.UNSPEC
+    outbound: Default = Default.UNSPEC
+
+
 class Mode(IntEnum):
     """XFRM_MODE_*: how the inner packet is wrapped."""
 

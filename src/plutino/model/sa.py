@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Final
 
-from plutino.model.algorithms import AeadKey
+from plutino.model.algorithms import SaKeys
 from plutino.model.numbers import IfId, Mark, ReqId, Spi
-from plutino.model.policy import IpAddress, Mode
+from plutino.model.policy import IpAddress, Mode, Selector
 
 NAT_T_PORT = 4500
 """UDP port of ESP in UDP and IKE behind NAT (RFC 3948, RFC 7296, 2.23)."""
@@ -47,11 +48,46 @@ class ReplayState:
     bitmap: int = 0
 
 
+class OffloadMode(StrEnum):
+    """What a device takes over: cryptography, or all of ESP (XFRM_OFFLOAD_PACKET)."""
+
+    CRYPTO = "crypto"
+    PACKET = "packet"
+
+
+@dataclass(frozen=True, slots=True)
+class Offload:
+    """XFRMA_OFFLOAD_DEV: the device by its index in the SA's namespace, and what it does."""
+
+    ifindex: int
+    mode: OffloadMode = OffloadMode.CRYPTO
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """Limits of ``struct xfrm_lifetime_cfg``: soft ones bring an event, hard ones the end.
+
+    Bytes of inner packets, packets, and seconds since the SA was added; None for no limit.
+    """
+
+    soft_octets: int | None = None
+    hard_octets: int | None = None
+    soft_packets: int | None = None
+    hard_packets: int | None = None
+    soft_seconds: int | None = None
+    hard_seconds: int | None = None
+
+
+UNLIMITED: Final = Lifetime()
+
+
 @dataclass(frozen=True, slots=True)
 class SecurityAssociation:
     """One SA. Its identity is destination, SPI, protocol and mark.
 
-    ``output_mark`` is XFRMA_SET_MARK with its mask. Lifetimes are unlimited here.
+    ``mark`` is XFRMA_MARK, ``output_mark`` XFRMA_SET_MARK, each with its mask. ``selector`` holds
+    the inner addresses of BEET mode. ``nat_keepalive`` is in seconds, 0 for none; ``cpu`` binds an
+    outbound SA to a CPU (RFC 9611).
     """
 
     spi: Spi
@@ -59,7 +95,7 @@ class SecurityAssociation:
     destination: IpAddress
     reqid: ReqId
     if_id: IfId
-    aead: AeadKey
+    keys: SaKeys
     direction: SaDirection
     mode: Mode = Mode.TUNNEL
     protocol: int = 50
@@ -67,6 +103,12 @@ class SecurityAssociation:
     encapsulation: UdpEncapsulation | None = None
     esn: bool = True
     replay: ReplayState = ReplayState()
+    mark: Mark | None = None
+    selector: Selector | None = None
+    offload: Offload | None = None
+    lifetime: Lifetime = UNLIMITED
+    nat_keepalive: int = 0
+    cpu: int | None = None
 
     @property
     def identity(self) -> tuple[IpAddress, Spi, int]:

@@ -20,6 +20,10 @@ class Secret:
         """The octets themselves, for the wire to the data plane and for nothing else."""
         return self._octets
 
+    def split(self, at: int) -> tuple["Secret", "Secret"]:
+        """The first ``at`` octets, and the rest."""
+        return Secret(self._octets[:at]), Secret(self._octets[at:])
+
     def __len__(self) -> int:
         return len(self._octets)
 

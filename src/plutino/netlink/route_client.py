@@ -10,26 +10,26 @@ from plutino.model.interface import Interface
 from plutino.model.link import Address, Link, Route, RouteType
 from plutino.model.numbers import IfId
 from plutino.model.policy import IpAddress
-from plutino.netlink.route.constants import RouteGroup, RouteMessage
-from plutino.netlink.route.messages import (
-    AF_INET,
-    AF_INET6,
+from plutino.netlink.route.constants import AF_INET, AF_INET6, RouteGroup, RouteMessage
+from plutino.netlink.route.links import (
     LinkChange,
-    encode_address,
-    encode_address_dump,
     encode_link_change,
     encode_link_group,
     encode_link_header,
     encode_link_name,
-    encode_new_xfrm,
+    encode_new_interface,
+    encode_veth,
+    encode_xfrm_if_id,
+    parse_link,
+    parse_link_stats,
+)
+from plutino.netlink.route.messages import (
+    encode_address,
+    encode_address_dump,
     encode_route,
     encode_route_dump,
     encode_route_query,
-    encode_veth,
-    encode_xfrm_if_id,
     parse_address,
-    parse_link,
-    parse_link_stats,
     parse_route,
     parse_route_answer,
 )
@@ -89,18 +89,23 @@ class RouteClient:
         alias: str | None = None,
         gso_max_segs: int | None = None,
         namespace: int | None = None,
+        master: str | None = None,
         no_link_local: bool = False,
     ) -> None:
-        """Change what is given; ``mtu`` in bytes, ``namespace`` a descriptor to move it to."""
+        """Change what is given; ``mtu`` in bytes, ``namespace`` a descriptor to move it to.
+
+        ``master`` is the name of a device to belong to, empty for none.
+        """
+        step = f"change link {name}"
         change = LinkChange(
             up=up,
             mtu=mtu,
             alias=alias,
             gso_max_segs=gso_max_segs,
             namespace=namespace,
+            master=self._index(master, step) if master else (0 if master == "" else None),
             no_link_local=no_link_local,
         )
-        step = f"change link {name}"
         payload = encode_link_change(self._index(name, step), change)
         self._socket.request(step, RouteMessage.NEWLINK, payload)
 
@@ -133,17 +138,17 @@ class RouteClient:
         payload = encode_veth(name, peer, peer_namespace)
         self._socket.request(f"create link {name}", RouteMessage.NEWLINK, payload, flags=_CREATE)
 
-    def create_xfrms(self, interfaces: Sequence[Interface]) -> None:
-        """XFRM interfaces, down; EEXIST if a name or an if_id is taken.
+    def create_interfaces(self, interfaces: Sequence[Interface]) -> None:
+        """XFRM interfaces and VTIs, down; EEXIST if a name, an if_id or a VTI's ends are taken.
 
         Raises BatchRefusedError.
         """
-        requests = []
-        for one in interfaces:
-            payload = encode_new_xfrm(one.name, one.if_id, one.mtu)
-            step = f"create link {one.name}"
-            requests.append((step, int(RouteMessage.NEWLINK), payload, _CREATE))
-        self._socket.request_many(requests)
+        self._change_many(
+            RouteMessage.NEWLINK,
+            [(f"create link {one.name}", one.link) for one in interfaces],
+            lambda place, index: encode_new_interface(interfaces[place], index),
+            _CREATE,
+        )
 
     def set_xfrm_if_id(self, link: Link, if_id: IfId) -> None:
         """Give an XFRM interface another if_id; EEXIST if another link has it."""
@@ -313,7 +318,8 @@ class RouteClient:
 
         ``encode`` makes the payload from the step's place and the link's index.
         """
-        indexes = {link.name: link.index for link in self.list_links()}
+        named = any(name is not None for _step, name in steps)
+        indexes = {link.name: link.index for link in self.list_links()} if named else {}
         refused: dict[int, KernelError] = {}
         requests: list[Request] = []
         places: list[int] = []

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from plutino.model.errors import PlaneError, WireError
-from plutino.model.policy import Policy
+from plutino.model.policy import Default, Policy, PolicyDefaults
 from plutino.model.sa import SaUse, SecurityAssociation
 from plutino.netlink.socket import NetlinkSocket, Request
 from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Message
-from plutino.netlink.xfrm.constants import Default, MessageType, SadAttribute, SpdAttribute
+from plutino.netlink.xfrm.constants import MessageType, SadAttribute, SpdAttribute
 from plutino.netlink.xfrm.convert import (
     parse_policy,
     parse_sa,
@@ -33,15 +33,6 @@ class SadInfo:
     count: int
     buckets: int
     most_buckets: int
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyDefaults:
-    """What happens to packets that fit no policy, by direction."""
-
-    inbound: Default
-    forward: Default
-    outbound: Default
 
 
 class XfrmClient:
@@ -148,15 +139,9 @@ class XfrmClient:
             raise PlaneError(f"{step}: {error}") from error
         raise PlaneError(f"{step}: the answer holds none")
 
-    def set_default(
-        self,
-        *,
-        inbound: Default = Default.UNSPEC,
-        forward: Default = Default.UNSPEC,
-        outbound: Default = Default.UNSPEC,
-    ) -> None:
+    def set_default(self, defaults: PolicyDefaults) -> None:
         """XFRM_MSG_SETDEFAULT; UNSPEC leaves a direction as it is."""
-        fixed = UserPolicyDefault(inbound, forward, outbound)
+        fixed = UserPolicyDefault(defaults.inbound, defaults.forward, defaults.outbound)
         self._send("set the policy defaults", XfrmMessage.build(MessageType.SETDEFAULT, fixed))
 
     def _send(self, step: str, message: XfrmMessage, flags: int = 0) -> tuple[Message, ...]:

@@ -4,7 +4,7 @@ The order leaves no moment in which a packet for a tunnel could leave in clear: 
 come first and go last; routes into an interface come only when its policies and SAs are there.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from plutino.model.errors import PlutinoError
 from plutino.model.interface import Interface
 from plutino.model.link import Link, Route, RouteType, link_alias
 from plutino.model.numbers import IfId
+from plutino.model.policy import PolicyDefaults
 from plutino.model.sa import ReplayState, SecurityAssociation
 from plutino.plan.step import Step, StepAction, Subject
 
@@ -45,6 +46,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     addresses = tuple(_set_steps(desired.addresses, observed.addresses))
     route_steps = tuple(_set_steps(routes, old_routes))
     twin_steps = tuple(_set_steps(twins, old_twins))
+    defaults = tuple(_default_steps(desired, observed))
     return (
         *_only(twin_steps, StepAction.CREATE),
         *_only(links, StepAction.CREATE, StepAction.UPDATE),
@@ -52,13 +54,15 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(policies, StepAction.CREATE, StepAction.UPDATE),
         *replaced,
         *_only(sas, StepAction.CREATE, StepAction.UPDATE),
+        *(() if desired.defaults is None else defaults),
         *_only(addresses, StepAction.DELETE),
         *_only(addresses, StepAction.CREATE),
         *_only(links, StepAction.UP),
         *_only(route_steps, StepAction.CREATE),
-        *_removal([ours[name] for name in sorted(gone)]),
+        *_removal([ours[name] for name in sorted(gone)], observed),
         *_only(sas, StepAction.DELETE),
         *_only(policies, StepAction.DELETE),
+        *(defaults if desired.defaults is None else ()),
         *_only(twin_steps, StepAction.DELETE),
     )
 
@@ -76,6 +80,7 @@ def _link_steps(
     desired: DesiredState, observed: ObservedState, ours: dict[str, Link]
 ) -> Iterator[Step]:
     by_name = {link.name: link for link in observed.links}
+    names = {link.index: link.name for link in observed.links}
     for interface in desired.interfaces:
         link = ours.get(interface.name)
         if link is None:
@@ -84,24 +89,49 @@ def _link_steps(
             yield Step(StepAction.CREATE, interface, "it is missing")
             yield Step(StepAction.UP, interface, "it is new")
             continue
-        if why := _link_differs(interface, link):
-            yield Step(StepAction.UPDATE, interface, why, _as_interface(link))
+        there = _as_interface(link, names)
+        if why := _link_differs(interface, there):
+            yield Step(StepAction.UPDATE, interface, why, there)
         if not link.up:
             yield Step(StepAction.UP, interface, "it is down")
 
 
-def _link_differs(interface: Interface, link: Link) -> str | None:
-    if not link.attached:
+def _link_differs(interface: Interface, there: Interface | None) -> str | None:
+    if there is None:
         return "the data plane does not serve it"
-    if link.if_id != interface.if_id:
-        return f"its if_id is {link.if_id}"
-    if link.mtu != interface.mtu:
-        return f"its mtu is {link.mtu}"
+    for what, wanted, found in (
+        ("if_id", int(interface.if_id), int(there.if_id)),
+        ("mtu", interface.mtu, there.mtu),
+        ("link", interface.link, there.link),
+        ("vrf", interface.vrf, there.vrf),
+    ):
+        if wanted != found:
+            return f"its {what} is {found or 'none'}"
+    if interface.external != there.external:
+        return "it is external" if there.external else "it is not external"
+    if interface.vti != there.vti:
+        return "it is no VTI" if there.vti is None else "its VTI has other keys or ends"
     return None
 
 
-def _as_interface(link: Link) -> Interface | None:
-    return None if link.if_id is None else Interface(link.name, link.if_id, link.mtu)
+def _as_interface(link: Link, names: Mapping[int, str]) -> Interface | None:
+    """The link as it could be asked for; None if nothing serves it."""
+    if not link.attached:
+        return None
+    return Interface(
+        link.name,
+        link.if_id or IfId(0),
+        link.mtu,
+        link=_name(link.underlying, names),
+        external=link.external,
+        vrf=_name(link.master, names),
+        vti=link.vti,
+    )
+
+
+def _name(index: int | None, names: Mapping[int, str]) -> str | None:
+    """The name of a device, or its index where it is gone or in another namespace."""
+    return None if index is None else names.get(index, f"#{index}")
 
 
 def _conflict(interface: Interface, link: Link) -> ConflictError:
@@ -113,17 +143,40 @@ def _conflict(interface: Interface, link: Link) -> ConflictError:
     )
 
 
-def _removal(links: Sequence[Link]) -> Iterator[Step]:
+def _removal(links: Sequence[Link], observed: ObservedState) -> Iterator[Step]:
     """Down first: taken back, a link is up before its addresses and routes return."""
     # Where nothing serves it, only its name matters for taking it away.
+    names = {link.index: link.name for link in observed.links}
     interfaces = {
-        link.name: _as_interface(link) or Interface(link.name, IfId(0), link.mtu) for link in links
+        link.name: _as_interface(link, names) or Interface(link.name, IfId(0), link.mtu)
+        for link in links
     }
     for link in links:
         if link.up:
             yield Step(StepAction.DOWN, interfaces[link.name], "no tunnel uses it")
     for interface in interfaces.values():
         yield Step(StepAction.DELETE, interface, "no tunnel uses it")
+
+
+def _default_steps(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
+    """Ours where the configuration says so, else what was there before ours."""
+    before = observed.defaults
+    former = observed.former_defaults or before
+    if desired.defaults is None:
+        if observed.former_defaults is not None and observed.former_defaults != before:
+            yield Step(StepAction.UPDATE, observed.former_defaults, "as it was before", before)
+        return
+    wanted = desired.defaults if former is None else _filled(desired.defaults, former)
+    if wanted != before:
+        yield Step(StepAction.UPDATE, wanted, "it differs", before)
+
+
+def _filled(defaults: PolicyDefaults, former: PolicyDefaults) -> PolicyDefaults:
+    return PolicyDefaults(
+        defaults.inbound or former.inbound,
+        defaults.forward or former.forward,
+        defaults.outbound or former.outbound,
+    )
 
 
 def _set_steps(wanted: tuple[_Value, ...], there: tuple[_Value, ...]) -> Iterator[Step]:

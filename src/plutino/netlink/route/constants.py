@@ -22,6 +22,7 @@ class Ifla(IntEnum):
 
     IFNAME = 3
     MTU = 4
+    MASTER = 10
     LINKINFO = 18
     IFALIAS = 20
     STATS64 = 23
@@ -43,6 +44,18 @@ class IflaXfrm(IntEnum):
 
     LINK = 1
     IF_ID = 2
+    COLLECT_METADATA = 3
+
+
+class IflaVti(IntEnum):
+    """``IFLA_VTI_*`` (``linux/if_tunnel.h``): keys in network order."""
+
+    LINK = 1
+    IKEY = 2
+    OKEY = 3
+    LOCAL = 4
+    REMOTE = 5
+    FWMARK = 6
 
 
 class Ifa(IntEnum):
@@ -63,6 +76,8 @@ class Rta(IntEnum):
     METRICS = 8
     TABLE = 15
     MARK = 16
+    ENCAP_TYPE = 21
+    ENCAP = 22
 
 
 class RouteGroup(IntEnum):
@@ -75,7 +90,13 @@ class RouteGroup(IntEnum):
     IPV6_ROUTE = 11
 
 
+AF_INET = 2
+AF_INET6 = 10
 IFF_UP = 1
+IFLA_VRF_TABLE = 1
+LWTUNNEL_ENCAP_XFRM = 10
+"""``linux/lwtunnel.h``."""
+LWT_XFRM_IF_ID = 1
 IFA_F_NODAD = 0x02
 IFLA_INET6_ADDR_GEN_MODE = 8
 IN6_ADDR_GEN_MODE_NONE = 1

@@ -169,14 +169,6 @@ class MigrateStateFlag(IntFlag):
     UPDATE_H2H_SEL = 2
 
 
-class Default(IntEnum):
-    """``XFRM_USERPOLICY_*``: what happens to a packet without a policy."""
-
-    UNSPEC = 0
-    BLOCK = 1
-    ACCEPT = 2
-
-
 POLICY_TYPE_MAIN = 0
 POLICY_TYPE_SUB = 1
 UDP_ENCAP_ESPINUDP = 2

@@ -8,7 +8,7 @@ import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, Final
 
-from plutino.model.algorithms import AeadKey
+from plutino.model.algorithms import AeadKey, SaKeys, SeparateKeys
 from plutino.model.numbers import IfId, Mark, ReqId, Spi
 from plutino.model.policy import (
     Action,
@@ -21,16 +21,20 @@ from plutino.model.policy import (
     Template,
 )
 from plutino.model.sa import (
+    Lifetime,
+    Offload,
+    OffloadMode,
     SaDirection,
     SaUse,
     SecurityAssociation,
     UdpEncapsulation,
 )
-from plutino.netlink.xfrm.attributes import AeadAlgorithm
+from plutino.netlink.xfrm.attributes import AeadAlgorithm, Algorithm, AuthAlgorithm
 from plutino.netlink.xfrm.constants import (
     POLICY_TYPE_MAIN,
     UDP_ENCAP_ESPINUDP,
     MessageType,
+    OffloadFlag,
     SaFlag,
     Xfrma,
 )
@@ -39,7 +43,12 @@ from plutino.netlink.xfrm.messages import XfrmMessage
 from plutino.netlink.xfrm.replay import parse_replay, replay_attribute
 from plutino.netlink.xfrm.structures import (
     UNLIMITED,
+    XFRM_INF,
+    AlgorithmHeader,
+    AuthHeader,
     EncapTemplate,
+    LifetimeConfig,
+    UserOffload,
     UserSaId,
     UserSaInfo,
     XfrmId,
@@ -53,6 +62,10 @@ from plutino.netlink.xfrm.structures_policy import (
     UserTemplate,
 )
 
+_ANY: Final[dict[int, IpNetwork]] = {
+    socket.AF_INET: IPv4Network("0.0.0.0/0"),
+    socket.AF_INET6: IPv6Network("::/0"),
+}
 _ALL_ALGORITHMS: Final = 0xFFFFFFFF
 """A template that admits every algorithm of each kind."""
 
@@ -80,7 +93,9 @@ def sa_message(sa: SecurityAssociation, kind: MessageType = MessageType.NEWSA) -
     """NEWSA or UPDSA of an SA."""
     flags = SaFlag.ESN if sa.esn else SaFlag(0)
     selector = XfrmSelector()
-    if sa.mode is Mode.TUNNEL:
+    if sa.selector is not None:
+        selector = encode_selector(sa.selector)
+    elif sa.mode is Mode.TUNNEL:
         # One SA carries both inner families; the kernel would assume the outer one otherwise.
         flags |= SaFlag.AF_UNSPEC
     else:
@@ -89,19 +104,17 @@ def sa_message(sa: SecurityAssociation, kind: MessageType = MessageType.NEWSA) -
         sel=selector,
         id=XfrmId(encode_address(sa.destination), sa.spi, sa.protocol),
         saddr=encode_address(sa.source),
-        lft=UNLIMITED,
+        lft=_encode_lifetime(sa.lifetime),
         reqid=sa.reqid,
         family=family_of(sa.destination),
         mode=sa.mode,
         flags=flags,
     )
     attributes: list[tuple[int, Any]] = [
-        (
-            Xfrma.ALG_AEAD,
-            AeadAlgorithm.of(sa.aead.kernel_name, sa.aead.keymat, sa.aead.icv_bits),
-        ),
+        *_encode_keys(sa.keys),
         (Xfrma.REPLAY_ESN_VAL, replay_attribute(sa.replay)),
         (Xfrma.SA_DIR, int(sa.direction)),
+        *_mark_attribute(sa.mark),
     ]
     if sa.encapsulation is not None:
         template = EncapTemplate(
@@ -113,6 +126,12 @@ def sa_message(sa: SecurityAssociation, kind: MessageType = MessageType.NEWSA) -
     if sa.output_mark is not None:
         attributes.append((Xfrma.SET_MARK, sa.output_mark.value))
         attributes.append((Xfrma.SET_MARK_MASK, sa.output_mark.mask))
+    if sa.offload is not None:
+        attributes.append((Xfrma.OFFLOAD_DEV, _encode_offload(sa.offload, sa.direction)))
+    if sa.nat_keepalive:
+        attributes.append((Xfrma.NAT_KEEPALIVE_INTERVAL, sa.nat_keepalive))
+    if sa.cpu is not None:
+        attributes.append((Xfrma.SA_PCPU, sa.cpu))
     attributes += _if_id_attribute(sa.if_id)
     return XfrmMessage.build(kind, info, attributes)
 
@@ -122,6 +141,7 @@ def sa_id_message(sa: SecurityAssociation, kind: MessageType = MessageType.DELSA
     return XfrmMessage.build(
         kind,
         UserSaId(encode_address(sa.destination), sa.spi, family_of(sa.destination), sa.protocol),
+        _mark_attribute(sa.mark),
     )
 
 
@@ -132,9 +152,8 @@ def parse_sa(message: XfrmMessage) -> tuple[SecurityAssociation, SaUse] | None:
     one with an output mark and the least window, which they want of every SA with ESN.
     """
     info = message.fixed
-    algorithm = message.find(Xfrma.ALG_AEAD, AeadAlgorithm)
-    mark = message.find(Xfrma.MARK, XfrmMark)
-    if not isinstance(info, UserSaInfo) or algorithm is None or mark is not None:
+    keys = _parse_keys(message)
+    if not isinstance(info, UserSaInfo) or keys is None:
         return None
     encap = message.find(Xfrma.ENCAP, EncapTemplate)
     if encap is not None and encap.encap_type != UDP_ENCAP_ESPINUDP:
@@ -145,7 +164,8 @@ def parse_sa(message: XfrmMessage) -> tuple[SecurityAssociation, SaUse] | None:
     if direction is None:
         is_out = replay.window == 0 or (output_mark is not None and replay.window == 1)
         direction = SaDirection.OUT if is_out else SaDirection.IN
-    header = algorithm.header
+    mark = message.find(Xfrma.MARK, XfrmMark)
+    offload = message.find(Xfrma.OFFLOAD_DEV, UserOffload)
     try:
         sa = SecurityAssociation(
             spi=Spi(info.id.spi),
@@ -153,7 +173,7 @@ def parse_sa(message: XfrmMessage) -> tuple[SecurityAssociation, SaUse] | None:
             destination=parse_address(info.id.daddr, info.family),
             reqid=ReqId(info.reqid),
             if_id=IfId(message.find(Xfrma.IF_ID, int) or 0),
-            aead=AeadKey(header.alg_name, algorithm.key, getattr(header, "alg_icv_len", 0)),
+            keys=keys,
             direction=SaDirection(direction),
             mode=Mode(info.mode),
             protocol=info.id.proto,
@@ -163,6 +183,12 @@ def parse_sa(message: XfrmMessage) -> tuple[SecurityAssociation, SaUse] | None:
             else UdpEncapsulation(encap.encap_sport, encap.encap_dport),
             esn=bool(info.flags & SaFlag.ESN),
             replay=replay,
+            mark=None if mark is None else Mark(mark.v, mark.m),
+            selector=_parse_inner_selector(info),
+            offload=None if offload is None else _parse_offload(offload),
+            lifetime=_parse_lifetime(info.lft),
+            nat_keepalive=message.find(Xfrma.NAT_KEEPALIVE_INTERVAL, int) or 0,
+            cpu=message.find(Xfrma.SA_PCPU, int),
         )
     except ValueError:
         return None
@@ -306,3 +332,81 @@ def _parse_output_mark(message: XfrmMessage) -> Mark | None:
         return None
     mask = message.find(Xfrma.SET_MARK_MASK, int)
     return Mark(value) if mask is None else Mark(value, mask)
+
+
+def _encode_keys(keys: SaKeys) -> list[tuple[int, Any]]:
+    if isinstance(keys, AeadKey):
+        return [(Xfrma.ALG_AEAD, AeadAlgorithm.of(keys.kernel_name, keys.keymat, keys.icv_bits))]
+    crypt = AlgorithmHeader(keys.encryption, 8 * len(keys.encryption_key))
+    auth = AuthHeader(keys.integrity, 8 * len(keys.integrity_key), keys.icv_bits)
+    return [
+        (Xfrma.ALG_AUTH_TRUNC, AuthAlgorithm(auth, keys.integrity_key)),
+        (Xfrma.ALG_CRYPT, Algorithm(crypt, keys.encryption_key)),
+    ]
+
+
+def _parse_keys(message: XfrmMessage) -> SaKeys | None:
+    aead = message.find(Xfrma.ALG_AEAD, AeadAlgorithm)
+    if aead is not None:
+        header = aead.header
+        return AeadKey(header.alg_name, aead.key, getattr(header, "alg_icv_len", 0))
+    crypt = message.find(Xfrma.ALG_CRYPT, Algorithm)
+    auth = message.find(Xfrma.ALG_AUTH_TRUNC, AuthAlgorithm)
+    if crypt is None or auth is None:
+        return None
+    bits = getattr(auth.header, "alg_trunc_len", 0)
+    return SeparateKeys(crypt.header.alg_name, crypt.key, auth.header.alg_name, auth.key, bits)
+
+
+def _encode_lifetime(lifetime: Lifetime) -> LifetimeConfig:
+    return LifetimeConfig(
+        soft_byte_limit=_limit(lifetime.soft_octets),
+        hard_byte_limit=_limit(lifetime.hard_octets),
+        soft_packet_limit=_limit(lifetime.soft_packets),
+        hard_packet_limit=_limit(lifetime.hard_packets),
+        soft_add_expires_seconds=lifetime.soft_seconds or 0,
+        hard_add_expires_seconds=lifetime.hard_seconds or 0,
+    )
+
+
+def _limit(number: int | None) -> int:
+    return XFRM_INF if number is None else number
+
+
+def _parse_lifetime(wire: LifetimeConfig) -> Lifetime:
+    """Limits by the time of first use, which we never set, have no word in the model."""
+
+    def of(number: int) -> int | None:
+        return None if number == XFRM_INF else number
+
+    return Lifetime(
+        of(wire.soft_byte_limit),
+        of(wire.hard_byte_limit),
+        of(wire.soft_packet_limit),
+        of(wire.hard_packet_limit),
+        wire.soft_add_expires_seconds or None,
+        wire.hard_add_expires_seconds or None,
+    )
+
+
+def _encode_offload(offload: Offload, direction: SaDirection) -> UserOffload:
+    flags = OffloadFlag(0)
+    if direction is SaDirection.IN:
+        flags |= OffloadFlag.INBOUND
+    if offload.mode is OffloadMode.PACKET:
+        flags |= OffloadFlag.PACKET
+    return UserOffload(offload.ifindex, flags)
+
+
+def _parse_offload(wire: UserOffload) -> Offload:
+    is_packet = wire.flags & OffloadFlag.PACKET
+    return Offload(wire.ifindex, OffloadMode.PACKET if is_packet else OffloadMode.CRYPTO)
+
+
+def _parse_inner_selector(info: UserSaInfo) -> Selector | None:
+    """None where it restricts nothing, or is of no family; the kernel fills in the outer family."""
+    if info.sel.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    selector = parse_selector(info.sel)
+    everything = Selector(_ANY[info.sel.family], _ANY[info.sel.family])
+    return None if selector == everything else selector

@@ -1,0 +1,45 @@
+"""What the mode of a tunnel asks of its other options. Pure."""
+
+from collections.abc import Iterator
+
+from plutino.config.gateway import Tunnel
+from plutino.config.positions import Finding, KeyPath
+
+
+def check_mode(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
+    """Everything that does not go with the mode, the encapsulation or the marks."""
+    if tunnel.mode == "beet":
+        yield from _check_beet(tunnel, at)
+    if tunnel.mode == "transport":
+        for key, selectors in (("local-ts", tunnel.local_ts), ("remote-ts", tunnel.remote_ts)):
+            if selectors:
+                why = "transport mode protects what `local` and `remote` send to each other"
+                yield (*at, key), why, f"remove `{key}`, or choose another `mode`"
+        for number, route in enumerate(tunnel.routes):
+            if route.num_addresses > 1 or route.network_address != tunnel.remote:
+                why = f"{route} cannot be reached in transport mode, only {tunnel.remote} itself"
+                yield (*at, "routes", number), why, 'such networks need `mode = "tunnel"`'
+    if tunnel.nat_keepalive and tunnel.encapsulation != "udp":
+        why = "keepalives are for ESP in UDP"
+        yield (*at, "nat-keepalive"), why, 'set `encapsulation = "udp"`, or remove it'
+    for key, mark in (
+        ("mark-in", tunnel.mark_in),
+        ("mark-out", tunnel.mark_out),
+        ("set-mark-in", tunnel.set_mark_in),
+        ("set-mark-out", tunnel.set_mark_out),
+    ):
+        if mark is not None and mark.value & ~mark.mask:
+            why = f"{mark} has bits that its mask leaves out, so nothing could have it"
+            yield (*at, key), why, f'such as "{mark.value & mark.mask:#x}/{mark.mask:#x}"'
+
+
+def _check_beet(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
+    versions = set()
+    for key, selectors in (("local-ts", tunnel.local_ts), ("remote-ts", tunnel.remote_ts)):
+        if len(selectors) != 1 or selectors[0].num_addresses != 1:
+            why = "BEET mode has one fixed inner address on each side"
+            yield (*at, key), why, 'such as ["10.255.0.1/32"]'
+        else:
+            versions.add(selectors[0].version)
+    if len(versions) > 1:
+        yield (*at, "remote-ts"), "is of another IP version than `local-ts`", None

@@ -1,0 +1,99 @@
+"""The interfaces of a gateway, each once, with the MTU that all of its tunnels pass. Pure."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from plutino.config.gateway import Gateway, Tunnel
+from plutino.config.numbers import tunnel_if_id, vti_keys
+from plutino.config.static_keys import StaticKeys
+from plutino.model.algorithms import EspSuite
+from plutino.model.interface import Interface, VtiEnds
+from plutino.model.numbers import IfId
+from plutino.model.policy import Mode
+from plutino.model.sa import Encapsulation
+
+DEFAULT_PATH_MTU: Final = 1500
+LOWEST_MTU: Final = 1280
+"""IPv6 needs it (RFC 8200, 5); what does not fit the path is then fragmented outside."""
+
+_IP_HEADER: Final = {4: 20, 6: 40}
+_UDP_HEADER: Final = 8
+_ESP_HEADER: Final = 8
+_ESP_TRAILER: Final = 2
+_BEET_HEADER: Final = 8
+"""IPV4_BEET_PHMAXLEN: what a pseudo header of IPv4 options takes at most."""
+
+
+def compile_interfaces(
+    gateway: Gateway, keys: Mapping[str, StaticKeys], path_mtu: Mapping[str, int]
+) -> Iterator[Interface]:
+    """Every interface; tunnels that share one share the smallest of their MTUs."""
+    sharing: dict[str, list[str]] = {}
+    for name, tunnel in gateway.tunnels.items():
+        sharing.setdefault(tunnel.interface, []).append(name)
+    for interface, names in sharing.items():
+        tunnels = [gateway.tunnels[name] for name in names]
+        mtus = [
+            _tunnel_mtu(gateway.tunnels[name], keys[name].suite, path_mtu.get(name))
+            for name in names
+        ]
+        explicit = [tunnel.mtu for tunnel in tunnels if tunnel.mtu is not None]
+        options = gateway.options(interface)
+        yield Interface(
+            name=interface,
+            if_id=IfId(0) if options.external else tunnel_if_id(gateway, names[0]),
+            mtu=explicit[0] if explicit else min(mtus),
+            link=options.link,
+            external=options.external,
+            vrf=options.vrf,
+            vti=_vti(gateway, interface, tunnels) if options.kind == "vti" else None,
+        )
+
+
+def _vti(gateway: Gateway, interface: str, tunnels: list[Tunnel]) -> VtiEnds:
+    keys = vti_keys(gateway, interface)
+    remotes = {tunnel.remote for tunnel in tunnels}
+    remote = remotes.pop() if len(remotes) == 1 else None
+    return VtiEnds(tunnels[0].local, remote, keys.input, keys.output)
+
+
+def _tunnel_mtu(tunnel: Tunnel, suite: EspSuite, path_mtu: int | None) -> int:
+    inner = 6 if any(one.version == 6 for one in tunnel.remote_ts) else 4
+    return inner_mtu(
+        path_mtu or DEFAULT_PATH_MTU,
+        tunnel.remote.version,
+        Encapsulation(tunnel.encapsulation),
+        suite,
+        mode=Mode[tunnel.mode.upper()],
+        inner_version=inner,
+    )
+
+
+def inner_mtu(
+    path_mtu: int,
+    version: int,
+    encapsulation: Encapsulation,
+    suite: EspSuite,
+    *,
+    mode: Mode = Mode.TUNNEL,
+    inner_version: int = 4,
+) -> int:
+    """Bytes of the largest inner packet that fits a path (``xfrm_state_mtu()``).
+
+    ``version`` is that of the outer addresses; ``inner_version`` matters to BEET alone.
+    """
+    overhead = _ESP_HEADER + suite.encryption.iv_size + suite.icv_size
+    if encapsulation is Encapsulation.UDP:
+        overhead += _UDP_HEADER
+    # Outside tunnel mode the packet's own header stands before ESP and is not encrypted.
+    own_header = 0 if mode is Mode.TUNNEL else _IP_HEADER[version]
+    if mode is Mode.TUNNEL:
+        overhead += _IP_HEADER[version]
+    if mode is Mode.BEET and inner_version == 4:
+        overhead += _BEET_HEADER
+    block = suite.encryption.block_size
+    aligned = (path_mtu - overhead - own_header) // block * block
+    inner = aligned + own_header - _ESP_TRAILER
+    if mode is Mode.BEET:
+        inner += _IP_HEADER[inner_version] - _IP_HEADER[version]
+    return max(inner, LOWEST_MTU)
