@@ -47,19 +47,19 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     route_steps = tuple(_set_steps(routes, old_routes))
     twin_steps = tuple(_set_steps(twins, old_twins))
     defaults = tuple(_default_steps(desired, observed))
-    moving = _moving(links)
+    bared = _bared(links)
     return (
         *_only(twin_steps, StepAction.CREATE),
-        *_of(route_steps, moving),
-        *_of(addresses, moving),
+        *_of(route_steps, bared),
+        *_of(addresses, bared),
         *_only(links, StepAction.DOWN),
         *_only(links, StepAction.CREATE, StepAction.UPDATE),
-        *_only(route_steps, StepAction.DELETE, without=moving),
+        *_only(route_steps, StepAction.DELETE, without=bared),
         *_only(policies, StepAction.CREATE, StepAction.UPDATE),
         *replaced,
         *_only(sas, StepAction.CREATE, StepAction.UPDATE),
         *(() if desired.defaults is None else defaults),
-        *_only(addresses, StepAction.DELETE, without=moving),
+        *_only(addresses, StepAction.DELETE, without=bared),
         *_only(addresses, StepAction.CREATE),
         *_only(links, StepAction.UP),
         *_only(route_steps, StepAction.CREATE),
@@ -92,16 +92,25 @@ def _interface(subject: Subject) -> str | None:
     return subject.interface if isinstance(subject, Address | Route) else None
 
 
-def _moving(links: tuple[Step, ...]) -> frozenset[str]:
-    """Interfaces that go to another namespace, where they arrive down and bare."""
+def _bared(links: tuple[Step, ...]) -> frozenset[str]:
+    """Interfaces that lose their addresses and routes by what changes of them."""
     return frozenset(
         step.subject.name
         for step in links
         if step.action is StepAction.UPDATE
         and isinstance(step.subject, Interface)
         and isinstance(step.previous, Interface)
-        and step.subject.namespace != step.previous.namespace
+        and _is_bared(step.subject, step.previous)
     )
+
+
+def _is_bared(wanted: Interface, there: Interface) -> bool:
+    """Whether it is moved, put into another table, or made anew."""
+
+    def place(one: Interface) -> tuple[object, ...]:
+        return one.namespace, one.vrf, one.link, one.external, one.vti
+
+    return place(wanted) != place(there)
 
 
 def _split(routes: tuple[Route, ...]) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
@@ -126,10 +135,10 @@ def _link_steps(
         there = _as_interface(link, names)
         if why := _link_differs(interface, there):
             yield Step(StepAction.UPDATE, interface, why, there)
-        if there is not None and there.namespace != interface.namespace:
+        if there is not None and _is_bared(interface, there):
             if link.up:
-                yield Step(StepAction.DOWN, there, "it moves")
-            yield Step(StepAction.UP, interface, "it has moved")
+                yield Step(StepAction.DOWN, there, "it will change")
+            yield Step(StepAction.UP, interface, "it has changed")
         elif not link.up:
             yield Step(StepAction.UP, interface, "it is down")
 
