@@ -14,6 +14,7 @@ from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, Plu
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
 from plutino.model.policy import Policy, PolicyDefaults
+from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.route_clients import RouteClients
@@ -115,6 +116,9 @@ def execute(run: Sequence[Step], plane: DataPlane, routes: RouteClients) -> None
         case Route():
             act_on_routes = _pick(action, plane.add_routes, plane.delete_routes)
             act_on_routes(subjects(run, Route))
+        case Rule():
+            act_on_rules = _pick(action, routes.home.add_rules, routes.home.delete_rules)
+            act_on_rules(subjects(run, Rule))
         case Policy():
             act_on_policies = _pick(
                 action, plane.add_policies, plane.delete_policies, plane.update_policy

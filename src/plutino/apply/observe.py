@@ -2,6 +2,7 @@
 
 from plutino.dataplane.plane import DataPlane
 from plutino.desired.compile import is_ours, twin_metric
+from plutino.desired.rules import is_our_rule
 from plutino.desired.state import ObservedState
 from plutino.model.link import RTPROT_PLUTINO, RouteType, link_alias
 from plutino.netlink.route_clients import RouteClients
@@ -33,6 +34,11 @@ def observe(instance: str, plane: DataPlane | None, routes: RouteClients) -> Obs
             if (address.namespace, address.interface) in ours and not address.address.is_link_local
         ),
         routes=found if plane is None else plane.bind_routes(found),
+        rules=tuple(
+            rule
+            for rule in routes.home.list_rules(protocol=RTPROT_PLUTINO)
+            if is_our_rule(rule, instance)
+        ),
         policies=()
         if plane is None
         else tuple(

@@ -9,6 +9,7 @@ from plutino.desired.state import DesiredState
 from plutino.model.errors import BatchRefusedError, KernelError
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
+from plutino.model.rule import Rule
 from plutino.netlink.route_clients import RouteClients, delete_interfaces
 from plutino.plan.diff import diff
 from plutino.plan.step import Step, StepAction
@@ -49,6 +50,8 @@ def _execute_without_plane(run: Sequence[Step], routes: RouteClients) -> None:
                 routes.each(subjects(run, Interface), delete_interfaces)
         case Address():
             routes.delete_addresses(subjects(run, Address))
+        case Rule():
+            routes.home.delete_rules(subjects(run, Rule))
         case Route():
             routes.delete_routes(subjects(run, Route))
         case _:

@@ -10,6 +10,7 @@ from plutino.apply.applier import apply_state
 from plutino.apply.observe import observe
 from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Gateway
+from plutino.config.numbers import tunnel_numbers
 from plutino.daemon.sequence_store import load_sequences, save_sequences
 from plutino.dataplane.choice import (
     PlaneChoice,
@@ -158,7 +159,8 @@ def compile_desired(
     """What should exist, on the paths that there are now."""
     path_mtu = {}
     for name, tunnel in loaded.gateway.tunnels.items():
-        found = routes.home.path_mtu(tunnel.remote, tunnel.local)
+        mark = tunnel_numbers(loaded.gateway, name).set_mark_out.value
+        found = routes.home.path_mtu(tunnel.remote, tunnel.local, mark)
         if found is not None and found[0] != tunnel.interface:
             path_mtu[name] = found[1]
     links = {(link.namespace, link.name): link for link in routes.list_links()}

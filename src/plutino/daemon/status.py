@@ -28,6 +28,7 @@ from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
 from plutino.model.numbers import IfId
 from plutino.model.policy import Policy, PolicyDefaults
+from plutino.model.rule import Rule
 from plutino.model.sa import SaDirection, SaUse, SecurityAssociation
 from plutino.netlink.route_clients import RouteClients
 from plutino.plan.diff import ConflictError, diff
@@ -180,7 +181,7 @@ def _concerns(step: Step, plan: TunnelPlan) -> bool:
             return policy.identity in {one.identity for one in plan.policies}
         case SecurityAssociation() as sa:
             return sa.identity in {one.identity for one in plan.sas}
-        case PolicyDefaults():
+        case PolicyDefaults() | Rule():
             return False
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Link, Namespace, Route
 from plutino.model.policy import Policy, PolicyDefaults
+from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
 
 
@@ -52,6 +53,7 @@ class DesiredState:
     routes: tuple[Route, ...] = ()
     tunnels: tuple[TunnelPlan, ...] = ()
     defaults: PolicyDefaults | None = None
+    rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +71,4 @@ class ObservedState:
     routes: tuple[Route, ...] = ()
     defaults: PolicyDefaults | None = None
     former_defaults: PolicyDefaults | None = None
+    rules: tuple[Rule, ...] = ()

@@ -1,7 +1,6 @@
 """Links, addresses and routes of the current network namespace, over rtnetlink."""
 
 import errno
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -9,11 +8,12 @@ from typing import Self, TypeVar
 
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, WireError
 from plutino.model.interface import Interface
-from plutino.model.link import Address, Link, Namespace, Route, RouteType
+from plutino.model.link import Address, Link, Namespace, Route
 from plutino.model.numbers import IfId
 from plutino.model.policy import IpAddress
-from plutino.netlink.namespaces import in_namespace, open_namespace
-from plutino.netlink.route.constants import AF_INET, AF_INET6, RouteGroup, RouteMessage
+from plutino.model.rule import Rule
+from plutino.model.subject import describe_route, describe_rule
+from plutino.netlink.route.constants import AF_INET, AF_INET6, RouteMessage
 from plutino.netlink.route.links import (
     LinkChange,
     encode_link_change,
@@ -36,10 +36,11 @@ from plutino.netlink.route.messages import (
     parse_route,
     parse_route_answer,
 )
+from plutino.netlink.route.rules import encode_rule, encode_rule_dump, parse_rule
 from plutino.netlink.socket import NETLINK_ROUTE, NetlinkSocket, Request
 from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Message
 
-_Value = TypeVar("_Value", Link, Address, Route)
+_Value = TypeVar("_Value", Link, Address, Route, Rule)
 _CREATE = NLM_F_CREATE | NLM_F_EXCL
 _FEW = 4
 """Up to so many links are deleted one by one."""
@@ -282,6 +283,45 @@ class RouteClient:
         payload = encode_route(route, self._route_index(route, step))
         self._socket.request(step, RouteMessage.DELROUTE, payload)
 
+    # --- rules
+
+    def list_rules(self, *, protocol: int | None = None) -> tuple[Rule, ...]:
+        """Rules of both IP versions that the model can express, of one ``protocol`` if given."""
+        rules: list[Rule] = []
+        for version in (4, 6):
+            rules += self._dump(
+                "list rules", RouteMessage.GETRULE, encode_rule_dump(version), parse_rule
+            )
+        return tuple(one for one in rules if protocol in (None, one.protocol))
+
+    def add_rules(self, rules: Sequence[Rule]) -> None:
+        """RTM_NEWRULE; EEXIST if there is the same. Raises BatchRefusedError."""
+        self._socket.request_many(
+            [
+                (
+                    f"add rule {describe_rule(one)}",
+                    int(RouteMessage.NEWRULE),
+                    encode_rule(one),
+                    _CREATE,
+                )
+                for one in rules
+            ]
+        )
+
+    def delete_rules(self, rules: Sequence[Rule]) -> None:
+        """RTM_DELRULE; ENOENT if there is no such rule. Raises BatchRefusedError."""
+        self._socket.request_many(
+            [
+                (
+                    f"delete rule {describe_rule(one)}",
+                    int(RouteMessage.DELRULE),
+                    encode_rule(one),
+                    0,
+                )
+                for one in rules
+            ]
+        )
+
     def path_mtu(
         self, destination: IpAddress, source: IpAddress | None = None, mark: int = 0
     ) -> tuple[str, int] | None:
@@ -354,7 +394,7 @@ class RouteClient:
         return tuple(self._placed(value) for value in parsed if value is not None)
 
     def _placed(self, value: _Value) -> _Value:
-        if self.namespace is None:
+        if self.namespace is None or isinstance(value, Rule):
             return value
         return replace(value, namespace=self.namespace)
 
@@ -385,25 +425,3 @@ class RouteClient:
 def _there(index: int | None) -> int:
     assert index is not None, "a link that has a name has an index"
     return index
-
-
-def describe_route(route: Route) -> str:
-    """A route as ``ip route`` writes it."""
-    kind = "unreachable " if route.route_type is RouteType.UNREACHABLE else ""
-    device = "" if route.interface is None else f" dev {route.interface}"
-    return f"{kind}{route.destination}{device} metric {route.metric}"
-
-
-def route_event_socket(namespace: Namespace = None) -> NetlinkSocket:
-    """A socket that tells of changes of links, addresses and routes in a network namespace.
-
-    Raises NamespaceMissingError if there is none of that name.
-    """
-    groups = sum(1 << (group - 1) for group in RouteGroup)
-    if namespace is None:
-        return NetlinkSocket.kernel(NETLINK_ROUTE, groups=groups)
-    descriptor = open_namespace(namespace)
-    try:
-        return in_namespace(descriptor, lambda: NetlinkSocket.kernel(NETLINK_ROUTE, groups=groups))
-    finally:
-        os.close(descriptor)

@@ -15,7 +15,8 @@ from plutino.model.link import Address, Link, Namespace, Route, RouteType, link_
 from plutino.model.numbers import IfId
 from plutino.model.policy import PolicyDefaults
 from plutino.model.sa import ReplayState, SecurityAssociation
-from plutino.plan.step import Step, StepAction, Subject
+from plutino.model.subject import Subject
+from plutino.plan.step import Step, StepAction
 
 _Value = TypeVar("_Value", bound=Subject)
 
@@ -47,9 +48,11 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     route_steps = tuple(_set_steps(routes, old_routes))
     twin_steps = tuple(_set_steps(twins, old_twins))
     defaults = tuple(_default_steps(desired, observed))
+    rules = tuple(_set_steps(desired.rules, observed.rules))
     bared = _bared(links)
     return (
         *_only(twin_steps, StepAction.CREATE),
+        *_only(rules, StepAction.CREATE),
         *_of(route_steps, bared),
         *_of(addresses, bared),
         *_only(links, StepAction.DOWN),
@@ -67,6 +70,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(sas, StepAction.DELETE),
         *_only(policies, StepAction.DELETE),
         *(defaults if desired.defaults is None else ()),
+        *_only(rules, StepAction.DELETE),
         *_only(twin_steps, StepAction.DELETE),
     )
 
