@@ -22,7 +22,7 @@ from plutino.netlink.xfrm.constants import MessageType
 from plutino.netlink.xfrm.convert import encode_address, family_of
 from plutino.netlink.xfrm.messages import XfrmMessage
 from plutino.netlink.xfrm.structures import XfrmSelector
-from tests.support.engine_lab import ONE, TWO, EngineCase, EngineLab, Flow, with_fixed
+from tests.support.engine_lab import ONE, TWO, EngineCase, EngineEnd, EngineLab, Flow, with_fixed
 from tests.support.esp_algorithms import BY_NAME
 from tests.support.esp_judge import Judge, echo_reply, framed, outer_header, transport_of
 from tests.support.until import until
@@ -156,6 +156,12 @@ class Attack:
     def reset_policies(self) -> None:
         """Those that let the SA's packets in."""
         self.set_policies(*self.flow.policies(Direction.IN))
+
+
+def await_drops(end: EngineEnd, before: dict[str, int], **expected: int) -> None:
+    """Exactly these have been counted since."""
+    wanted = before | {name: before.get(name, 0) + count for name, count in expected.items()}
+    until(lambda: end.drops() == wanted, f"{wanted}; drops: {end.drops()}")
 
 
 def with_protocol(header: Any, number: int) -> Any:

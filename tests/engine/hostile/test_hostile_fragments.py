@@ -1,4 +1,4 @@
-"""Outer packets in pieces: whole, overlapping, without end, and as long as they can be; in every mode."""
+"""Outer packets in pieces: whole, overlapping, without end, as long as can be; in every mode."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

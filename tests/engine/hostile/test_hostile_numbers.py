@@ -5,9 +5,8 @@ import pytest
 from plutino.model.policy import Direction
 from plutino.model.sa import SaDirection
 from plutino.netlink.xfrm.structures import ReplayState
-from tests.support.attack import Attack, octets_of, packet_of, sealed
-from tests.support.engine_lab import ONE, WINDOW, EngineEnd, changed
-from tests.support.until import until
+from tests.support.attack import Attack, await_drops, octets_of, packet_of, sealed
+from tests.support.engine_lab import ONE, WINDOW, changed
 
 pytestmark = pytest.mark.root
 
@@ -68,9 +67,3 @@ def test_the_numbers_of_the_sender_end(attack: Attack) -> None:
     attack.send(attack.seal(attack.inner(b"another SA")))
     attack.lab.frame_of(attack.flow.spi)
     attack.lab.frame_of(flow.spi)
-
-
-def await_drops(end: EngineEnd, before: dict[str, int], **expected: int) -> None:
-    """Exactly these have been counted since."""
-    wanted = before | {name: before.get(name, 0) + count for name, count in expected.items()}
-    until(lambda: end.drops() == wanted, f"{wanted}; drops: {end.drops()}")

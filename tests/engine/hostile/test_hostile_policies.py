@@ -11,7 +11,7 @@ from plutino.model.policy import Action, Direction, Mode
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.xfrm.constants import MessageType
 from plutino.netlink.xfrm.messages import XfrmMessage
-from tests.support.attack import Attack, packet_of
+from tests.support.attack import Attack, await_drops, packet_of
 from tests.support.engine_lab import DEVICE, ONE, REQID, TWO, EngineCase, policy
 from tests.support.until import until
 
@@ -97,13 +97,11 @@ def test_what_may_not_leave_is_answered(attack: Attack, blocked: bool) -> None:
         one.send(XfrmMessage.build(MessageType.FLUSHPOLICY, None))
         if blocked:
             one.send(policy(Direction.OUT, version, action=Action.BLOCK))
-        wanted = dict(one.drops())
-        if blocked:
-            wanted["XfrmOutPolBlock"] = wanted.get("XfrmOutPolBlock", 0) + 1
+        before = dict(one.drops())
         packet = attack.inner(b"nobody may see this", version)
         one.inject(packet)
         assert_unreachable(one.await_delivery(), packet, attack.case)
-        until(lambda: one.drops() == wanted, f"{wanted}; drops: {one.drops()}")
+        await_drops(one, before, **({"XfrmOutPolBlock": 1} if blocked else {}))
     attack.assert_good_passes()
     assert not [frame for frame, _ in list(attack.lab.frames) if b"nobody" in frame]
 

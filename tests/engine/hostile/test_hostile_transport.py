@@ -59,7 +59,7 @@ def test_icmp_of_the_other_family(transport: Attack) -> None:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_tunnel_in_transport_mode_stays_closed(transport: Attack, version: int) -> None:
-    """The packet that is spoofed inside is nobody's: what carries it is for who has the protocol."""
+    """What is spoofed inside is nobody's packet: it belongs to who has the protocol around it."""
     number = IPIP if version == 4 else IPV6
     inside = echo_reply(EngineCase(GCM), version, ONE, TWO, b"spoofed")
     header = with_protocol(outer_header(transport.flow), number)
@@ -100,8 +100,8 @@ def test_ports_outside_the_selector(transport: Attack) -> None:
 @pytest.mark.parametrize(("next_header", "whole"), [(AH, 12), (COMP, 4)], ids=("ah", "ipcomp"))
 def test_a_protocol_of_ipsec_without_sa(transport: Attack, next_header: int, whole: int) -> None:
     text, _ = transport.carried(bytes(whole))
-    with transport.counted(XfrmInHdrError=whole - 1, XfrmInNoStates=2):
-        for length in range(1, whole):
+    with transport.counted(XfrmInHdrError=whole - 2, XfrmInNoStates=2):
+        for length in range(2, whole):
             transport.send(transport.forge(text[:length], b"", 0, next_header))
         for length in (whole, len(text)):
             transport.send(transport.forge(text[:length], b"", 0, next_header))
@@ -111,9 +111,9 @@ def test_esp_in_esp(transport: Attack) -> None:
     flow = transport.flow
     known = octets_of(transport.seal(transport.inner()))
     with transport.counted(
-        XfrmInHdrError=7, XfrmInNoStates=1, XfrmInStateProtoError=1, XfrmInStateSeqError=2
+        XfrmInHdrError=6, XfrmInNoStates=1, XfrmInStateProtoError=1, XfrmInStateSeqError=2
     ):
-        for length in range(1, 8):
+        for length in range(2, 8):
             transport.send(transport.forge(known[:length], b"", 0, ESP))
         unknown = (flow.spi + 1_000_000).to_bytes(4, "big") + known[4:]
         transport.send(transport.forge(unknown, b"", 0, ESP))
@@ -155,7 +155,7 @@ def nest(attack: Attack, flows: list[Flow], text: bytes, next_header: int, seque
 @pytest.mark.parametrize("header", [0, 43, 60])
 def test_extension_headers_that_are_longer_than_the_packet(lab: EngineLab, header: int) -> None:
     attack = Attack(lab, TRANSPORTS[1])
-    lies = [bytes([ICMPV6, units]) + bytes(6) for units in (1, 2, 255)] + [bytes([ICMPV6])]
+    lies = [bytes([ICMPV6, units]) + bytes(6) for units in (1, 2, 255)] + [bytes([ICMPV6, 0])]
     lies.append(bytes([60, 0]) + bytes(6) + bytes([ICMPV6, 1]) + bytes(6))
     with attack.counted(XfrmInHdrError=len(lies)):
         for text in lies:

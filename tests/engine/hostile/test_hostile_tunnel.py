@@ -6,6 +6,7 @@ import pytest
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
 
+from plutino.model.policy import Direction
 from plutino.model.sa import SaDirection
 from tests.support.attack import (
     ESP,
