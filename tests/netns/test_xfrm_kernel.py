@@ -133,7 +133,7 @@ def test_many_policies_in_batches(client: XfrmClient) -> None:
         )
         for n in range(1000)
     }
-    client.add_policies(many)
+    client.add_policies(list(many))
     assert set(client.list_policies()) == many
     assert client.spd_info().outcnt == 1000
 

@@ -141,9 +141,18 @@ class Message:
 
     def encode(self) -> bytes:
         """The message with its padding to 4 bytes."""
-        length = self.FIXED.size + len(self.payload)
-        header = self.FIXED.pack(length, self.type, self.flags, self.sequence, self.port)
-        return header + self.payload + _PADDING[length % ALIGNMENT]
+        return encode_message(self.type, self.flags, self.sequence, self.payload, self.port)
+
+
+def encode_message(kind: int, flags: int, sequence: int, payload: bytes, port: int = 0) -> bytes:
+    """One message with its padding to 4 bytes."""
+    length = _MESSAGE_HEADER + len(payload)
+    header = _pack_message(length, kind, flags, sequence, port)
+    return header + payload + _PADDING[length % ALIGNMENT]
+
+
+_MESSAGE_HEADER: Final = Message.FIXED.size
+_pack_message: Final = Message.FIXED.pack
 
 
 def parse_messages(datagram: bytes) -> tuple[Message, ...]:

@@ -6,7 +6,6 @@ whole a multiple of the largest), so nobody counts padding by hand. A test compa
 with what the C compiler makes of the header. Padding is ignored coming in and zero going out.
 """
 
-import socket
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
@@ -70,12 +69,13 @@ class Number:
         self._struct: Final = struct.Struct(code)
         self.size: Final = self._struct.size
         self.alignment: Final = self._struct.size
-        self._code: Final = code[1:]
-        self._convert: Final = _NETWORK_ORDER[code] if code[0] == "!" else None
+        self._code: Final = code
 
     def leaves(self, path: str) -> Iterable[Leaf]:
         """The number."""
-        return [Leaf(path, self._code, self._convert)]
+        if self._code[0] == "=":
+            return [Leaf(path, self._code[1:])]
+        return [Leaf(path, f"{self.size}s", self._struct.pack)]
 
     def unpack(self, data: bytes, offset: int) -> int:
         """The number at the offset."""
@@ -88,12 +88,6 @@ class Number:
             return self._struct.pack(value)
         except struct.error as error:
             raise ValueError(f"{value} does not fit {self.size} bytes") from error
-
-
-_NETWORK_ORDER: Final[Mapping[str, Callable[[int], int]]] = MappingProxyType(
-    {"!H": socket.htons, "!I": socket.htonl}
-)
-"""Both raise OverflowError for what does not fit."""
 
 
 class Address:
@@ -267,7 +261,7 @@ class Structure:
             for place, convert in shape.conversions:
                 values[place] = convert(values[place])
             return shape.packer.pack(*values)
-        except (struct.error, OverflowError):
+        except struct.error:
             return self._encode_each(shape)
 
     def _encode_each(self, shape: Layout) -> bytes:
