@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from types import MappingProxyType
 from typing import Any, Final, Self, TypeVar
 
@@ -123,7 +124,7 @@ class XfrmMessage:
         cls, kind: MessageType, fixed: Structure | None, attributes: Iterable[tuple[int, Any]] = ()
     ) -> Self:
         """From pairs of attribute number and value."""
-        return cls(kind, fixed, tuple(XfrmAttribute(number, value) for number, value in attributes))
+        return cls(kind, fixed, tuple(starmap(XfrmAttribute, attributes)))
 
     @classmethod
     def parse(cls, message: Message) -> Self:
