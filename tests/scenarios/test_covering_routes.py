@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -135,3 +136,18 @@ def test_nothing_is_left(plane: str) -> None:
         done = pair.paris.plutino("down")
         assert done.returncode == 0, done.stderr
         assert shown(pair.paris) == before
+
+
+def test_a_strict_reverse_path_filter_is_told_with_its_cure(plane: str) -> None:
+    with pair_with(plane, '"0.0.0.0/0"', '"10.255.0.0/31"') as pair:
+        ip(pair.paris, "address flush dev wire scope global")
+        ip(pair.paris, f"address add {OUTER[4][PARIS]}/32 dev wire")
+        ip(pair.paris, "route add 192.0.2.254 dev wire")
+        ip(pair.paris, "route add default via 192.0.2.254 dev wire onlink")
+        for setting, is_told in ((1, True), (2, False)):
+            with pair.paris.namespace.entered():
+                path = Path("/proc/sys/net/ipv4/conf/wire/rp_filter")
+                path.write_text(str(setting))
+            done = pair.paris.plutino("apply", pair.paris.file)
+            assert ("rp_filter is strict on wire" in done.stderr) is is_told, done.stderr
+            assert done.returncode == (3 if is_told else 0)

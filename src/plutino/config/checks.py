@@ -10,7 +10,7 @@ from plutino.config.mode_checks import check_mode
 from plutino.config.numbers import tunnel_if_id, tunnel_numbers
 from plutino.config.planes import check_plane
 from plutino.config.positions import Finding, KeyPath
-from plutino.config.values import IpNetwork
+from plutino.config.values import IpInterface, IpNetwork
 from plutino.model.interface import interface_name_problem
 from plutino.model.numbers import U32_MAX
 
@@ -73,12 +73,6 @@ def _check_peers(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
 
 
 def _check_networks(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
-    for number, address in enumerate(tunnel.addresses):
-        network = address.network
-        if tunnel.remote.version == network.version and tunnel.remote in network:
-            why = f"{network} holds the peer's own address {tunnel.remote}: ESP would loop"
-            hint = f'write "{address.ip}/{address.max_prefixlen}" and a route'
-            yield (*at, "addresses", number), why, hint
     if tunnel.remote_ts:
         for number, route in enumerate(tunnel.routes):
             if not any(_inside(route, selector) for selector in tunnel.remote_ts):
@@ -162,7 +156,17 @@ def _check_routes_between(gateway: Gateway) -> Iterator[Finding]:
     addresses: dict[object, str] = {}
     for name, tunnel in gateway.tunnels.items():
         for number, address in enumerate(tunnel.addresses):
+            yield from _check_connected(gateway, address, ("tunnels", name, "addresses", number))
             other = addresses.setdefault(address.ip, tunnel.interface)
             if other != tunnel.interface:
                 why = f"{address.ip} is an address of {other} already"
                 yield ("tunnels", name, "addresses", number), why, None
+
+
+def _check_connected(gateway: Gateway, address: IpInterface, at: KeyPath) -> Iterator[Finding]:
+    """The kernel makes a route of an address's network, which no rule can keep from a peer."""
+    network = address.network
+    for peer in {tunnel.remote for tunnel in gateway.tunnels.values()}:
+        if peer.version == network.version and peer in network:
+            why = f"{network} holds the peer's own address {peer}: ESP would loop"
+            yield at, why, f'write "{address.ip}/{address.max_prefixlen}" and a route'

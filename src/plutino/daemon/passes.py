@@ -24,9 +24,11 @@ from plutino.dataplane.choice import (
 from plutino.dataplane.engine_process import engine_running
 from plutino.dataplane.journal import Journal
 from plutino.dataplane.plane import DataPlane, ManagedPlane
+from plutino.dataplane.reverse_path import has_strict_reverse_path
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
 from plutino.desired.compile import compile_gateway, is_ours, tunnel_reqid
+from plutino.desired.rules import covers_a_peer
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
 from plutino.desired.state import DesiredState, Surroundings
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
@@ -150,6 +152,7 @@ def _run(
     )
     if not NetfilterClient.is_there():
         problems += (NO_NETFILTER,)
+    problems += strict_reverse_paths(loaded.gateway, routes)
     return PassResult(outcome.steps, choice, problems)
 
 
@@ -189,6 +192,30 @@ def compile_desired(
         )
     except ConfigError as error:
         raise error.in_file(str(loaded.path)) from None
+
+
+def strict_reverse_paths(gateway: Gateway, routes: RouteClients) -> tuple[str, ...]:
+    """Devices whose reverse path filter drops what peers send, in words."""
+    covered = {
+        network
+        for tunnel in gateway.tunnels.values()
+        for network in tunnel.routes
+        if network.version == 4 and covers_a_peer(gateway, tunnel, network)
+    }
+    devices = {}
+    for name, tunnel in gateway.tunnels.items():
+        if any(tunnel.remote.version == 4 and tunnel.remote in network for network in covered):
+            mark = tunnel_numbers(gateway, name).set_mark_out.value
+            found = routes.home.path_mtu(tunnel.remote, tunnel.local, mark)
+            # A longer prefix of main's leads back to the peer without a mark too.
+            plain = routes.home.path_mtu(tunnel.remote, tunnel.local)
+            if found is not None and plain != found and has_strict_reverse_path(found[0]):
+                devices[found[0]] = name
+    return tuple(
+        f"rp_filter is strict on {device}: what the peer of tunnel '{name}' sends is dropped, "
+        f"since a tunnel's route covers it; `sysctl net.ipv4.conf.{device}.rp_filter=2` makes it loose"
+        for device, name in sorted(devices.items())
+    )
 
 
 def socket_kinds(gateway: Gateway) -> set[SocketKind]:
