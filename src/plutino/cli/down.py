@@ -15,6 +15,7 @@ from plutino.control.client import ask_daemon
 from plutino.daemon.passes import pass_lock, save_running
 from plutino.dataplane.choice import current_choice, open_plane
 from plutino.dataplane.engine_process import engine_running
+from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.model.errors import PlaneError, PlutinoError
@@ -45,6 +46,7 @@ def down(file: Path | None, instance: str, as_json: bool) -> None:
         plane = None if choice is None else open_plane(choice, instance, runtime, start=False)
         steps = remove_all(instance, plane, routes)
         others = 0 if plane is None else _end(plane, runtime)
+        HeldSockets(runtime.holder_socket).end()
     if others:
         words = f"{others} devices, SAs or policies in it are not plutino's"
         click.echo(f"the engine goes on: {words}", err=True)

@@ -19,9 +19,10 @@ from plutino.dataplane.choice import (
     settle_choice,
 )
 from plutino.dataplane.engine_process import engine_running
+from plutino.dataplane.held_sockets import holder_running
 from plutino.dataplane.plane import DataPlane, ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
-from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
+from plutino.dataplane.underlay import SocketKind
 from plutino.desired.compile import compile_gateway, is_ours, tunnel_reqid
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
 from plutino.desired.state import DesiredState
@@ -53,25 +54,23 @@ def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
                 plane.close()
 
 
-def run_pass(
-    loaded: LoadedGateway, runtime: RuntimePaths, sockets: EncapsulationSockets | None = None
-) -> PassResult:
+def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
     """Make everything so. Raises PlutinoError after whatever was begun is undone.
 
-    The engine is started if it does not run, and ended again if the pass fails on a new one.
-    ``sockets`` are those of a daemon, which the kernel needs for ESP in UDP.
+    The engine, or the holder of sockets for the kernel, is started if it does not run, and ended
+    again if the pass fails on a new one.
     """
     gateway = loaded.gateway
     with pass_lock(runtime), RouteClient() as routes:
         sequences = load_sequences(runtime.sequences)
-        was_running = engine_running(runtime)
+        was_running = engine_running(runtime) or holder_running(runtime)
         noted = PlaneChoice.read(runtime)
         choice = settle_choice(gateway.data_plane, gateway.instance, runtime, routes)
         if noted != choice:
             choice.write(runtime)
         plane = None
         try:
-            plane = _open(choice, gateway, runtime, start=True, sockets=sockets)
+            plane = _open(choice, gateway, runtime, start=True)
             assert plane is not None, "a plane that is started is there"
             return _run(loaded, runtime, plane, routes, sequences=sequences, choice=choice)
         except PlutinoError:
@@ -98,12 +97,9 @@ def _open(
     runtime: RuntimePaths,
     *,
     start: bool,
-    sockets: EncapsulationSockets | None = None,
 ) -> ManagedPlane | None:
     reqids = [tunnel_reqid(gateway.instance, name) for name in gateway.tunnels]
-    return open_plane(
-        choice, gateway.instance, runtime, start=start, reqids=reqids, sockets=sockets
-    )
+    return open_plane(choice, gateway.instance, runtime, start=start, reqids=reqids)
 
 
 def _run(
@@ -119,8 +115,10 @@ def _run(
     problems = _reserve(runtime, plane, desired, sequences)
     # A conflict is found before anything is opened or made.
     diff(desired, observe(desired.instance, plane, routes))
-    plane.ensure_sockets(socket_kinds(loaded.gateway))
+    kinds = socket_kinds(loaded.gateway)
+    plane.ensure_sockets(kinds)
     outcome = apply_state(desired, plane, routes)
+    plane.release_sockets(kinds)
     return PassResult(outcome.steps, choice, problems)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from plutino.dataplane.journal import Journal
 from plutino.dataplane.kernel import XFRM_STAT, KernelPlane
 from plutino.dataplane.scratch import ScratchError, in_scratch_namespace
-from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
+from plutino.dataplane.underlay import SocketKind, open_encapsulation
 from plutino.model.algorithms import AEAD_ALGORITHMS, DEFAULT_ALGORITHM, AeadKey
 from plutino.model.errors import KernelError, PlutinoError
 from plutino.model.interface import Interface
@@ -153,9 +153,8 @@ def _sa(version: int, direction: SaDirection, *, esn: bool = False) -> SecurityA
 def _add_and_read(*sas: SecurityAssociation) -> None:
     """Add SAs as the plane does, and look whether they are what they should be."""
     with RouteClient() as routes, NetlinkSocket.kernel(NETLINK_XFRM) as kernel:
-        plane = KernelPlane(
-            "probe", kernel, routes, (Journal.in_memory(), Journal.in_memory()), reqids=[_REQID]
-        )
+        journals = Journal.in_memory(), Journal.in_memory()
+        plane = KernelPlane("probe", kernel, routes, journals, reqids=[_REQID])
         plane.add_sas(sas)
         found = {sa.identity: sa for sa, _ in plane.list_sas()}
         for sa in sas:
@@ -194,11 +193,7 @@ def _try_output_mark() -> None:
 
 def _try_udp(version: int, kind: SocketKind) -> None:
     _add_and_read(replace(_sa(version, SaDirection.IN), encapsulation=UdpEncapsulation()))
-    sockets = EncapsulationSockets()
-    try:
-        sockets.hold({kind})
-    finally:
-        sockets.close()
+    open_encapsulation(kind).close()
 
 
 def _try_direction() -> None:
