@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,8 @@ def path(tmp_path: Path) -> Iterator[Path]:
     thread = threading.Thread(target=serve, args=(listener,))
     thread.start()
     yield path
-    if thread.is_alive():
-        with connected(path) as connection:
-            ask(connection, "hold")
+    with suppress(ConnectionRefusedError), connected(path) as connection:
+        ask(connection, "hold")
     thread.join(timeout=10)
     listener.close()
     assert not thread.is_alive()

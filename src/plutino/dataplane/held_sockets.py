@@ -112,6 +112,8 @@ class HeldSockets:
             return {}, False
         with closing(connection):
             words, descriptors = self._ask(connection, FETCH, [])
+        if not words:
+            return {}, False
         opened = [socket.socket(fileno=one) for one in descriptors]
         if words[:1] != [HELD] or len(words) != 1 + len(opened):
             for one in opened:
@@ -137,8 +139,8 @@ class HeldSockets:
             answer, _none = self._ask(
                 connection, request, [one.fileno() for one in sockets.values()]
             )
-            if answer != [DONE]:
-                raise self._trouble("refuses sockets")
+            if answer != [DONE] and (sockets or answer):
+                raise self._trouble("does not take sockets")
             if not sockets:
                 with suppress(OSError):
                     connection.recv(1)  # nothing comes but its end
@@ -146,11 +148,14 @@ class HeldSockets:
     def _ask(
         self, connection: socket.socket, request: str, descriptors: list[int]
     ) -> tuple[list[str], list[int]]:
+        """Words and descriptors; none if it ends just now."""
         try:
             socket.send_fds(connection, [request.encode()], descriptors)
             answer, received, _flags, _address = socket.recv_fds(
                 connection, LONGEST, MOST_DESCRIPTORS
             )
+        except ConnectionError:
+            return [], []
         except OSError as error:
             raise self._trouble("does not answer") from error
         return answer.decode("ascii", "replace").split(), received

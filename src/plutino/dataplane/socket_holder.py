@@ -74,6 +74,8 @@ def serve(listener: socket.socket) -> None:
                     selector.unregister(connection)
                     connection.close()
                 elif holder.ended:
+                    # Before the asker sees its connection end: nobody connects in vain after that.
+                    listener.close()
                     return
 
 
