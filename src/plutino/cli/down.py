@@ -30,7 +30,7 @@ _STOP_TIMEOUT = 20.0
 @click.option("--instance", default=DEFAULT_INSTANCE, help="Which one, if no FILE is given.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def down(file: Path | None, instance: str, as_json: bool) -> None:
-    """Stop the daemon and the engine, and take away everything that bears our tag, nothing else.
+    """Stop its processes, and take away everything that bears our tag, nothing else.
 
     The engine goes on if others have SAs or policies in it. Saved sequence numbers stay, so that
     static keys can be used again safely.

@@ -119,10 +119,9 @@ def _drop_capabilities() -> None:
 
 
 def _main() -> None:
-    with suppress(OSError):  # a container may forbid it
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        os.write(fd, _OOM_SCORE.encode())
-        os.close(fd)
+    # A container may forbid it.
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(_OOM_SCORE)
     _drop_capabilities()
     # Whoever started it need not wait for its end.
     if os.fork():
