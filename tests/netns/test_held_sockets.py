@@ -186,6 +186,26 @@ def test_one_that_does_not_answer_is_told(path: Path, monkeypatch: pytest.Monkey
     assert "pgrep" in str(caught.value.hint)
 
 
+def test_one_that_does_not_answer_is_ended_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sockets = HeldSockets(path)
+    sockets.ensure([V4])
+    os.kill(only_pid(path), signal.SIGSTOP)
+    monkeypatch.setattr("plutino.dataplane.held_sockets._TIMEOUT", 0.5)
+    sockets.end()
+    until(lambda: not list(holder_pids(path)), "it is gone")
+    assert port_is_free(V4)
+
+
+def test_a_holder_of_nothing_ends_with_the_next_pass(path: Path) -> None:
+    sockets = HeldSockets(path)
+    sockets._start().close()  # whoever started it was killed then
+    assert len(list(holder_pids(path))) == 1
+    sockets.release([SocketKind.RAW_V4])
+    until(lambda: not list(holder_pids(path)), "it has ended")
+
+
 def test_only_a_socket_that_serves_is_believed(path: Path) -> None:
     with open_encapsulation(V4) as good:
         assert is_encapsulation(good, V4)

@@ -86,14 +86,15 @@ class HeldSockets:
         wanted = set(kinds)
         held, strange = self._fetch()
         try:
-            if strange or not set(held) <= wanted:
+            if strange or not held or not set(held) <= wanted:
                 self._hold({kind: one for kind, one in held.items() if kind in wanted})
         finally:
             _close(held)
 
     def end(self) -> None:
-        """Let go of all and end the holder, also one whose socket was removed."""
-        self._hold({})
+        """End the holder, also one that does not answer or whose socket was removed."""
+        with suppress(PlaneError):
+            self._hold({})
         self._end_lost()
 
     def watch(self) -> socket.socket | None:

@@ -2,8 +2,8 @@
 
 The kernel receives ESP in UDP only while somebody holds the UDP socket that it comes to. This
 program is started by ``held_sockets.py``, by its path and with the standard library alone, with a
-listening UNIX socket as its stdin. It opens nothing, reads nothing of what the sockets receive,
-has no capability and sleeps in poll().
+listening UNIX socket as its stdin. It opens nothing, has no capability and sleeps in poll(). It
+reads nothing either: what is not ESP stays in the socket's buffer, until that is full.
 
 Its socket is of kind SOCK_SEQPACKET; each datagram is a request, and each has one answer. Names
 and descriptors (SCM_RIGHTS) come in the same order.
