@@ -13,6 +13,7 @@ import pytest
 
 from plutino.config.static_keys import encode_keys, generate_pair
 from plutino.control.report import State
+from plutino.dataplane.held_sockets import holder_pids
 from plutino.desired.compile import tunnel_reqid
 from plutino.lab.demo import BERLIN, INNER
 from plutino.lab.hosts import Host, plutino_program
@@ -173,25 +174,85 @@ def test_another_data_plane_is_refused_while_one_serves(pair: Pair) -> None:
     assert "plutino down" in done.stderr
 
 
-def test_udp_is_silent_without_a_daemon_and_heals_with_one() -> None:
+def holders(host: Host) -> list[int]:
+    """The processes that hold a host's sockets."""
+    with host.namespace.entered():
+        return list(holder_pids(host.folder / "run" / "default" / "holder.sock"))
+
+
+def kill(daemon: "subprocess.Popen[bytes] | None") -> None:
+    assert daemon is not None
+    daemon.kill()
+    daemon.wait(timeout=10)
+
+
+def test_udp_survives_the_daemon_and_its_restart() -> None:
     with running_pair(encapsulation="udp", plane="kernel") as pair:
+        before = holders(pair.berlin)
+        assert len(before) == 1
+        with Stream(pair) as stream:
+            for host in (pair.berlin, pair.paris):
+                kill(host.daemon)
+                stream.until_it_passes()
+            for host in (pair.berlin, pair.paris):
+                host.start_daemon()
+                host.wait_until_up()
+                stream.until_it_passes()
+            assert (stream.lost(), stream.refused) == (set(), 0)
+        assert holders(pair.berlin) == before
+        assert pair.tap.marked == 0
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_udp_needs_no_daemon(family: int) -> None:
+    with running_pair(family, encapsulation="udp", plane="kernel", start=False) as pair:
+        for host in (pair.paris, pair.berlin):
+            done = host.plutino("apply", host.file)
+            assert done.returncode == 0, done.stderr
         assert pings(pair)
-        daemon = pair.paris.daemon
-        assert daemon is not None
-        daemon.kill()
-        daemon.wait(timeout=10)
-        assert (
-            ping(pair.paris.namespace, ip_address(INNER[BERLIN][0]), count=1, timeout=0.5)[0] == 0
-        )
-        assert pair.tap.marked == 0
-        refused = pair.paris.plutino("apply", pair.paris.file)
-        assert refused.returncode == 1
-        assert "needs a process that holds UDP port 4500" in refused.stderr
-        assert ip(pair.paris, "xfrm state").count("proto esp") == 2  # what was there stays
-        pair.paris.start_daemon()
-        pair.paris.wait_until_up()
+        before = holders(pair.berlin)
+        assert pair.berlin.plutino("apply", pair.berlin.file).stdout == "nothing to do\n"
+        assert holders(pair.berlin) == before
+        for host in (pair.paris, pair.berlin):
+            assert host.plutino("down").returncode == 0
+        until(lambda: not holders(pair.paris) + holders(pair.berlin), "no process is left")
+
+
+def test_udp_heals_when_the_holder_is_killed() -> None:
+    with running_pair(encapsulation="udp", plane="kernel") as pair:
+        (before,) = holders(pair.berlin)
+        os.kill(before, signal.SIGKILL)
+        until(lambda: holders(pair.berlin) not in ([before], []), "the daemon starts a new one")
         until(lambda: pings(pair), "packets pass again")
+        (after,) = holders(pair.berlin)
+        # And without one: it is told, and the next command heals it.
+        kill(pair.berlin.daemon)
+        os.kill(after, signal.SIGKILL)
+        until(lambda: not holders(pair.berlin), "it is dead")
+        told = pair.berlin.plutino("status", pair.berlin.file)
+        assert told.returncode == 3
+        assert "no UDP port 4500 for IPv4 is open" in told.stdout + told.stderr
+        assert pair.berlin.plutino("apply", pair.berlin.file).returncode == 0
+        assert pings(pair)
+        assert pair.berlin.plutino("status", pair.berlin.file).returncode == 0
         assert pair.tap.marked == 0
+
+
+def test_udp_sockets_go_when_no_tunnel_needs_them() -> None:
+    with running_pair(encapsulation="udp", plane="kernel", start=False) as pair:
+        text = pair.paris.file.read_text()
+        assert pair.paris.plutino("apply", pair.paris.file).returncode == 0
+        assert len(holders(pair.paris)) == 1
+        pair.paris.file.write_text(text.replace('"udp"', '"esp"'))
+        assert pair.paris.plutino("apply", pair.paris.file).returncode == 0
+        until(lambda: not holders(pair.paris), "the holder has ended")
+
+
+def test_udp_sockets_do_not_stay_after_a_first_pass_that_fails() -> None:
+    with running_pair(encapsulation="udp", plane="kernel", start=False) as pair:
+        ip(pair.paris, "link add strange type xfrm if_id 1")
+        assert pair.paris.plutino("apply", pair.paris.file).returncode == 1
+        until(lambda: not holders(pair.paris), "the holder has ended")
 
 
 def test_what_others_made_stays_and_ours_goes() -> None:

@@ -15,6 +15,7 @@ from plutino.control.client import ask_daemon
 from plutino.daemon.passes import open_routes, pass_lock, save_running, system_of
 from plutino.dataplane.choice import current_choice, open_plane
 from plutino.dataplane.engine_process import engine_running
+from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.model.errors import PlaneError, PlutinoError
@@ -28,7 +29,7 @@ _STOP_TIMEOUT = 20.0
 @click.option("--instance", default=DEFAULT_INSTANCE, help="Which one, if no FILE is given.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def down(file: Path | None, instance: str, as_json: bool) -> None:
-    """Stop the daemon and the engine, and take away everything that bears our tag, nothing else.
+    """Stop its processes, and take away everything that bears our tag, nothing else.
 
     The engine goes on if others have SAs or policies in it. Saved sequence numbers stay, so that
     static keys can be used again safely.
@@ -48,6 +49,7 @@ def down(file: Path | None, instance: str, as_json: bool) -> None:
         )
         steps = remove_all(instance, plane, system_of(instance, runtime, routes))
         others = 0 if plane is None else _end(plane, runtime)
+        HeldSockets(runtime.holder_socket).end()
     if others:
         words = f"{others} devices, SAs or policies in it are not plutino's"
         click.echo(f"the engine goes on: {words}", err=True)

@@ -1,14 +1,15 @@
 """The daemon: one pass after another, at each change and from time to time.
 
 It holds nothing that a new daemon could not make again: what exists is in the kernel and in the
-engine, what should exist in the file, and the sockets for the kernel's ESP in UDP are opened
-again. So it can be killed at any moment.
+engine, what should exist in the file, and another process holds the sockets for the kernel's ESP
+in UDP. So it can be killed at any moment.
 """
 
 import asyncio
 import fcntl
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,8 +25,8 @@ from plutino.daemon.passes import PassResult, namespace_names, run_pass, save_ru
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
 from plutino.dataplane.choice import PlaneChoice, open_events
+from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.runtime import RuntimePaths
-from plutino.dataplane.underlay import EncapsulationSockets
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
 from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
@@ -64,7 +65,7 @@ class Daemon:
         self._stopping = False
         self._plane_events: NetlinkSocket | None = None
         self._namespaces = NamespaceWatch(self._wake.set)
-        self._sockets = EncapsulationSockets()
+        self._holder: socket.socket | None = None
         self._idle_passes = 0
         self._failures = 0
 
@@ -101,10 +102,10 @@ class Daemon:
             events.close()
             self._let_go_of_plane()
             self._namespaces.close()
+            self._let_go_of_holder()
             await server.close()
             with suppress(PlutinoError):
                 save_running(self._loaded.gateway.instance, self._runtime)
-            self._sockets.close()
             os.close(lock)
 
     async def _serve(self) -> None:
@@ -149,9 +150,10 @@ class Daemon:
 
     async def _pass(self) -> PassResult:
         loaded = self._loaded
-        result = await self._in_thread(lambda: run_pass(loaded, self._runtime, self._sockets))
+        result = await self._in_thread(lambda: run_pass(loaded, self._runtime))
         self._watch_plane(result.choice)
         self._namespaces.watch(namespace_names(loaded.gateway))
+        self._watch_holder()
         for problem in result.problems:
             if problem not in self._problems:
                 log(f"warning: {problem}")
@@ -199,6 +201,25 @@ class Daemon:
             asyncio.get_running_loop().remove_reader(self._plane_events.fileno())
             self._plane_events.close()
             self._plane_events = None
+
+    def _watch_holder(self) -> None:
+        """A connection that ends with the holder of the sockets, if there is one."""
+        if self._holder is None:
+            with suppress(PlaneError):
+                self._holder = HeldSockets(self._runtime.holder_socket).watch()
+            if self._holder is not None:
+                asyncio.get_running_loop().add_reader(self._holder, self._hear_holder)
+
+    def _hear_holder(self) -> None:
+        log("the process that held UDP port 4500 has ended")
+        self._let_go_of_holder()
+        self._wake.set()
+
+    def _let_go_of_holder(self) -> None:
+        if self._holder is not None:
+            asyncio.get_running_loop().remove_reader(self._holder)
+            self._holder.close()
+            self._holder = None
 
     def _stop(self) -> None:
         log("stopping; the tunnels stay up (`plutino down` takes them away)")

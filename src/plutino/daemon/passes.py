@@ -22,11 +22,12 @@ from plutino.dataplane.choice import (
     settle_choice,
 )
 from plutino.dataplane.engine_process import engine_running
+from plutino.dataplane.held_sockets import holder_running
 from plutino.dataplane.journal import Journal
 from plutino.dataplane.plane import DataPlane, ManagedPlane
 from plutino.dataplane.reverse_path import has_strict_reverse_path
 from plutino.dataplane.runtime import RuntimePaths
-from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
+from plutino.dataplane.underlay import SocketKind
 from plutino.desired.compile import compile_gateway, is_ours, tunnel_reqid
 from plutino.desired.rules import covers_a_peer
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
@@ -67,25 +68,23 @@ def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
                 plane.close()
 
 
-def run_pass(
-    loaded: LoadedGateway, runtime: RuntimePaths, sockets: EncapsulationSockets | None = None
-) -> PassResult:
+def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
     """Make everything so. Raises PlutinoError after whatever was begun is undone.
 
-    The engine is started if it does not run, and ended again if the pass fails on a new one.
-    ``sockets`` are those of a daemon, which the kernel needs for ESP in UDP.
+    The engine, or the holder of sockets for the kernel, is started if it does not run, and ended
+    again if the pass fails on a new one.
     """
     gateway = loaded.gateway
     with pass_lock(runtime), open_routes(runtime, gateway) as routes:
         sequences = load_sequences(runtime.sequences)
-        was_running = engine_running(runtime)
+        was_running = engine_running(runtime) or holder_running(runtime)
         noted = PlaneChoice.read(runtime)
         choice = settle_choice(gateway.data_plane, gateway.instance, runtime, routes)
         if noted != choice:
             choice.write(runtime)
         plane = None
         try:
-            plane = _open(choice, gateway, runtime, routes, start=True, sockets=sockets)
+            plane = _open(choice, gateway, runtime, routes, start=True)
             assert plane is not None, "a plane that is started is there"
             return _run(loaded, runtime, plane, routes, sequences=sequences, choice=choice)
         except PlutinoError:
@@ -115,18 +114,9 @@ def _open(
     routes: RouteClients,
     *,
     start: bool,
-    sockets: EncapsulationSockets | None = None,
 ) -> ManagedPlane | None:
     reqids = [tunnel_reqid(gateway.instance, name) for name in gateway.tunnels]
-    return open_plane(
-        choice,
-        gateway.instance,
-        runtime,
-        routes=routes,
-        start=start,
-        reqids=reqids,
-        sockets=sockets,
-    )
+    return open_plane(choice, gateway.instance, runtime, routes=routes, start=start, reqids=reqids)
 
 
 def _run(
@@ -143,9 +133,11 @@ def _run(
     # A conflict is found before anything is opened or made.
     system = system_of(desired.instance, runtime, routes)
     diff(desired, observe(desired.instance, plane, system))
-    plane.ensure_sockets(socket_kinds(loaded.gateway))
+    kinds = socket_kinds(loaded.gateway)
+    plane.ensure_sockets(kinds)
     Journal.read(runtime.namespaces).note(namespace_names(loaded.gateway))
     outcome = apply_state(desired, plane, system)
+    plane.release_sockets(kinds)
     problems += tuple(
         f"there is no network namespace {name}: what belongs there waits for it"
         for name in sorted(routes.missing & namespace_names(loaded.gateway))
@@ -213,7 +205,8 @@ def strict_reverse_paths(gateway: Gateway, routes: RouteClients) -> tuple[str, .
                 devices[found[0]] = name
     return tuple(
         f"rp_filter is strict on {device}: what the peer of tunnel '{name}' sends is dropped, "
-        f"since a tunnel's route covers it; `sysctl net.ipv4.conf.{device}.rp_filter=2` makes it loose"
+        "since a tunnel's route covers it; "
+        f"`sysctl net.ipv4.conf.{device}.rp_filter=2` makes it loose"
         for device, name in sorted(devices.items())
     )
 

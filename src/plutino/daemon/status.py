@@ -15,7 +15,7 @@ from plutino.control.report import (
     StatusReport,
     TunnelReport,
 )
-from plutino.daemon.passes import compile_desired, open_routes, system_of
+from plutino.daemon.passes import compile_desired, open_routes, socket_kinds, system_of
 from plutino.dataplane.choice import PlaneChoice, current_choice, open_plane
 from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
@@ -89,6 +89,8 @@ def _build(
     except ConflictError as error:
         steps = ()
         problems = (*problems, str(error))
+    if plane is not None:
+        problems = (*problems, *_missing_sockets(plane, loaded))
     sas = {} if plane is None else {sa.identity: (sa, use) for sa, use in plane.list_sas()}
     mtus = {(link.namespace, link.name): link.mtu for link in observed.links}
     interfaces = {one.name: one for one in desired.interfaces}
@@ -129,6 +131,13 @@ def _build(
             if count
         ),
     )
+
+
+def _missing_sockets(plane: ManagedPlane, loaded: LoadedGateway) -> list[str]:
+    return [
+        f"no {kind.words} is open: nothing is received by tunnels that need it"
+        for kind in sorted(plane.missing_sockets(socket_kinds(loaded.gateway)))
+    ]
 
 
 def _engine(plane: ManagedPlane) -> EngineReport | None:

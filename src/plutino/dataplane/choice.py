@@ -16,7 +16,6 @@ from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.probe import KernelReport, probe_kernel
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.scratch import ScratchError
-from plutino.dataplane.underlay import EncapsulationSockets
 from plutino.dataplane.userspace import UserspacePlane
 from plutino.model.errors import PlaneError
 from plutino.model.link import link_alias
@@ -121,14 +120,13 @@ def open_plane(
     routes: RouteClients,
     start: bool,
     reqids: Iterable[int] = (),
-    sockets: EncapsulationSockets | None = None,
 ) -> ManagedPlane | None:
     """Reach the plane; None for an engine that does not run and shall not be started.
 
-    ``reqids`` and ``sockets`` are for the kernel (``KernelPlane.connect``). Raises PlaneError.
+    ``reqids`` are for the kernel (``KernelPlane.connect``). Raises PlaneError.
     """
     if choice.plane == KERNEL:
-        return KernelPlane.connect(instance, runtime, routes=routes, reqids=reqids, sockets=sockets)
+        return KernelPlane.connect(instance, runtime, routes=routes, reqids=reqids)
     if not start and not engine_running(runtime):
         return None
     return UserspacePlane.connect(instance, runtime, routes=routes, start=start)

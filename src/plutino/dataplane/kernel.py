@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final, Self
 
 from plutino.dataplane.engine_messages import EngineInfo, EngineLosses
+from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.journal import Journals
 from plutino.dataplane.plane import tag_links
 from plutino.dataplane.runtime import RuntimePaths
-from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
+from plutino.dataplane.underlay import UDP_KINDS, SocketKind
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError
 from plutino.model.interface import Interface
 from plutino.model.link import Link, Route, link_alias
@@ -46,7 +47,7 @@ class KernelPlane:
         journals: Journals,
         *,
         reqids: Iterable[int] = (),
-        sockets: EncapsulationSockets | None = None,
+        sockets: HeldSockets | None = None,
     ) -> None:
         self.instance = instance
         self._alias = link_alias(instance)
@@ -56,7 +57,7 @@ class KernelPlane:
         self._reqids, self._links = journals.reqids, journals.links
         self._former = journals.defaults
         self._configured = frozenset(reqids)
-        self._sockets = sockets
+        self._sockets = sockets or HeldSockets(RuntimePaths.of(instance).holder_socket)
 
     @classmethod
     def connect(
@@ -66,16 +67,13 @@ class KernelPlane:
         *,
         routes: RouteClients,
         reqids: Iterable[int] = (),
-        sockets: EncapsulationSockets | None = None,
     ) -> Self:
         """Open the kernel's sockets. ``reqids`` are those of the configuration.
 
-        ``routes`` stay the caller's.
-
-        ``sockets`` are those of the daemon, None for a command that ends. Raises PlaneError if the
-        kernel has no XFRM.
+        ``routes`` stay the caller's. Raises PlaneError if the kernel has no XFRM.
         """
         journals = Journals.read(runtime)
+        sockets = HeldSockets(runtime.holder_socket)
         socket = NetlinkSocket.kernel(NETLINK_XFRM)
         return cls(instance, socket, routes, journals, reqids=reqids, sockets=sockets)
 
@@ -94,25 +92,28 @@ class KernelPlane:
         return EngineLosses(0, 0)
 
     def ensure_sockets(self, kinds: Iterable[SocketKind]) -> None:
-        """Hold the sockets for ESP in UDP; raw ESP needs none.
+        """Have the sockets for ESP in UDP held; raw ESP needs none."""
+        self._sockets.ensure(kinds)
 
-        Raises PlaneError where nobody stays who could hold them.
-        """
-        wanted = set(kinds)
-        if self._sockets is not None:
-            self._sockets.hold(wanted)
-        elif wanted & {SocketKind.UDP_V4, SocketKind.UDP_V6}:
-            raise PlaneError(
-                "ESP in UDP by the kernel needs a process that holds UDP port 4500",
-                hint='start the daemon (`plutino run FILE`), or set data-plane = "userspace"',
-            )
+    def release_sockets(self, kinds: Iterable[SocketKind]) -> None:
+        """Close all others."""
+        self._sockets.release(kinds)
+
+    def missing_sockets(self, kinds: Iterable[SocketKind]) -> frozenset[SocketKind]:
+        """Those for ESP in UDP that nothing is known to hold."""
+        wanted = UDP_KINDS & set(kinds)
+        if wanted:
+            with suppress(PlaneError):
+                return wanted - self._sockets.kinds()
+        return wanted
 
     def objects_left(self) -> int:
         """None that would keep the plane: the kernel goes on anyway."""
         return 0
 
     def shutdown(self) -> None:
-        """Nothing to end."""
+        """End the process that holds the sockets."""
+        self._sockets.end()
 
     # --- links
 

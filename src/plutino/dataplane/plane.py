@@ -151,6 +151,14 @@ class ManagedPlane(DataPlane, Protocol):
         """Open the underlay sockets that are lacking."""
         ...
 
+    def release_sockets(self, kinds: Iterable[SocketKind]) -> None:
+        """Let go of underlay sockets but those, where holding them would be in others' way."""
+        ...
+
+    def missing_sockets(self, kinds: Iterable[SocketKind]) -> frozenset[SocketKind]:
+        """Those of them that are lacking."""
+        ...
+
     def objects_left(self) -> int:
         """Objects of others that would be lost by ``shutdown``, or of ours."""
         ...

@@ -15,7 +15,7 @@ from typing import Any, Final
 from plutino.dataplane.journal import Journals
 from plutino.dataplane.kernel import XFRM_STAT, KernelPlane
 from plutino.dataplane.scratch import ScratchError, in_scratch_namespace
-from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
+from plutino.dataplane.underlay import SocketKind, open_encapsulation
 from plutino.model.algorithms import DEFAULT_ALGORITHM, ESP_SUITES
 from plutino.model.errors import KernelError, PlutinoError
 from plutino.model.interface import Interface
@@ -193,11 +193,7 @@ def _try_output_mark() -> None:
 
 def _try_udp(version: int, kind: SocketKind) -> None:
     _add_and_read(replace(_sa(version, SaDirection.IN), encapsulation=UdpEncapsulation()))
-    sockets = EncapsulationSockets()
-    try:
-        sockets.hold({kind})
-    finally:
-        sockets.close()
+    open_encapsulation(kind).close()
 
 
 def _try_direction() -> None:

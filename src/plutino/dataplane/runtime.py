@@ -46,6 +46,11 @@ class RuntimePaths:
         return self.directory / "engine.log"
 
     @property
+    def holder_socket(self) -> Path:
+        """Of the process that holds the kernel's sockets for ESP in UDP."""
+        return self.directory / "holder.sock"
+
+    @property
     def control_socket(self) -> Path:
         """The daemon's."""
         return self.directory / "control.sock"

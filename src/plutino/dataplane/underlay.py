@@ -1,13 +1,13 @@
 """The sockets that ESP travels through, opened where the daemon runs.
 
-They are handed to the engine; for the kernel, which needs them for ESP in UDP alone, the daemon
-holds them.
+They are handed to the engine; for the kernel, which needs them for ESP in UDP alone, a process
+holds them (``held_sockets.py``).
 """
 
 import errno
 import socket
-from collections.abc import Iterable
 from enum import IntEnum
+from ipaddress import ip_address
 from typing import Final
 
 from plutino.model.errors import KernelError
@@ -17,6 +17,8 @@ _IPPROTO_ESP: Final = 50
 _UDP_ENCAP: Final = 100
 _UDP_ENCAP_ESPINUDP: Final = 2
 """``linux/udp.h``."""
+_SO_NETNS_COOKIE: Final = 71
+"""``asm-generic/socket.h``."""
 
 
 class SocketKind(IntEnum):
@@ -34,16 +36,26 @@ class SocketKind(IntEnum):
             return cls.UDP_V4 if version == 4 else cls.UDP_V6
         return cls.RAW_V4 if version == 4 else cls.RAW_V6
 
+    @property
+    def words(self) -> str:
+        """For messages."""
+        is_udp = self in (SocketKind.UDP_V4, SocketKind.UDP_V6)
+        is_v4 = self in (SocketKind.RAW_V4, SocketKind.UDP_V4)
+        what = f"UDP port {NAT_T_PORT}" if is_udp else "raw ESP socket"
+        return f"{what} for IPv{4 if is_v4 else 6}"
+
+
+UDP_KINDS: Final = frozenset({SocketKind.UDP_V4, SocketKind.UDP_V6})
+
 
 def open_socket(kind: SocketKind) -> socket.socket:
     """A socket of that kind in the current namespace, bound where it must be.
 
     Raises KernelError, with a hint where the port is taken or the right is missing.
     """
-    family = socket.AF_INET if kind in (SocketKind.RAW_V4, SocketKind.UDP_V4) else socket.AF_INET6
-    is_udp = kind in (SocketKind.UDP_V4, SocketKind.UDP_V6)
-    what = f"UDP port {NAT_T_PORT}" if is_udp else "raw ESP socket"
-    step = f"open {what} for IPv{4 if family == socket.AF_INET else 6}"
+    family = _family(kind)
+    is_udp = kind in UDP_KINDS
+    step = f"open {kind.words}"
     try:
         opened = (
             socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -63,30 +75,12 @@ def open_socket(kind: SocketKind) -> socket.socket:
     return opened
 
 
-class EncapsulationSockets:
-    """UDP sockets whose ESP the kernel takes to itself (UDP_ENCAP_ESPINUDP), held by the daemon.
+def open_encapsulation(kind: SocketKind) -> socket.socket:
+    """A UDP socket whose ESP the kernel takes to itself (UDP_ENCAP_ESPINUDP).
 
-    Without one the kernel answers the peer's ESP in UDP with `port unreachable` and drops it, so a
-    daemon that is gone means silence in that direction and never clear text.
+    Without one the kernel answers the peer's ESP in UDP with `port unreachable` and drops it.
+    Raises KernelError as ``open_socket``.
     """
-
-    def __init__(self) -> None:
-        self._open: dict[SocketKind, socket.socket] = {}
-
-    def hold(self, kinds: Iterable[SocketKind]) -> None:
-        """Hold exactly the UDP sockets among ``kinds``. Raises KernelError as ``open_socket``."""
-        wanted = set(kinds) & {SocketKind.UDP_V4, SocketKind.UDP_V6}
-        for kind in set(self._open) - wanted:
-            self._open.pop(kind).close()
-        for kind in sorted(wanted - set(self._open)):
-            self._open[kind] = _open_encapsulation(kind)
-
-    def close(self) -> None:
-        """Let go of all of them."""
-        self.hold(())
-
-
-def _open_encapsulation(kind: SocketKind) -> socket.socket:
     opened = open_socket(kind)
     try:
         opened.setsockopt(socket.IPPROTO_UDP, _UDP_ENCAP, _UDP_ENCAP_ESPINUDP)
@@ -95,6 +89,40 @@ def _open_encapsulation(kind: SocketKind) -> socket.socket:
         step = f"take ESP in UDP for IPv{4 if kind is SocketKind.UDP_V4 else 6}"
         raise KernelError(step, error.errno or errno.EIO, hint=_hint(error)) from error
     return opened
+
+
+def is_encapsulation(one: socket.socket, kind: SocketKind) -> bool:
+    """Whether a socket is as ``open_encapsulation`` makes it in the current namespace."""
+    if kind not in UDP_KINDS or one.type != socket.SOCK_DGRAM:
+        return False
+    try:
+        host, port = one.getsockname()[:2]
+        return (
+            one.family == _family(kind)
+            and port == NAT_T_PORT
+            and ip_address(host).is_unspecified
+            and one.getsockopt(socket.IPPROTO_UDP, _UDP_ENCAP) == _UDP_ENCAP_ESPINUDP
+            and _namespace(one) == _current_namespace(one.family)
+        )
+    except (OSError, ValueError):
+        return False
+
+
+def _family(kind: SocketKind) -> socket.AddressFamily:
+    return socket.AF_INET if kind in (SocketKind.RAW_V4, SocketKind.UDP_V4) else socket.AF_INET6
+
+
+def _current_namespace(family: int) -> bytes:
+    with socket.socket(family, socket.SOCK_DGRAM) as one:
+        return _namespace(one)
+
+
+def _namespace(one: socket.socket) -> bytes:
+    """A number of its network namespace that no other ever has."""
+    try:
+        return one.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+    except OSError:
+        return b""  # Linux before 5.14
 
 
 def _hint(error: OSError) -> str | None:

@@ -78,6 +78,13 @@ class UserspacePlane:
             with open_socket(kind) as opened:
                 self._client.new_socket(kind, opened.fileno())
 
+    def release_sockets(self, kinds: Iterable[SocketKind]) -> None:
+        """The engine keeps what it has until it ends."""
+
+    def missing_sockets(self, kinds: Iterable[SocketKind]) -> frozenset[SocketKind]:
+        """Those that the engine lacks."""
+        return frozenset(kinds) - {SocketKind(kind) for kind in self._client.list_sockets()}
+
     def objects_left(self) -> int:
         """Devices, SAs and policies that the engine holds, whoever made them."""
         policies = self._xfrm.spd_info()
