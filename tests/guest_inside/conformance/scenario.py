@@ -74,9 +74,18 @@ class Run:
 
     command: str
     undo: str = ""
+    program: str = "ip"
 
 
-Step = Ask | Send | Inject | Run
+@dataclass(frozen=True, slots=True)
+class Set:
+    """A setting of the gateway's namespace, by its name below ``net``; put back afterwards."""
+
+    name: str
+    value: str
+
+
+Step = Ask | Send | Inject | Run | Set
 
 
 @dataclass(frozen=True, slots=True)

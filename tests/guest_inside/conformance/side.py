@@ -16,8 +16,9 @@ import subprocess
 import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +31,7 @@ from plutino.model.numbers import IfId
 from plutino.netlink.route_client import RouteClient
 from tests.guest_inside.conformance.observation import Observation, Packet
 from tests.guest_inside.conformance.packets import PORT
-from tests.guest_inside.conformance.scenario import FLUSHSA, Ask, Inject, Run, Send, Step
+from tests.guest_inside.conformance.scenario import FLUSHSA, Ask, Inject, Run, Send, Set, Step
 from tests.support.engine import engine_process
 from tests.support.raw_plane import FLUSHPOLICY, SETDEFAULT, RawPlane
 
@@ -82,7 +83,7 @@ class Side(ABC):
     def __init__(self, name: str, gateway: NetworkNamespace, peer: NetworkNamespace) -> None:
         self.name = name
         self._gateway = gateway
-        self._undo: list[str] = []
+        self._undo: list[Callable[[], object]] = []
         self._seen: Counter[str] = Counter()
         self.plane: RawPlane
         with peer.entered():
@@ -139,10 +140,12 @@ class Side(ABC):
                 frame = GATEWAY_MAC + bytes.fromhex("020000000002")
                 frame += struct.pack("!H", _ETHERTYPE[packet[0] >> 4]) + packet
                 self._peer.send(frame)
-            case Run(command, undo):
-                self._ip(command)
+            case Run(command, undo, program):
+                self._run(program, command)
                 if undo:
-                    self._undo.insert(0, undo)
+                    self._undo.append(partial(self._run, program, undo))
+            case Set(name, value):
+                self._undo.append(partial(self._set, name, self._set(name, value)))
 
     def collect(self, observed: Observation) -> None:
         """Add what was seen since the last time."""
@@ -167,9 +170,8 @@ class Side(ABC):
 
     def reset(self) -> None:
         """No SA, no policy, default accept, and nothing left to be seen."""
-        for command in self._undo:
-            self._ip(command)
-        self._undo.clear()
+        while self._undo:
+            self._undo.pop()()
         self.plane.ask(FLUSHSA, bytes(8))
         self.plane.ask(FLUSHPOLICY)
         self.plane.ask(SETDEFAULT, _ACCEPT)
@@ -184,12 +186,20 @@ class Side(ABC):
         with suppress(OSError):  # a socket hears of errors that other packets caused
             sender.sendto(packet, (socket.inet_ntop(family, octets), 0))
 
-    def _ip(self, command: str) -> None:
+    def _run(self, program: str, command: str) -> None:
         with self._gateway.entered():
             done = subprocess.run(
-                ["ip", *command.split()], capture_output=True, text=True, check=False
+                [program, *command.split()], capture_output=True, text=True, check=False
             )
-        assert done.returncode == 0, f"ip {command}: {done.stderr}"
+        assert done.returncode == 0, f"{program} {command}: {done.stderr}"
+
+    def _set(self, name: str, value: str) -> str:
+        """The value that it had."""
+        path = Path("/proc/sys/net") / name
+        with self._gateway.entered():
+            before = path.read_text()
+            path.write_text(value)
+        return before
 
 
 class KernelSide(Side):

@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.guest_inside.conformance import (
     algorithms,
+    disabled,
     drops,
     lifetimes,
     migrating,
@@ -27,6 +28,7 @@ SUBJECTS: Final = (
     replay,
     lifetimes,
     modes,
+    disabled,
     drops,
     migrating,
     algorithms,
