@@ -85,7 +85,15 @@ class Set:
     value: str
 
 
-Step = Ask | Send | Inject | Run | Set
+@dataclass(frozen=True, slots=True)
+class Until:
+    """A step, and all that comes of it until so many events were told, however long they take."""
+
+    step: Ask | Send | Inject | Run
+    events: int
+
+
+Step = Ask | Send | Inject | Run | Set | Until
 
 
 @dataclass(frozen=True, slots=True)

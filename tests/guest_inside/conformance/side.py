@@ -31,7 +31,16 @@ from plutino.model.numbers import IfId
 from plutino.netlink.route_client import RouteClient
 from tests.guest_inside.conformance.observation import Observation, Packet
 from tests.guest_inside.conformance.packets import PORT
-from tests.guest_inside.conformance.scenario import FLUSHSA, Ask, Inject, Run, Send, Set, Step
+from tests.guest_inside.conformance.scenario import (
+    FLUSHSA,
+    Ask,
+    Inject,
+    Run,
+    Send,
+    Set,
+    Step,
+    Until,
+)
 from tests.support.engine import engine_process
 from tests.support.raw_plane import FLUSHPOLICY, SETDEFAULT, RawPlane
 
@@ -146,6 +155,12 @@ class Side(ABC):
                     self._undo.append(partial(self._run, program, undo))
             case Set(name, value):
                 self._undo.append(partial(self._set, name, self._set(name, value)))
+            case Until(inner):
+                self.perform(inner, observed)
+
+    def await_events(self, count: int, observed: Observation) -> None:
+        """Wait until so many were seen."""
+        observed.events += self.plane.await_events(count - len(observed.events))
 
     def collect(self, observed: Observation) -> None:
         """Add what was seen since the last time."""

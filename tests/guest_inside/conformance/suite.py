@@ -18,7 +18,7 @@ from tests.guest_inside.conformance import (
 )
 from tests.guest_inside.conformance.differences import is_intended
 from tests.guest_inside.conformance.observation import Observation, differences
-from tests.guest_inside.conformance.scenario import Ask, Run, Scenario, Step
+from tests.guest_inside.conformance.scenario import Ask, Run, Scenario, Step, Until
 from tests.guest_inside.conformance.side import Side
 
 SUBJECTS: Final = (
@@ -70,6 +70,9 @@ def _compare(
     if step is not None:
         for side, observed in zip((kernel, engine), seen, strict=True):
             side.perform(step, observed)
+    if isinstance(step, Until):
+        for side, observed in zip((kernel, engine), seen, strict=True):
+            side.await_events(step.events, observed)
     if isinstance(step, Ask) and step.settles:
         time.sleep(_LONG_SETTLE)
     elif not isinstance(step, Ask | Run):
