@@ -9,4 +9,8 @@ _SUITE = "tests/guest_inside/test_conformance.py"
 
 
 def test_the_kernel_and_the_engine_do_the_same() -> None:
-    run_tests_in_guest("uml-6.12", _SUITE, 300)
+    run_tests_in_guest("uml-6.12", _SUITE, 400)
+
+
+def test_interfaces_in_another_namespace() -> None:
+    run_tests_in_guest("uml-6.12", "tests/guest_inside/test_namespaces.py", 120)

@@ -22,10 +22,10 @@ from tests.guest_inside.conformance.scenario import (
 from tests.support.raw_plane import SETDEFAULT
 
 _NO_POLICY = (
-    Set("ipv4/conf/ipsec1/disable_policy", "1"),
-    Set("ipv6/conf/ipsec1/disable_policy", "1"),
+    Set("ipv4/conf/ipsec1/disable_policy", "1", inside=True),
+    Set("ipv6/conf/ipsec1/disable_policy", "1", inside=True),
 )
-_NO_XFRM = Set("ipv4/conf/ipsec1/disable_xfrm", "1")
+_NO_XFRM = Set("ipv4/conf/ipsec1/disable_xfrm", "1", inside=True)
 _CLEAR = (
     Run("qdisc add dev wire clsact", "qdisc del dev wire clsact", "tc"),
     Run(

@@ -70,19 +70,22 @@ class Inject:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A command of iproute2 in the gateway's namespace; ``undo`` takes it back afterwards."""
+    """A command of iproute2 in the gateway's namespace, or where its interfaces are (``inside``);
+    ``undo`` takes it back afterwards."""
 
     command: str
     undo: str = ""
     program: str = "ip"
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """A setting of the gateway's namespace, by its name below ``net``; put back afterwards."""
+    """A setting, by its name below ``net``, of a namespace as for ``Run``; put back afterwards."""
 
     name: str
     value: str
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +107,16 @@ class Scenario:
     steps: tuple[Step, ...]
     opener: Callable[[bytes], bytes] | None = None
     """What opens outer packets, where they never look the same."""
+    moved: bool = False
+    """Whether the interfaces are in another namespace than their SAs."""
 
     def of(self, subject: str) -> "Scenario":
         """With the subject before its name."""
         return replace(self, name=f"{subject}/{self.name}")
+
+    def moved_away(self) -> "Scenario":
+        """The same in two namespaces."""
+        return replace(self, name=f"moved/{self.name}", moved=True)
 
 
 def scenario(name: str, *steps: Step, opener: Callable[[bytes], bytes] | None = None) -> Scenario:

@@ -11,6 +11,7 @@ from tests.guest_inside.conformance import (
     lifetimes,
     migrating,
     modes,
+    moved,
     policies,
     replay,
     sa_dumps,
@@ -33,11 +34,15 @@ SUBJECTS: Final = (
     migrating,
     algorithms,
 )
-SCENARIOS: Final = tuple(
-    one.of(subject.__name__.rpartition(".")[2].replace("_", "-"))
+_AT_HOME: Final = {
+    one.name: one
     for subject in SUBJECTS
-    for one in subject.SCENARIOS
-)
+    for one in (
+        scenario.of(subject.__name__.rpartition(".")[2].replace("_", "-"))
+        for scenario in subject.SCENARIOS
+    )
+}
+SCENARIOS: Final = (*_AT_HOME.values(), *(_AT_HOME[name].moved_away() for name in moved.CHOSEN))
 _SETTLE: Final = 0.004
 """Seconds in which both sides have seen a packet through, as a rule."""
 _LONG_SETTLE: Final = 0.1
