@@ -30,6 +30,7 @@ _FIXED: Final[Mapping[int, int]] = {
     MessageType.FLUSHPOLICY: 0,
     MessageType.NEWAE: 48,
     MessageType.MIGRATE: 64,
+    MessageType.MIGRATE_STATE: 132,
     MessageType.MAPPING: 64,
     MessageType.NEWSADINFO: 4,
     MessageType.NEWSPDINFO: 4,

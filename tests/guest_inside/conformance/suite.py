@@ -1,5 +1,7 @@
 """All scenarios by subject, and how one is run on both sides."""
 
+import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -10,6 +12,7 @@ from tests.guest_inside.conformance import (
     drops,
     lifetimes,
     migrating,
+    migrating_states,
     modes,
     moved,
     policies,
@@ -32,14 +35,17 @@ SUBJECTS: Final = (
     disabled,
     drops,
     migrating,
+    migrating_states,
     algorithms,
 )
+_KERNEL: Final = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
 _AT_HOME: Final = {
     one.name: one
     for subject in SUBJECTS
     for one in (
         scenario.of(subject.__name__.rpartition(".")[2].replace("_", "-"))
         for scenario in subject.SCENARIOS
+        if scenario.since <= _KERNEL
     )
 }
 SCENARIOS: Final = (*_AT_HOME.values(), *(_AT_HOME[name].moved_away() for name in moved.CHOSEN))
