@@ -5,8 +5,15 @@ import pytest
 from tests.support.guest import run_tests_in_guest
 
 pytestmark = pytest.mark.guest
+KERNELS = ("uml-6.12", "uml-7.3")
 _SUITE = "tests/guest_inside/test_conformance.py"
 
 
-def test_the_kernel_and_the_engine_do_the_same() -> None:
-    run_tests_in_guest("uml-6.12", _SUITE, 300)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_kernel_and_the_engine_do_the_same(kernel: str) -> None:
+    run_tests_in_guest(kernel, _SUITE, 400)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_interfaces_in_another_namespace(kernel: str) -> None:
+    run_tests_in_guest(kernel, "tests/guest_inside/test_namespaces.py", 120)

@@ -98,7 +98,7 @@ def test_no_process_outlives_a_killed_command(kernel: str, tmp_path: Path) -> No
     wait_until(lambda: not guest.members())
 
 
-@kernels
+@pytest.mark.parametrize("kernel", [*KERNELS, "uml-7.3"])
 def test_the_kernel_has_what_the_data_plane_needs(kernel: str) -> None:
     run_tests_in_guest(kernel, "tests/guest_inside/test_features.py", 180)
 

@@ -17,38 +17,40 @@ class Sides:
     """Both, made anew after they differed: what follows would differ by it."""
 
     def __init__(self) -> None:
-        self._resources = ExitStack()
-        self._both: tuple[Side, Side] | None = None
+        self._made: dict[bool, tuple[ExitStack, tuple[Side, Side]]] = {}
         self.found: dict[str, tuple[str, ...]] = {}
         """Fields that differed, by scenario."""
 
-    def get(self) -> tuple[Side, Side]:
-        """As new."""
-        if self._both is None:
-            self._both = self._resources.enter_context(both_sides())
-        for side in self._both:
+    def get(self, *, moved: bool) -> tuple[Side, Side]:
+        """As new; ``moved``: with the interfaces in another namespace."""
+        if moved not in self._made:
+            resources = ExitStack()
+            self._made[moved] = resources, resources.enter_context(both_sides(moved=moved))
+        both = self._made[moved][1]
+        for side in both:
             side.reset()
-        return self._both
+        return both
 
-    def close(self) -> None:
+    def close(self, *, moved: bool) -> None:
         """Let go of them."""
-        self._resources.close()
-        self._both = None
+        if moved in self._made:
+            self._made.pop(moved)[0].close()
 
 
 @pytest.fixture(scope="module")
 def sides() -> Iterator[Sides]:
     made = Sides()
     yield made
-    made.close()
+    for moved in (False, True):
+        made.close(moved=moved)
 
 
 @pytest.mark.parametrize("one", SCENARIOS, ids=lambda one: one.name)
 def test_both_do_the_same(sides: Sides, one: Scenario) -> None:
-    found = run(one, *sides.get())
+    found = run(one, *sides.get(moved=one.moved))
     sides.found[one.name] = tuple(found)
     if not is_intended(one.name, found, in_general=True):
-        sides.close()
+        sides.close(moved=one.moved)
     told = "".join(f"\n{one.name}, {field}: {words}" for field, words in found.items())
     wrong = unexplained(one.name, found)
     assert not wrong, f"{', '.join(wrong)}:{told}"

@@ -186,6 +186,16 @@ def test_one_sa_is_migrated_with_its_key_and_numbers(engine: Engine) -> None:
             ((Xfrma.ENCAP, replace(ENCAP, encap_type=9)),),
             (errno.EINVAL, "Unsupported encapsulation type"),
         ),
+        (
+            replace(back, new_daddr=ELSEWHERE),
+            ((Xfrma.MARK, XfrmMark(1, 1)), (Xfrma.IF_ID, 1)),
+            (errno.EINVAL, "Unsupported attribute in XFRM_MSG_MIGRATE_STATE"),
+        ),
+        (
+            replace(back, new_daddr=ELSEWHERE),
+            ((Xfrma.MTIMER_THRESH, 3),),
+            (errno.EINVAL, "MTIMER_THRESH requires encapsulation"),
+        ),
     ):
         assert engine.refused(kind, message, attributes) == refusal
 

@@ -62,10 +62,10 @@ _SELECTED = (
 )
 
 _UP_AGAIN = (
-    Run("link set ipsec1 up"),
-    Run("addr replace fd00:1::1/128 dev ipsec1 nodad"),
-    Run("route replace 10.2.0.0/16 dev ipsec1 src 10.1.0.1"),
-    Run("route replace fd00:2::/48 dev ipsec1 src fd00:1::1"),
+    Run("link set ipsec1 up", inside=True),
+    Run("addr replace fd00:1::1/128 dev ipsec1 nodad", inside=True),
+    Run("route replace 10.2.0.0/16 dev ipsec1 src 10.1.0.1", inside=True),
+    Run("route replace fd00:2::/48 dev ipsec1 src fd00:1::1", inside=True),
 )
 
 
@@ -73,13 +73,15 @@ def _pmtu(name: str, *sends: Send, attributes: bytes = b"", outer: int = 4) -> S
     return scenario(
         f"too large: {name}",
         Run("link set wire mtu 1400", "link set wire mtu 1500"),
-        Run("link set ipsec1 mtu 1500", "link set ipsec1 mtu 1400"),
+        Run("link set ipsec1 mtu 1500", "link set ipsec1 mtu 1400", inside=True),
         out_policy(attributes=templates(out_template(outer))),
         out_policy(ANY6, templates(out_template(outer))),
         out_sa(PLAIN + attributes, version=outer),
         *sends,
         Run("route flush cache"),
         Run("-6 route flush cache"),
+        Run("route flush cache", inside=True),
+        Run("-6 route flush cache", inside=True),
     )
 
 
@@ -112,7 +114,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "in: device down",
         in_policy(),
         in_sa(),
-        Run("link set ipsec1 down", "link set ipsec1 up"),
+        Run("link set ipsec1 down", "link set ipsec1 up", inside=True),
         Inject(_GOOD),
         *_UP_AGAIN,
     ),
@@ -120,8 +122,8 @@ SCENARIOS: tuple[Scenario, ...] = (
         "in: device down and a policy of if_id 0",
         in_policy(tied=0),
         in_sa(),
-        Run("addr add 10.1.0.1/32 dev lo", "addr del 10.1.0.1/32 dev lo"),
-        Run("link set ipsec1 down", "link set ipsec1 up"),
+        Run("addr add 10.1.0.1/32 dev lo", "addr del 10.1.0.1/32 dev lo", inside=True),
+        Run("link set ipsec1 down", "link set ipsec1 up", inside=True),
         Inject(_GOOD),
         *_UP_AGAIN,
     ),

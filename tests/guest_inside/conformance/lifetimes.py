@@ -1,7 +1,8 @@
-"""Limits by packets and octets, and asynchronous events about replay and lifetime."""
+"""Limits by packets, octets and seconds, and asynchronous events about replay and lifetime."""
 
 from tests.guest_inside.conformance.packets import incoming, outgoing
 from tests.guest_inside.conformance.scenario import (
+    ANY4,
     EXPIRE,
     GETAE,
     NEWAE,
@@ -11,15 +12,19 @@ from tests.guest_inside.conformance.scenario import (
     Inject,
     Scenario,
     Send,
+    Until,
+    dump_policies,
     dump_sas,
     in_policy,
     in_sa,
     out_policy,
+    out_template,
     receives,
     scenario,
+    templates,
 )
-from tests.support.policy_wire import INFINITE
-from tests.support.raw_plane import ACK, REQUEST
+from tests.support.policy_wire import INFINITE, policy
+from tests.support.raw_plane import ACK, NEWPOLICY, REQUEST
 from tests.support.sa_wire import (
     ETIMER_THRESH,
     IN,
@@ -169,8 +174,104 @@ _EVENTS: dict[str, tuple[Ask | Send | Inject, ...]] = {
     ),
 }
 
+
+def _seconds(
+    soft_added: int = 0, hard_added: int = 0, soft_used: int = 0, hard_used: int = 0
+) -> tuple[int, ...]:
+    return (_INF, _INF, _INF, _INF, soft_added, hard_added, soft_used, hard_used)
+
+
+def _out_sa(limits: tuple[int, ...], kind: int = NEWSA, spi: int = 0x1000) -> Ask:
+    info = sa(limits=limits, source=LOCAL[4], destination=REMOTE[4], spi=spi)
+    return Ask(kind, info + PLAIN + _TIED + direction(OUT))
+
+
+def _in_sa(limits: tuple[int, ...]) -> Ask:
+    return Ask(
+        NEWSA,
+        sa(limits=limits, source=REMOTE[4], destination=LOCAL[4]) + PLAIN + _TIED + direction(IN),
+    )
+
+
+def _out_policy(limits: tuple[int, ...]) -> Ask:
+    info = policy(ANY4, limits=limits)
+    return Ask(NEWPOLICY, info + templates(out_template()) + if_id())
+
+
+_UNLIMITED = _seconds()
+_OUT, _IN = Send(outgoing()), receives(incoming())
+_TIMES: dict[str, tuple[Ask | Send | Inject | Until, ...]] = {
+    "soft since added": (Until(_out_sa(_seconds(1)), 2), dump_sas()),
+    "hard since added": (out_policy(), Until(_out_sa(_seconds(0, 1)), 2), dump_sas()),
+    "soft and hard since added": (Until(_out_sa(_seconds(1, 3)), 3), dump_sas()),
+    "soft and hard at once": (Until(_out_sa(_seconds(1, 1)), 2), dump_sas()),
+    "soft after hard": (Until(_out_sa(_seconds(3, 1)), 2), dump_sas()),
+    "soft since used": (out_policy(), _out_sa(_seconds(0, 0, 1)), Until(_OUT, 1), dump_sas()),
+    "hard since used": (out_policy(), _out_sa(_seconds(0, 0, 0, 1)), Until(_OUT, 1), dump_sas()),
+    "soft and hard since used": (
+        out_policy(),
+        _out_sa(_seconds(0, 0, 1, 3)),
+        Until(_OUT, 2),
+        dump_sas(),
+    ),
+    "soft since used coming in": (
+        in_policy(),
+        _in_sa(_seconds(0, 0, 1)),
+        Until(_IN, 1),
+        dump_sas(),
+    ),
+    "hard since used coming in": (
+        in_policy(),
+        _in_sa(_seconds(0, 0, 0, 1)),
+        Until(_IN, 1),
+        receives(incoming(), sequence=2),
+        dump_sas(),
+    ),
+    "never used": (
+        _out_sa(_seconds(0, 0, 1, 1)),
+        Until(_out_sa(_seconds(0, 3), spi=0x2000), 2),
+        dump_sas(),
+    ),
+    "soft since added and hard since used": (
+        out_policy(),
+        Until(_out_sa(_seconds(1, 0, 0, 1)), 2),
+        Until(_OUT, 1),
+        dump_sas(),
+    ),
+    "by an update": (
+        _out_sa(_UNLIMITED),
+        Until(_out_sa(_seconds(0, 1), UPDSA), 2),
+        dump_sas(),
+    ),
+    "of a policy, soft since added": (Until(_out_policy(_seconds(1)), 2), dump_policies()),
+    "of a policy, hard since added": (
+        _out_sa(_UNLIMITED),
+        Until(_out_policy(_seconds(0, 1)), 2),
+        _OUT,
+        dump_policies(),
+    ),
+    "of a policy, soft and hard since added": (
+        Until(_out_policy(_seconds(1, 3)), 3),
+        dump_policies(),
+    ),
+    "of a policy, soft since used": (
+        _out_sa(_UNLIMITED),
+        _out_policy(_seconds(0, 0, 3)),
+        Until(_OUT, 1),
+        dump_policies(),
+    ),
+    "of a policy, hard since used": (
+        _out_sa(_UNLIMITED),
+        _out_policy(_seconds(0, 0, 0, 3)),
+        Until(_OUT, 1),
+        dump_policies(),
+    ),
+    "of a policy that is never used": (Until(_out_policy(_seconds(0, 0, 0, 1)), 2),),
+}
+
 SCENARIOS: tuple[Scenario, ...] = (
     *(_out(name, limits) for name, limits in _CASES.items()),
     *(_in(name, limits) for name, limits in _CASES.items()),
     *(scenario(f"aevents: {name}", *steps) for name, steps in _EVENTS.items()),
+    *(scenario(f"seconds: {name}", *steps) for name, steps in _TIMES.items()),
 )

@@ -227,7 +227,7 @@ def _beet_in(inner: int, outer: int) -> Scenario:
     )
 
 
-_ROUTE = Run("route add 192.0.2.2/32 dev ipsec1", "route del 192.0.2.2/32 dev ipsec1")
+_ROUTE = Run("route add 192.0.2.2/32 dev ipsec1", "route del 192.0.2.2/32 dev ipsec1", inside=True)
 _TRANSPORT = (
     scenario(
         "transport out",

@@ -30,6 +30,7 @@ _FIXED: Final[Mapping[int, int]] = {
     MessageType.FLUSHPOLICY: 0,
     MessageType.NEWAE: 48,
     MessageType.MIGRATE: 64,
+    MessageType.MIGRATE_STATE: 132,
     MessageType.MAPPING: 64,
     MessageType.NEWSADINFO: 4,
     MessageType.NEWSPDINFO: 4,
@@ -56,6 +57,7 @@ _USED: Final[Mapping[int, int]] = {
     MessageType.NEWSA: 160,
     MessageType.EXPIRE: 160,
     MessageType.NEWPOLICY: 120,
+    MessageType.POLEXPIRE: 120,
     MessageType.ACQUIRE: 216,
 }
 """Octets and packets of ``struct xfrm_lifetime_cur``."""
@@ -144,7 +146,7 @@ def _message_fields(name: str, reply: Reply, *, spi_hidden: bool) -> Mapping[str
         payload[_SPI : _SPI + 4] = b"hide"
     used = _USED.get(reply.kind)
     if used is not None:
-        of_policy = reply.kind in (MessageType.NEWPOLICY, MessageType.ACQUIRE)
+        of_policy = reply.kind not in (MessageType.NEWSA, MessageType.EXPIRE)
         told[f"{name}.{'policy_used' if of_policy else 'used'}"] = payload[used : used + 16].hex()
         told[f"{name}.added"] = payload[used + 16 : used + 24].hex()
         told[f"{name}.first_used"] = payload[used + 24 : used + 32].hex()

@@ -34,7 +34,7 @@ from tests.support.sa_wire import (
 
 NEWSA, DELSA, GETSA = 0x10, 0x11, 0x12
 ALLOCSPI, ACQUIRE, EXPIRE, UPDSA = 0x16, 0x17, 0x18, 0x1A
-FLUSHSA, NEWAE, GETAE, GETSADINFO = 0x1C, 0x1E, 0x1F, 0x23
+FLUSHSA, NEWAE, GETAE, GETSADINFO, MIGRATE_STATE = 0x1C, 0x1E, 0x1F, 0x23, 0x29
 ANY4: Final = selector("0.0.0.0", "0.0.0.0", prefixes=(0, 0), family=2)
 ANY6: Final = selector("::", "::", prefixes=(0, 0), family=10)
 ANY: Final = {4: ANY4, 6: ANY6}
@@ -70,13 +70,33 @@ class Inject:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A command of iproute2 in the gateway's namespace; ``undo`` takes it back afterwards."""
+    """A command of iproute2 in the gateway's namespace, or where its interfaces are (``inside``);
+    ``undo`` takes it back afterwards."""
 
     command: str
     undo: str = ""
+    program: str = "ip"
+    inside: bool = False
 
 
-Step = Ask | Send | Inject | Run
+@dataclass(frozen=True, slots=True)
+class Set:
+    """A setting, by its name below ``net``, of a namespace as for ``Run``; put back afterwards."""
+
+    name: str
+    value: str
+    inside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """A step, and all that comes of it until so many events were told, however long they take."""
+
+    step: Ask | Send | Inject | Run
+    events: int
+
+
+Step = Ask | Send | Inject | Run | Set | Until
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +107,28 @@ class Scenario:
     steps: tuple[Step, ...]
     opener: Callable[[bytes], bytes] | None = None
     """What opens outer packets, where they never look the same."""
+    moved: bool = False
+    """Whether the interfaces are in another namespace than their SAs."""
+    since: tuple[int, int] = (0, 0)
+    """The first kernel that has what is asked for."""
 
     def of(self, subject: str) -> "Scenario":
         """With the subject before its name."""
         return replace(self, name=f"{subject}/{self.name}")
 
+    def moved_away(self) -> "Scenario":
+        """The same in two namespaces."""
+        return replace(self, name=f"moved/{self.name}", moved=True)
 
-def scenario(name: str, *steps: Step, opener: Callable[[bytes], bytes] | None = None) -> Scenario:
+
+def scenario(
+    name: str,
+    *steps: Step,
+    opener: Callable[[bytes], bytes] | None = None,
+    since: tuple[int, int] = (0, 0),
+) -> Scenario:
     """A scenario of those steps."""
-    return Scenario(name, steps, opener)
+    return Scenario(name, steps, opener, since=since)
 
 
 def dump_sas(attributes: bytes = b"", *, any_order: bool = False) -> Ask:

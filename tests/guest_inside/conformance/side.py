@@ -4,7 +4,11 @@
 sockets ─ gateway: ipsec1, ipsec2 ─ wire ─ peer (packet sockets alone)
 ```
 Both gateways have the same addresses, routes, neighbours and sockets, so that what differs is the
-packet path. The peer has no addresses: it says nothing by itself.
+packet path. The peer has no addresses: it says nothing by itself. Where the interfaces are moved,
+they are in a namespace of their own, with the sockets:
+```
+sockets ─ inside: ipsec1, ipsec2 ┄ gateway ─ wire ─ peer
+```
 """
 
 import array
@@ -16,8 +20,11 @@ import subprocess
 import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +37,16 @@ from plutino.model.numbers import IfId
 from plutino.netlink.route_client import RouteClient
 from tests.guest_inside.conformance.observation import Observation, Packet
 from tests.guest_inside.conformance.packets import PORT
-from tests.guest_inside.conformance.scenario import FLUSHSA, Ask, Inject, Run, Send, Step
+from tests.guest_inside.conformance.scenario import (
+    FLUSHSA,
+    Ask,
+    Inject,
+    Run,
+    Send,
+    Set,
+    Step,
+    Until,
+)
 from tests.support.engine import engine_process
 from tests.support.raw_plane import FLUSHPOLICY, SETDEFAULT, RawPlane
 
@@ -48,6 +64,9 @@ neigh add 192.0.2.2 lladdr 02:00:00:00:00:02 dev wire nud permanent
 neigh add 192.0.2.3 lladdr 02:00:00:00:00:03 dev wire nud permanent
 neigh add 2001:db8::2 lladdr 02:00:00:00:00:02 dev wire nud permanent
 neigh add 2001:db8::3 lladdr 02:00:00:00:00:03 dev wire nud permanent
+"""
+_INSIDE_COMMANDS: Final = f"""
+link set lo up
 link set ipsec1 mtu {MTU} addrgenmode none
 link set ipsec1 up
 link set ipsec2 mtu {MTU} addrgenmode none
@@ -76,25 +95,55 @@ _ETHTOOL_STXCSUM: Final = 0x17
 _ACCEPT: Final = b"\2\2\2\0"
 
 
-class Side(ABC):
-    """A gateway; ``plane`` takes its XFRM messages."""
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Namespaces of a side; ``moved``: its interfaces are in another one than the gateway."""
 
-    def __init__(self, name: str, gateway: NetworkNamespace, peer: NetworkNamespace) -> None:
+    gateway: NetworkNamespace
+    peer: NetworkNamespace
+    moved: bool
+
+
+class Side(ABC):
+    """A gateway; ``plane`` takes its XFRM messages, ``inside`` is where its interfaces are."""
+
+    def __init__(self, name: str, places: Places, resources: ExitStack) -> None:
         self.name = name
-        self._gateway = gateway
-        self._undo: list[str] = []
+        self.gateway = places.gateway
+        self._moved = places.moved
+        self._in_use_inside = resources.enter_context(ExitStack())
+        self.inside = (
+            self._in_use_inside.enter_context(NetworkNamespace.create())
+            if places.moved
+            else places.gateway
+        )
+        self._undo: list[Callable[[], object]] = []
         self._seen: Counter[str] = Counter()
         self.plane: RawPlane
-        with peer.entered():
+        with places.peer.entered():
             self._peer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
             self._peer.bind(("peer", 3))
         self._peer.setblocking(False)
+
+    def move_devices(self) -> None:
+        """To where they belong, with addresses and routes."""
+        if self._moved:
+            inside = f"/proc/{os.getpid()}/fd/{self.inside.fileno()}"
+            for name in DEVICES:
+                self._run(self.gateway, "ip", f"link set {name} netns {inside}")
+        with self.inside.entered():
+            _set_up(_INSIDE_COMMANDS)
+
+    def leave_inside(self) -> None:
+        """Let go of the namespace that the interfaces were moved to: nothing else holds it."""
+        assert self._moved
+        self._in_use_inside.close()
 
     def open(self, resources: ExitStack) -> None:
         """Sockets that send, receive and hear of errors, once the devices are up."""
         raw = socket.SOCK_RAW | socket.SOCK_NONBLOCK
         datagram = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
-        with self._gateway.entered():
+        with self.inside.entered():
             self._senders = {
                 4: socket.socket(socket.AF_INET, raw, socket.IPPROTO_RAW),
                 6: socket.socket(socket.AF_INET6, raw, socket.IPPROTO_RAW),
@@ -118,7 +167,7 @@ class Side(ABC):
             receiver.bind(("", PORT))
         for group in (self._senders, self._icmp, self._receivers):
             for one in group.values():
-                resources.enter_context(one)
+                self._in_use_inside.enter_context(one)
         resources.enter_context(self._peer)
         self._peer_index = self._peer.getsockname()[0]
 
@@ -139,10 +188,21 @@ class Side(ABC):
                 frame = GATEWAY_MAC + bytes.fromhex("020000000002")
                 frame += struct.pack("!H", _ETHERTYPE[packet[0] >> 4]) + packet
                 self._peer.send(frame)
-            case Run(command, undo):
-                self._ip(command)
+            case Run(command, undo, program, inside):
+                place = self.inside if inside else self.gateway
+                self._run(place, program, command)
                 if undo:
-                    self._undo.insert(0, undo)
+                    self._undo.append(partial(self._run, place, program, undo))
+            case Set(name, value, inside):
+                place = self.inside if inside else self.gateway
+                before = self._set(place, name, value)
+                self._undo.append(partial(self._set, place, name, before))
+            case Until(inner):
+                self.perform(inner, observed)
+
+    def await_events(self, count: int, observed: Observation) -> None:
+        """Wait until so many were seen."""
+        observed.events += self.plane.await_events(count - len(observed.events))
 
     def collect(self, observed: Observation) -> None:
         """Add what was seen since the last time."""
@@ -167,9 +227,8 @@ class Side(ABC):
 
     def reset(self) -> None:
         """No SA, no policy, default accept, and nothing left to be seen."""
-        for command in self._undo:
-            self._ip(command)
-        self._undo.clear()
+        while self._undo:
+            self._undo.pop()()
         self.plane.ask(FLUSHSA, bytes(8))
         self.plane.ask(FLUSHPOLICY)
         self.plane.ask(SETDEFAULT, _ACCEPT)
@@ -184,50 +243,62 @@ class Side(ABC):
         with suppress(OSError):  # a socket hears of errors that other packets caused
             sender.sendto(packet, (socket.inet_ntop(family, octets), 0))
 
-    def _ip(self, command: str) -> None:
-        with self._gateway.entered():
+    @staticmethod
+    def _run(place: NetworkNamespace, program: str, command: str) -> None:
+        with place.entered():
             done = subprocess.run(
-                ["ip", *command.split()], capture_output=True, text=True, check=False
+                [program, *command.split()], capture_output=True, text=True, check=False
             )
-        assert done.returncode == 0, f"ip {command}: {done.stderr}"
+        assert done.returncode == 0, f"{program} {command}: {done.stderr}"
+
+    @staticmethod
+    def _set(place: NetworkNamespace, name: str, value: str) -> str:
+        """The value that it had."""
+        path = Path("/proc/sys/net") / name
+        with place.entered():
+            before = path.read_text()
+            path.write_text(value)
+        return before
 
 
 class KernelSide(Side):
     """XFRM interfaces of the kernel."""
 
-    def __init__(
-        self, gateway: NetworkNamespace, peer: NetworkNamespace, resources: ExitStack
-    ) -> None:
-        super().__init__("kernel", gateway, peer)
-        with gateway.entered():
+    def __init__(self, places: Places, resources: ExitStack) -> None:
+        super().__init__("kernel", places, resources)
+        with places.gateway.entered():
             links = "".join(
                 f"link add {name} type xfrm if_id {if_id}\n" for name, if_id in DEVICES.items()
             )
             _set_up(links + _COMMANDS)
             self.plane = resources.enter_context(RawPlane.kernel())
-            stat = Path("/proc/thread-self/net/xfrm_stat").open("rb", buffering=0)  # noqa: SIM115
-            self._stat = resources.enter_context(stat)
+            self._stats = {"": resources.enter_context(_open_stat())}
             for kind in (SocketKind.UDP_V4, SocketKind.UDP_V6):
                 receiver = resources.enter_context(open_socket(kind))
                 receiver.setsockopt(socket.IPPROTO_UDP, _UDP_ENCAP, 2)
+        if places.moved:
+            with self.inside.entered():
+                self._stats["inside."] = self._in_use_inside.enter_context(_open_stat())
+        self.move_devices()
         self.open(resources)
 
     def counters(self) -> Counter[str]:
-        """From the namespace's file."""
-        self._stat.seek(0)
-        lines = [line.split() for line in self._stat.read(1 << 16).decode().splitlines()]
-        return Counter({name: int(count) for name, count in lines})
+        """From the file of each namespace."""
+        counters: Counter[str] = Counter()
+        for place, stat in self._stats.items():
+            stat.seek(0)
+            lines = [line.split() for line in stat.read(1 << 16).decode().splitlines()]
+            counters |= {f"{place}{name}": int(count) for name, count in lines}
+        return counters
 
 
 class EngineSide(Side):
     """The engine with its TUN devices."""
 
-    def __init__(
-        self, gateway: NetworkNamespace, peer: NetworkNamespace, resources: ExitStack
-    ) -> None:
-        super().__init__("engine", gateway, peer)
+    def __init__(self, places: Places, resources: ExitStack) -> None:
+        super().__init__("engine", places, resources)
         folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="plutino-"))
-        with gateway.entered():
+        with places.gateway.entered():
             path = resources.enter_context(engine_process(Path(folder)))
             self.client = EngineClient(path)
             resources.callback(self.client.close)
@@ -244,6 +315,7 @@ class EngineSide(Side):
             for kind in SocketKind:
                 with open_socket(kind) as one:
                     self.client.new_socket(kind, one.fileno())
+        self.move_devices()
         self.open(resources)
 
     def counters(self) -> Counter[str]:
@@ -252,21 +324,27 @@ class EngineSide(Side):
 
 
 @contextmanager
-def both_sides() -> Iterator[tuple[KernelSide, EngineSide]]:
+def both_sides(*, moved: bool = False) -> Iterator[tuple[KernelSide, EngineSide]]:
     """New ones, until the end of the block."""
     with ExitStack() as resources:
-        namespaces = [resources.enter_context(NetworkNamespace.create()) for _ in range(4)]
-        for gateway, peer in (namespaces[:2], namespaces[2:]):
+        places = []
+        for _ in range(2):
+            gateway, peer = (resources.enter_context(NetworkNamespace.create()) for _ in range(2))
+            places.append(Places(gateway, peer, moved))
             with gateway.entered(), RouteClient() as routes:
                 routes.create_veth("wire", "peer", peer_namespace=peer.fileno())
                 _write_checksums("wire")
             with peer.entered():
                 _set_up("link set peer addrgenmode none\nlink set peer up\n")
-        kernel = KernelSide(namespaces[0], namespaces[1], resources)
-        engine = EngineSide(namespaces[2], namespaces[3], resources)
+        kernel, engine = KernelSide(places[0], resources), EngineSide(places[1], resources)
         for side in (kernel, engine):
             side.reset()
         yield kernel, engine
+
+
+def _open_stat() -> FileIO:
+    """Of the current namespace."""
+    return FileIO("/proc/thread-self/net/xfrm_stat")
 
 
 def _write_checksums(name: str) -> None:

@@ -1,15 +1,20 @@
 """All scenarios by subject, and how one is run on both sides."""
 
+import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from tests.guest_inside.conformance import (
     algorithms,
+    disabled,
     drops,
     lifetimes,
     migrating,
+    migrating_states,
     modes,
+    moved,
     policies,
     replay,
     sa_dumps,
@@ -17,7 +22,7 @@ from tests.guest_inside.conformance import (
 )
 from tests.guest_inside.conformance.differences import is_intended
 from tests.guest_inside.conformance.observation import Observation, differences
-from tests.guest_inside.conformance.scenario import Ask, Run, Scenario, Step
+from tests.guest_inside.conformance.scenario import Ask, Run, Scenario, Step, Until
 from tests.guest_inside.conformance.side import Side
 
 SUBJECTS: Final = (
@@ -27,15 +32,23 @@ SUBJECTS: Final = (
     replay,
     lifetimes,
     modes,
+    disabled,
     drops,
     migrating,
+    migrating_states,
     algorithms,
 )
-SCENARIOS: Final = tuple(
-    one.of(subject.__name__.rpartition(".")[2].replace("_", "-"))
+_KERNEL: Final = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+_AT_HOME: Final = {
+    one.name: one
     for subject in SUBJECTS
-    for one in subject.SCENARIOS
-)
+    for one in (
+        scenario.of(subject.__name__.rpartition(".")[2].replace("_", "-"))
+        for scenario in subject.SCENARIOS
+        if scenario.since <= _KERNEL
+    )
+}
+SCENARIOS: Final = (*_AT_HOME.values(), *(_AT_HOME[name].moved_away() for name in moved.CHOSEN))
 _SETTLE: Final = 0.004
 """Seconds in which both sides have seen a packet through, as a rule."""
 _LONG_SETTLE: Final = 0.1
@@ -68,6 +81,9 @@ def _compare(
     if step is not None:
         for side, observed in zip((kernel, engine), seen, strict=True):
             side.perform(step, observed)
+    if isinstance(step, Until):
+        for side, observed in zip((kernel, engine), seen, strict=True):
+            side.await_events(step.events, observed)
     if isinstance(step, Ask) and step.settles:
         time.sleep(_LONG_SETTLE)
     elif not isinstance(step, Ask | Run):

@@ -8,12 +8,12 @@ use super::policy_parse::invalid;
 use super::policy_requests::Request;
 use super::sa_encode::{put_direction, put_encapsulation, put_output_mark};
 use super::sa_parse::{encapsulation, output_mark, refuse};
-use super::sa_verify::{verify_keepalive, verify_mapping_threshold};
+use super::sa_verify::verify_keepalive;
 use super::state::{Answer, State, GROUP_MIGRATE};
 use crate::netlink::wire::{put_attribute, Refusal};
 use crate::netlink::xfrm::{self as x, Fields};
 use crate::policy::{Mark, Selector};
-use crate::sa::{Encapsulation, Mode, Sa, SaConfig};
+use crate::sa::{Encapsulation, Mode, Sa, SaConfig, SaDirection};
 use crate::sad::{key_of, Found};
 
 /// `struct xfrm_user_migrate_state`.
@@ -29,8 +29,19 @@ const RESERVED: usize = 130;
 /// `XFRM_MIGRATE_STATE_*`.
 const CLEAR_OFFLOAD: u32 = 1;
 const UPDATE_H2H_SEL: u32 = 2;
+const ATTRIBUTES: [u16; 7] = [
+    x::XFRMA_MARK,
+    x::XFRMA_ENCAP,
+    x::XFRMA_OFFLOAD_DEV,
+    x::XFRMA_SET_MARK,
+    x::XFRMA_SET_MARK_MASK,
+    x::XFRMA_MTIMER_THRESH,
+    x::XFRMA_NAT_KEEPALIVE_INTERVAL,
+];
 
 pub fn migrate(state: &mut State, request: &Request) -> Result<Answer, Refusal> {
+    let unsupported = "Unsupported attribute in XFRM_MSG_MIGRATE_STATE";
+    request.attributes.only(&ATTRIBUTES, unsupported)?;
     let fields = Fields(request.payload());
     let flags = fields.u32(FLAGS).unwrap_or(0);
     let family = fields.u16(NEW_FAMILY).unwrap_or(0);
@@ -151,7 +162,11 @@ fn describe(
     };
     let encapsulated = wrapping != Encapsulation::Esp;
     if attributes.get(x::XFRMA_MTIMER_THRESH).is_some() {
-        verify_mapping_threshold(encapsulated, old.direction)?;
+        refuse(!encapsulated, "MTIMER_THRESH requires encapsulation")?;
+        refuse(
+            old.direction == Some(SaDirection::Out),
+            "MTIMER_THRESH should not be set on output SA",
+        )?;
     }
     let keepalive = attributes.get_u32(x::XFRMA_NAT_KEEPALIVE_INTERVAL);
     refuse(

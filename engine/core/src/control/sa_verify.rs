@@ -96,7 +96,7 @@ pub fn verify(info: &Info, attributes: &Attributes) -> Result<(), Refusal> {
 }
 
 /// `verify_mtimer_thresh()` of newer kernels.
-pub fn verify_mapping_threshold(
+fn verify_mapping_threshold(
     encapsulated: bool,
     direction: Option<SaDirection>,
 ) -> Result<(), Refusal> {

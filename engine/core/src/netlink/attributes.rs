@@ -77,7 +77,8 @@ fn spd_rule(number: u16) -> Rule {
 
 /// The attributes of one request, each at most once: of several the last counts.
 pub struct Attributes<'a> {
-    found: [Option<&'a [u8]>; XFRMA_MAX + 1],
+    /// With the offset in the message at which each stands.
+    found: [Option<(usize, &'a [u8])>; XFRMA_MAX + 1],
     /// What the acknowledgement says although nothing was refused.
     pub warning: Option<&'static str>,
 }
@@ -95,7 +96,19 @@ impl<'a> Attributes<'a> {
     }
 
     pub fn get(&self, number: u16) -> Option<&'a [u8]> {
-        *self.found.get(usize::from(number))?
+        let (_, content) = (*self.found.get(usize::from(number))?)?;
+        Some(content)
+    }
+
+    /// Refuses, at its place, the first by number that is none of those.
+    pub fn only(&self, allowed: &[u16], words: &str) -> Result<(), Refusal> {
+        let others = (0..)
+            .zip(&self.found)
+            .filter(|(number, _)| !allowed.contains(number));
+        match others.filter_map(|(_, found)| *found).next() {
+            None => Ok(()),
+            Some((at, _)) => Err(refuse(libc::EINVAL, words, at, Rule::Least(0))),
+        }
     }
 
     /// A number that stands there, of the length that was checked.
@@ -131,7 +144,7 @@ fn parse(
             let strict = last == XFRMA_MAX && number >= STRICT;
             check(rule, content, strict, kind & NLA_F_NESTED != 0)
                 .map_err(|(errno, words)| refuse(errno, words, HEADER + at, rule))?;
-            attributes.found[usize::from(number)] = Some(content);
+            attributes.found[usize::from(number)] = Some((HEADER + at, content));
         }
         at += length.next_multiple_of(4);
     }
@@ -205,6 +218,22 @@ fn refuse(errno: i32, words: &str, offset: usize, rule: Rule) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_allowed_is_refused_at_its_place() {
+        let mut payload = vec![0; 4];
+        put_attribute(&mut payload, x::XFRMA_MARK, &[0; 8]);
+        put_attribute(&mut payload, x::XFRMA_IF_ID, &[0; 4]);
+        let parsed = Attributes::parse(&payload, 4).unwrap();
+        assert!(parsed.only(&[x::XFRMA_MARK, x::XFRMA_IF_ID], "no").is_ok());
+        let refusal = parsed.only(&[x::XFRMA_MARK], "no").unwrap_err();
+        assert_eq!(
+            (refusal.errno, refusal.words.as_deref()),
+            (libc::EINVAL, Some("no"))
+        );
+        let attribute = refusal.attribute.unwrap();
+        assert_eq!((attribute.offset, attribute.policy.len()), (16 + 4 + 12, 0));
+    }
 
     fn read(attribute: (u16, &[u8])) -> Result<Option<Vec<u8>>, (i32, String)> {
         let mut payload = vec![0; 4];

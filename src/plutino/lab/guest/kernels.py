@@ -30,12 +30,14 @@ class Machine(Enum):
 class Kernel:
     """One kernel: what runs it, the series of its version, and where it is, if not in this release.
 
-    ``series`` is as in ``6.12``; ``suite`` is a newer one of the same mirror.
+    ``series`` is as in ``6.12``; ``suite`` is a newer one of the same mirror; ``gone`` are lines of
+    ``uml.config`` whose options its source no longer has.
     """
 
     machine: Machine
     series: str
     suite: str | None = None
+    gone: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -57,6 +59,9 @@ class Kernel:
         return digest.hexdigest()[:12]
 
 
+_BACKPORTS: Final = "trixie-backports"
+
+
 def _by_name(*kernels: Kernel) -> Mapping[str, Kernel]:
     return MappingProxyType({kernel.name: kernel for kernel in kernels})
 
@@ -65,7 +70,8 @@ KERNELS: Final = _by_name(
     Kernel(Machine.UML, "6.12"),
     Kernel(Machine.QEMU, "6.12"),
     Kernel(Machine.QEMU, "6.1"),
-    Kernel(Machine.QEMU, "7.3", suite="trixie-backports"),
+    Kernel(Machine.QEMU, "7.3", suite=_BACKPORTS),
+    Kernel(Machine.UML, "7.3", suite=_BACKPORTS, gone=frozenset({"CONFIG_PROC_SYSCTL=y"})),
 )
 DEFAULT_KERNEL: Final = "uml-6.12"
 
