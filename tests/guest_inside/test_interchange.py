@@ -1,0 +1,87 @@
+"""The kernel and the engine talk to each other in every mode, with every algorithm.
+
+Transport mode is not among them: no XFRM interface of the kernel can do it, which plutino refuses
+(tested below); the kernel's SAs of that mode and the engine's are compared by the conformance
+scenarios, and read by other judges in ``tests/engine/test_judges_matrix.py``.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plutino.lab.demo import BERLIN, PARIS
+from plutino.lab.traffic import MARKER, transfer
+from plutino.model.policy import Mode
+from plutino.netlink.route_client import RouteClient
+from tests.support.interchange import PATH_MTU, Case, Interchange, every_case, interchange
+
+pytestmark = pytest.mark.guest
+
+CASES = tuple(every_case())
+TCP_OCTETS = 1 << 16
+DEFAULT_QDISC = Path("/proc/sys/net/core/default_qdisc")
+"""Its own choice, pfifo_fast, takes 3 MB for each TUN that is up: 256 queues of 12 KB."""
+_BEET_ROOM = {(4, 4): 8, (4, 6): 8, (6, 4): 20, (6, 6): 0}
+"""By inner and outer IP version: for a pseudo header of IPv4 (IPV4_BEET_PHMAXLEN), and what the
+kernel does not know that IPv6 saves in IPv4 (``xfrm_state_mtu()``)."""
+
+
+@pytest.fixture(scope="module")
+def pair(request: pytest.FixtureRequest) -> Iterator[Interchange]:
+    """With the tunnels of the cases that were chosen (`-k`)."""
+    chosen = {
+        item.callspec.params["case"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and "case" in getattr(item, "fixturenames", ())
+    }
+    before = DEFAULT_QDISC.read_text()
+    DEFAULT_QDISC.write_text("pfifo")
+    try:
+        with interchange([case for case in CASES if case in chosen]) as both:
+            yield both
+    finally:
+        DEFAULT_QDISC.write_text(before)
+
+
+@pytest.fixture(scope="module")
+def mtus(pair: Interchange) -> dict[str, int]:
+    """Of the tunnels' interfaces, which is the same at both ends."""
+    there = []
+    for host in (pair.kernel, pair.engine):
+        with host.namespace.entered(), RouteClient() as routes:
+            there.append({link.name: link.mtu for link in routes.list_links() if link.alias})
+    assert there[0] == there[1]
+    return there[0]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_both_understand_each_other(
+    pair: Interchange, mtus: dict[str, int], case: Case
+) -> None:
+    mtu = mtus[case.interface]
+    for version in case.inner:
+        # In BEET mode the kernel carries no fragments, which is what the last one becomes.
+        lengths = (60, 61, 300, mtu, *((mtu + 1,) if case.mode is Mode.TUNNEL else ()))
+        for here, there in ((PARIS, BERLIN), (BERLIN, PARIS)):
+            lost = pair.probes[here].unanswered(case.address(there, version), lengths, MARKER)
+            assert lost == [], f"IPv{version} from {here}"
+        for source, sink in ((pair.kernel, pair.engine), (pair.engine, pair.kernel)):
+            address = case.address(sink.name, version)
+            done = transfer(source.namespace, sink.namespace, address, octets=TCP_OCTETS)
+            assert done.intact, f"TCP to {address}: {done.error}"
+    frames = pair.esp_of(case)
+    longest = max(map(len, frames)) - 14
+    slack = case.suite.encryption.block_size
+    if case.mode is Mode.BEET:
+        slack += _BEET_ROOM[case.inner[0], case.outer]
+    assert PATH_MTU - slack < longest <= PATH_MTU
+    is_secret = "gmac" not in case.suite.name and not case.suite.name.startswith("null")
+    assert any(MARKER in frame for frame in frames) is not is_secret
+
+
+def test_nothing_was_dropped(pair: Interchange) -> None:
+    for host in (pair.kernel, pair.engine):
+        report = host.status()
+        assert report is not None
+        assert [(drop.name, drop.packets) for drop in report.drops if drop.packets] == []
