@@ -56,9 +56,7 @@ def mtus(pair: Interchange) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_both_understand_each_other(
-    pair: Interchange, mtus: dict[str, int], case: Case
-) -> None:
+def test_both_understand_each_other(pair: Interchange, mtus: dict[str, int], case: Case) -> None:
     mtu = mtus[case.interface]
     for version in case.inner:
         # In BEET mode the kernel carries no fragments, which is what the last one becomes.

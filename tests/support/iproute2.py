@@ -66,16 +66,15 @@ def _sa_lines(sa: SecurityAssociation, statistics: bool) -> Iterator[str]:
     else:
         yield f"proto esp spi 0x{spi:08x} reqid {reqid} mode {sa.mode.name.lower()}"
         yield "replay-window 0" + (f" flag {names}" if names else "")
-    if sa.mark is not None:
-        yield _mark_words("mark", sa.mark)
-    if sa.output_mark is not None:
-        yield _mark_words("output-mark", sa.output_mark)
+    pairs = (("mark", sa.mark), ("output-mark", sa.output_mark))
+    if marks := [_mark_words(name, mark) for name, mark in pairs if mark is not None]:
+        yield " ".join(marks)
     yield from _key_lines(sa.keys, statistics)
     if sa.encapsulation is not None:
         ports = sa.encapsulation
         yield (
             f"encap type espinudp sport {ports.source_port} dport {ports.destination_port} "
-            "addr 0.0.0.0"
+            f"addr {'0.0.0.0' if sa.source.version == 4 else '::'}"
         )
     yield from _replay_lines(sa)
     if sa.if_id:
@@ -95,7 +94,7 @@ def _mark_words(name: str, mark: Mark) -> str:
 def _key_lines(keys: SaKeys, statistics: bool) -> Iterator[str]:
     def line(word: str, name: str, key: bytes, icv: int | None) -> str:
         digits = f" 0x{key.hex()}" if key else ""
-        bits = f" ({len(key) * 8} bits)" if statistics else ""
+        bits = f" ({len(key) * 8} bits)" if statistics and key else ""
         return f"{word} {name}{digits}{bits}" + ("" if icv is None else f" {icv}")
 
     if isinstance(keys, AeadKey):
@@ -116,7 +115,8 @@ def _replay_lines(sa: SecurityAssociation) -> Iterator[str]:
     yield f"replay_window {replay.window}, bitmap-length {words}"
     if words:
         assert not replay.bitmap, "where the bits stand is tested elsewhere"
-        yield " ".join(["00000000"] * words)
+        for first in range(0, words, 8):
+            yield " ".join(["00000000"] * min(8, words - first))
 
 
 def _selector_of(sa: SecurityAssociation) -> str:
@@ -283,4 +283,6 @@ def defaults_text(defaults: PolicyDefaults) -> str:
         (defaults.inbound, defaults.forward, defaults.outbound),
         strict=True,
     )
-    return "\n".join(["Default policies:", *(f"{way.strip()} {one.name.lower()}" for way, one in pairs)])
+    return "\n".join(
+        ["Default policies:", *(f"{way.strip()} {one.name.lower()}" for way, one in pairs)]
+    )
