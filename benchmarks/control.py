@@ -24,11 +24,13 @@ from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
 from plutino.model.numbers import IfId, ReqId, Spi
 from plutino.model.policy import Direction, Policy, PolicyDefaults, Selector, Template
+from plutino.model.rule import Rule
 from plutino.model.sa import SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
-from plutino.netlink.route_client import RouteClient
+from plutino.model.subject import Subject
+from plutino.netlink.route_clients import RouteClients
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
-from plutino.plan.step import Step, StepAction, Subject
+from plutino.plan.step import Step, StepAction
 
 _US: Final = IPv4Address("192.0.2.1")
 _KEY: Final = bytes(range(20))
@@ -125,11 +127,11 @@ def _policies(number: int) -> Iterator[Policy]:
 
 
 @contextmanager
-def _fresh() -> Iterator[RouteClient]:
+def _fresh() -> Iterator[RouteClients]:
     namespace = NetworkNamespace.create()
     try:
-        with namespace.entered(), RouteClient() as routes:
-            routes.set_link("lo", up=True)
+        with namespace.entered(), RouteClients() as routes:
+            routes.home.set_link("lo", up=True)
             yield routes
     finally:
         namespace.close()
@@ -185,5 +187,5 @@ def _words(action: StepAction, value: Subject) -> str:
                 f"if_id {int(value.if_id)} tmpl src {template.source} dst {template.destination} "
                 f"proto esp reqid {int(template.reqid)} mode tunnel"
             )
-        case PolicyDefaults():
-            raise AssertionError("a gateway sets its defaults once")
+        case PolicyDefaults() | Rule():
+            raise AssertionError("a gateway has few of these")

@@ -11,7 +11,8 @@ import pytest
 
 from plutino.model.errors import KernelError
 from plutino.model.link import Address, Route, RouteType
-from plutino.netlink.route_client import RouteClient, route_event_socket
+from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_events import route_event_socket
 from tests.support.namespace import fresh_namespace
 
 pytestmark = pytest.mark.root

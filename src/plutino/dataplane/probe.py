@@ -24,6 +24,7 @@ from plutino.model.policy import Direction, IpAddress, Policy, Selector, Templat
 from plutino.model.sa import ReplayState, SaDirection, SecurityAssociation, UdpEncapsulation
 from plutino.model.secret import Secret
 from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_clients import RouteClients
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
 from plutino.netlink.wire import NLM_F_DUMP
 from plutino.netlink.xfrm.constants import MessageType, Xfrma
@@ -152,7 +153,7 @@ def _sa(version: int, direction: SaDirection, *, esn: bool = False) -> SecurityA
 
 def _add_and_read(*sas: SecurityAssociation) -> None:
     """Add SAs as the plane does, and look whether they are what they should be."""
-    with RouteClient() as routes, NetlinkSocket.kernel(NETLINK_XFRM) as kernel:
+    with RouteClients() as routes, NetlinkSocket.kernel(NETLINK_XFRM) as kernel:
         plane = KernelPlane("probe", kernel, routes, Journals.in_memory(), reqids=[_REQID])
         plane.add_sas(sas)
         found = {sa.identity: sa for sa, _ in plane.list_sas()}

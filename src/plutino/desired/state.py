@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from plutino.model.interface import Interface
-from plutino.model.link import Address, Link, Route
+from plutino.model.link import Address, Link, Namespace, Route
 from plutino.model.policy import Policy, PolicyDefaults
+from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
 
 
@@ -14,11 +15,13 @@ class Surroundings:
     """What the machine has that the desired state follows.
 
     ``path_mtu`` is in bytes of the outer packet, by tunnel name, 1500 where it is unknown;
-    ``links`` are those of the network namespace by name.
+    ``links`` are by network namespace and name; ``missing`` are namespaces that the configuration
+    names and that are not there.
     """
 
     path_mtu: Mapping[str, int] = field(default_factory=dict)
-    links: Mapping[str, Link] = field(default_factory=dict)
+    links: Mapping[tuple[Namespace, str], Link] = field(default_factory=dict)
+    missing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class DesiredState:
     routes: tuple[Route, ...] = ()
     tunnels: tuple[TunnelPlan, ...] = ()
     defaults: PolicyDefaults | None = None
+    rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +71,4 @@ class ObservedState:
     routes: tuple[Route, ...] = ()
     defaults: PolicyDefaults | None = None
     former_defaults: PolicyDefaults | None = None
+    rules: tuple[Rule, ...] = ()

@@ -2,15 +2,18 @@
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar
 
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, WireError
 from plutino.model.interface import Interface
-from plutino.model.link import Address, Link, Route, RouteType
+from plutino.model.link import Address, Link, Namespace, Route
 from plutino.model.numbers import IfId
 from plutino.model.policy import IpAddress
-from plutino.netlink.route.constants import AF_INET, AF_INET6, RouteGroup, RouteMessage
+from plutino.model.rule import Rule
+from plutino.model.subject import describe_route, describe_rule
+from plutino.netlink.route.constants import AF_INET, AF_INET6, RouteMessage
 from plutino.netlink.route.links import (
     LinkChange,
     encode_link_change,
@@ -33,24 +36,28 @@ from plutino.netlink.route.messages import (
     parse_route,
     parse_route_answer,
 )
+from plutino.netlink.route.rules import encode_rule, encode_rule_dump, parse_rule
 from plutino.netlink.socket import NETLINK_ROUTE, NetlinkSocket, Request
 from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Message
 
-_Value = TypeVar("_Value")
+_Value = TypeVar("_Value", Link, Address, Route, Rule)
 _CREATE = NLM_F_CREATE | NLM_F_EXCL
 _FEW = 4
 """Up to so many links are deleted one by one."""
 
 
 class RouteClient:
-    """rtnetlink of the namespace in which it was made.
+    """rtnetlink of the namespace in which it, or its ``socket``, was made.
+
+    ``namespace`` is what the objects that it lists shall bear.
 
     Every method raises KernelError with errno and extack on refusal, PlaneError if the kernel
     cannot be understood.
     """
 
-    def __init__(self, socket: NetlinkSocket | None = None) -> None:
+    def __init__(self, socket: NetlinkSocket | None = None, *, namespace: Namespace = None) -> None:
         self._socket = socket or NetlinkSocket.kernel(NETLINK_ROUTE)
+        self.namespace = namespace
 
     def __enter__(self) -> Self:
         return self
@@ -73,7 +80,7 @@ class RouteClient:
     def find_link(self, name: str) -> Link | None:
         """The link of that name, or None."""
         payload = self._link_payload(name)
-        return None if payload is None else parse_link(payload)
+        return None if payload is None else self._placed(parse_link(payload))
 
     def link_stats(self, name: str) -> Mapping[str, int]:
         """``struct rtnl_link_stats64`` of a link; empty if it is not there."""
@@ -276,6 +283,45 @@ class RouteClient:
         payload = encode_route(route, self._route_index(route, step))
         self._socket.request(step, RouteMessage.DELROUTE, payload)
 
+    # --- rules
+
+    def list_rules(self, *, protocol: int | None = None) -> tuple[Rule, ...]:
+        """Rules of both IP versions that the model can express, of one ``protocol`` if given."""
+        rules: list[Rule] = []
+        for version in (4, 6):
+            rules += self._dump(
+                "list rules", RouteMessage.GETRULE, encode_rule_dump(version), parse_rule
+            )
+        return tuple(one for one in rules if protocol in (None, one.protocol))
+
+    def add_rules(self, rules: Sequence[Rule]) -> None:
+        """RTM_NEWRULE; EEXIST if there is the same. Raises BatchRefusedError."""
+        self._socket.request_many(
+            [
+                (
+                    f"add rule {describe_rule(one)}",
+                    int(RouteMessage.NEWRULE),
+                    encode_rule(one),
+                    _CREATE,
+                )
+                for one in rules
+            ]
+        )
+
+    def delete_rules(self, rules: Sequence[Rule]) -> None:
+        """RTM_DELRULE; ENOENT if there is no such rule. Raises BatchRefusedError."""
+        self._socket.request_many(
+            [
+                (
+                    f"delete rule {describe_rule(one)}",
+                    int(RouteMessage.DELRULE),
+                    encode_rule(one),
+                    0,
+                )
+                for one in rules
+            ]
+        )
+
     def path_mtu(
         self, destination: IpAddress, source: IpAddress | None = None, mark: int = 0
     ) -> tuple[str, int] | None:
@@ -345,7 +391,12 @@ class RouteClient:
             parsed = [parse(message.payload) for message in messages]
         except WireError as error:
             raise PlaneError(f"{step}: the answer cannot be read: {error}") from error
-        return tuple(value for value in parsed if value is not None)
+        return tuple(self._placed(value) for value in parsed if value is not None)
+
+    def _placed(self, value: _Value) -> _Value:
+        if self.namespace is None or isinstance(value, Rule):
+            return value
+        return replace(value, namespace=self.namespace)
 
     def _link_payload(self, name: str) -> bytes | None:
         try:
@@ -374,16 +425,3 @@ class RouteClient:
 def _there(index: int | None) -> int:
     assert index is not None, "a link that has a name has an index"
     return index
-
-
-def describe_route(route: Route) -> str:
-    """A route as ``ip route`` writes it."""
-    kind = "unreachable " if route.route_type is RouteType.UNREACHABLE else ""
-    device = "" if route.interface is None else f" dev {route.interface}"
-    return f"{kind}{route.destination}{device} metric {route.metric}"
-
-
-def route_event_socket() -> NetlinkSocket:
-    """A socket that tells of changes of links, addresses and routes."""
-    groups = sum(1 << (group - 1) for group in RouteGroup)
-    return NetlinkSocket.kernel(NETLINK_ROUTE, groups=groups)
