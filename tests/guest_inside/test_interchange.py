@@ -5,8 +5,8 @@ Transport mode is not among them: no XFRM interface of the kernel can do it, whi
 scenarios, and read by other judges in ``tests/engine/test_judges_matrix.py``.
 """
 
+import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,13 +15,12 @@ from plutino.lab.traffic import MARKER, transfer
 from plutino.model.policy import Mode
 from plutino.netlink.route_client import RouteClient
 from tests.support.interchange import PATH_MTU, Case, Interchange, every_case, interchange
+from tests.support.iproute2 import ip
 
 pytestmark = pytest.mark.guest
 
 CASES = tuple(every_case())
 TCP_OCTETS = 1 << 16
-DEFAULT_QDISC = Path("/proc/sys/net/core/default_qdisc")
-"""Its own choice, pfifo_fast, takes 3 MB for each TUN that is up: 256 queues of 12 KB."""
 _BEET_ROOM = {(4, 4): 8, (4, 6): 8, (6, 4): 20, (6, 6): 0}
 """By inner and outer IP version: for a pseudo header of IPv4 (IPV4_BEET_PHMAXLEN), and what the
 kernel does not know that IPv6 saves in IPv4 (``xfrm_state_mtu()``)."""
@@ -35,13 +34,8 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Interchange]:
         for item in request.session.items
         if isinstance(item, pytest.Function) and "case" in getattr(item, "fixturenames", ())
     }
-    before = DEFAULT_QDISC.read_text()
-    DEFAULT_QDISC.write_text("pfifo")
-    try:
-        with interchange([case for case in CASES if case in chosen]) as both:
-            yield both
-    finally:
-        DEFAULT_QDISC.write_text(before)
+    with interchange([case for case in CASES if case in chosen]) as both:
+        yield both
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +77,11 @@ def test_nothing_was_dropped(pair: Interchange) -> None:
         report = host.status()
         assert report is not None
         assert [(drop.name, drop.packets) for drop in report.drops if drop.packets] == []
+
+
+def test_no_link_keeps_queues_of_its_own(pair: Interchange, mtus: dict[str, int]) -> None:
+    """Where the kernel chooses, a TUN that is up takes 3 MB for 256 queues."""
+    for host in (pair.kernel, pair.engine):
+        with host.namespace.entered():
+            qdiscs = {one["ifname"]: one["qdisc"] for one in json.loads(ip("-j link"))}
+        assert {name: qdiscs[name] for name in mtus} == dict.fromkeys(mtus, "noqueue")

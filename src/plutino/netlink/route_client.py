@@ -1,7 +1,7 @@
 """Links, addresses and routes of the current network namespace, over rtnetlink."""
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar
@@ -21,6 +21,7 @@ from plutino.netlink.route.links import (
     encode_link_header,
     encode_link_name,
     encode_new_interface,
+    encode_no_queue,
     encode_veth,
     encode_xfrm_if_id,
     parse_link,
@@ -38,10 +39,11 @@ from plutino.netlink.route.messages import (
 )
 from plutino.netlink.route.rules import encode_rule, encode_rule_dump, parse_rule
 from plutino.netlink.socket import NETLINK_ROUTE, NetlinkSocket, Request
-from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Message
+from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, Message
 
 _Value = TypeVar("_Value", Link, Address, Route, Rule)
 _CREATE = NLM_F_CREATE | NLM_F_EXCL
+_REPLACE = NLM_F_CREATE | NLM_F_REPLACE
 _FEW = 4
 """Up to so many links are deleted one by one."""
 
@@ -127,6 +129,16 @@ class RouteClient:
                     0,
                 )
                 for index, change in changes.items()
+            ]
+        )
+
+    def forgo_queues(self, indexes: Iterable[int]) -> None:
+        """Let packets go straight to links, by index, that are down. Raises BatchRefusedError."""
+        kind = int(RouteMessage.NEWQDISC)
+        self._socket.request_many(
+            [
+                (f"change queues of link {index}", kind, encode_no_queue(index), _REPLACE)
+                for index in indexes
             ]
         )
 
