@@ -20,6 +20,7 @@ _REPLY: Final = {4: 0, 6: 129}
 _SOL_RAW: Final = 255
 _ICMP_FILTER: Final = 1
 _ICMPV6_FILTER: Final = 1
+_ANY: Final = {4: "0.0.0.0", 6: "::"}
 _PATIENCE: Final = 10.0
 
 
@@ -54,6 +55,7 @@ class EchoProbe:
         lengths: Sequence[int],
         content: bytes,
         *,
+        source: IpAddress | None = None,
         patience: float = _PATIENCE,
     ) -> list[int]:
         """Which of these IP packets, by their lengths, came not back unchanged within the time.
@@ -62,6 +64,7 @@ class EchoProbe:
         """
         version = destination.version
         asking = self._sockets[version]
+        asking.bind((str(source) if source is not None else _ANY[version], 0))
         identity = int.from_bytes(os.urandom(2), "big")
         waiting: dict[int, bytes] = {}
         for sequence, length in enumerate(lengths):

@@ -167,8 +167,8 @@ class UserspacePlane:
         self._client.new_device(name, _device_if_id(interface), moved.index, interface.mtu)
 
     def _tag(self, client: RouteClient, interfaces: Sequence[Interface]) -> None:
-        wanted = {one.name for one in interfaces}
-        indexes = [link.index for link in client.list_links() if link.name in wanted]
+        found = (client.find_link(one.name) for one in interfaces)  # a few of perhaps many
+        indexes = [link.index for link in found if link is not None]
         # Nothing of the kernel's own shall go into the tunnel uninvited.
         with suppress(KernelError):
             client.set_links(dict.fromkeys(indexes, LinkChange(no_link_local=True)))

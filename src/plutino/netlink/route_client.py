@@ -348,10 +348,20 @@ class RouteClient:
                 return None
             raise
         index, mtu = answer
-        for link in self.list_links():
-            if link.index == index:
-                return link.name, min(mtu or link.mtu, link.mtu)
-        return None
+        link = self._link_at(index)
+        return None if link is None else (link.name, min(mtu or link.mtu, link.mtu))
+
+    def _link_at(self, index: int) -> Link | None:
+        """By its index: many paths are asked for, where a list of all links would be long."""
+        payload = encode_link_header(index)
+        try:
+            replies = self._socket.request(f"find link {index}", RouteMessage.GETLINK, payload)
+        except KernelError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+        found = (parse_link(one.payload) for one in replies if one.type == RouteMessage.NEWLINK)
+        return next(found, None)
 
     def _path(
         self, destination: IpAddress, source: IpAddress | None, mark: int
