@@ -11,7 +11,6 @@ from plutino.config.static_keys import StaticKeys
 from plutino.lab.demo import BERLIN, PARIS
 from plutino.lab.traffic import MARKER, transfer
 from plutino.netlink.route_client import RouteClient
-from tests.support.interchange import is_secret
 from tests.support.transport_lab import TransportCase, TransportLab, transport_cases, transport_lab
 
 pytestmark = pytest.mark.guest
@@ -43,4 +42,4 @@ def test_both_understand_each_other(up: _Up, case: TransportCase) -> None:
     done = transfer(lab.berlin.namespace, lab.paris.namespace, case.paris, octets=TCP_OCTETS)
     assert done.intact, done.error
     frames = lab.esp(case, keys[case])
-    assert any(MARKER in frame for frame in frames) is not is_secret(case.suite)
+    assert any(MARKER in frame for frame in frames) is not case.suite.is_secret

@@ -10,7 +10,7 @@ import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -104,11 +104,6 @@ def every_case(suites: Sequence[EspSuite] = tuple(ESP_SUITES.values())) -> Itera
                     yield Case(number, suite, mode, inner, outer, encapsulation)
 
 
-def is_secret(suite: EspSuite) -> bool:
-    """Whether a suite encrypts; the others protect integrity alone."""
-    return "gmac" not in suite.name and not suite.name.startswith("null")
-
-
 @dataclass(slots=True)
 class Interchange:
     """Both gateways up; every frame on the wire, and a probe at each."""
@@ -120,6 +115,11 @@ class Interchange:
     """By SPI, which is another in each direction."""
     tap: WireTap
     seen: list[bytes] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """The frames until now."""
+        self.tap.catch_up()
+        self.seen.clear()
 
     def esp_of(self, case: Case) -> list[bytes]:
         """What this case sent since the last call; asserts that both ends did.
@@ -134,7 +134,7 @@ class Interchange:
         spis = set()
         for frame in frames:
             kind = classify(frame)
-            if kind is FrameKind.NEIGHBOUR:
+            if kind in (FrameKind.NEIGHBOUR, FrameKind.KEEPALIVE):
                 continue
             words = f"{kind}: {frame[:80].hex()}"
             assert kind in (FrameKind.ESP, FrameKind.ESP_IN_UDP), words
@@ -155,17 +155,12 @@ def _spi_of(frame: bytes, version: int, kind: FrameKind) -> int:
     return int(struct.unpack_from("!I", frame, at)[0])
 
 
-@contextmanager
-def interchange(
-    cases: Sequence[Case],
-    prepare: Callable[[Host, Host], None] = lambda _kernel, _engine: None,
-) -> Iterator[Interchange]:
-    """Both gateways with all cases up, until the end of the block, when nothing is left."""
-    folder = Path(tempfile.mkdtemp(prefix="plutino-"))  # a socket's path is short
-    kernel, engine = Host(PARIS, folder / PARIS), Host(BERLIN, folder / BERLIN)
+def write_files(
+    cases: Sequence[Case], hosts: tuple[Host, Host], *, head: str = ""
+) -> dict[int, Case]:
+    """Gateway files of both hosts, the kernel's first, and new keys; the cases by SPI."""
+    kernel, engine = hosts
     by_spi: dict[int, Case] = {}
-    for host in (kernel, engine):
-        host.folder.mkdir(mode=0o700)
     for case in cases:
         pair = generate_pair(os.urandom, case.suite.name)
         by_spi |= dict.fromkeys((pair[0].outbound.spi, pair[0].inbound.spi), case)
@@ -175,7 +170,20 @@ def interchange(
             file.write_text(encode_keys(own, used_at=host.name, peer=other.name))
     for host, other, plane in ((kernel, engine, "kernel"), (engine, kernel, "userspace")):
         tables = [case.text(host.name, other.name) for case in cases]
-        host.file.write_text("\n\n".join([f'data-plane = "{plane}"', *tables]) + "\n")
+        host.file.write_text("\n\n".join([f'data-plane = "{plane}"\n{head}', *tables]) + "\n")
+    return by_spi
+
+
+@contextmanager
+def interchange(
+    cases: Sequence[Case],
+) -> Iterator[Interchange]:
+    """Both gateways with all cases up, until the end of the block, when nothing is left."""
+    folder = Path(tempfile.mkdtemp(prefix="plutino-"))  # a socket's path is short
+    kernel, engine = Host(PARIS, folder / PARIS), Host(BERLIN, folder / BERLIN)
+    for host in (kernel, engine):
+        host.folder.mkdir(mode=0o700)
+    by_spi = write_files(cases, (kernel, engine))
     outer = {
         name: tuple(f"{OUTER[version][name]}/{_OUTER_LENGTH[version]}" for version in (4, 6))
         for name in (PARIS, BERLIN)
@@ -189,7 +197,6 @@ def interchange(
     ):
         probes = {PARIS: from_kernel, BERLIN: from_engine}
         try:
-            prepare(kernel, engine)
             for host in (kernel, engine):
                 host.start_daemon()
             for host in (kernel, engine):

@@ -20,8 +20,6 @@ _IPPROTO_ESP: Final = 50
 _UDP_ENCAP: Final = 100
 _UDP_ENCAP_ESPINUDP: Final = 2
 """``linux/udp.h``."""
-
-
 _IP_XFRM_POLICY: Final = 17
 _IPV6_XFRM_POLICY: Final = 35
 """``linux/in.h``, ``linux/in6.h``: a policy of one socket."""
