@@ -5,9 +5,11 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Final
 
 from plutino.apply.applier import apply_state
 from plutino.apply.observe import observe
+from plutino.apply.system import System
 from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_numbers
@@ -28,10 +30,17 @@ from plutino.desired.compile import compile_gateway, is_ours, tunnel_reqid
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
 from plutino.desired.state import DesiredState, Surroundings
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
+from plutino.model.netfilter import table_name
 from plutino.model.sa import Encapsulation, SecurityAssociation
+from plutino.netfilter.client import NetfilterClient
 from plutino.netlink.route_clients import RouteClients
 from plutino.plan.diff import diff
 from plutino.plan.step import Step
+
+NO_NETFILTER: Final = (
+    "there is no nft, or no nftables in the kernel: TCP's segments are not held to the MTU, and "
+    "with 0.0.0.0/0 in a tunnel the host answers connections from outside through it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,8 @@ def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
         plane = find_plane(loaded.gateway, runtime, routes)
         try:
             desired = compile_desired(loaded, routes, load_sequences(runtime.sequences))
-            return diff(desired, observe(desired.instance, plane, routes))
+            system = system_of(desired.instance, runtime, routes)
+            return diff(desired, observe(desired.instance, plane, system))
         finally:
             if plane is not None:
                 plane.close()
@@ -129,14 +139,17 @@ def _run(
     desired = compile_desired(loaded, routes, sequences)
     problems = _reserve(runtime, plane, desired, sequences)
     # A conflict is found before anything is opened or made.
-    diff(desired, observe(desired.instance, plane, routes))
+    system = system_of(desired.instance, runtime, routes)
+    diff(desired, observe(desired.instance, plane, system))
     plane.ensure_sockets(socket_kinds(loaded.gateway))
     Journal.read(runtime.namespaces).note(namespace_names(loaded.gateway))
-    outcome = apply_state(desired, plane, routes)
+    outcome = apply_state(desired, plane, system)
     problems += tuple(
         f"there is no network namespace {name}: what belongs there waits for it"
         for name in sorted(routes.missing & namespace_names(loaded.gateway))
     )
+    if not NetfilterClient.is_there():
+        problems += (NO_NETFILTER,)
     return PassResult(outcome.steps, choice, problems)
 
 
@@ -145,6 +158,11 @@ def namespace_names(gateway: Gateway) -> set[str]:
     used = {tunnel.interface for tunnel in gateway.tunnels.values()}
     names = (gateway.options(interface).namespace for interface in used)
     return {name for name in names if name is not None}
+
+
+def system_of(instance: str, runtime: RuntimePaths, routes: RouteClients) -> System:
+    """All that a pass may look at and change besides the data plane."""
+    return System(routes, NetfilterClient(table_name(instance), runtime.netfilter))
 
 
 def open_routes(runtime: RuntimePaths, gateway: Gateway | None = None) -> RouteClients:
@@ -164,7 +182,7 @@ def compile_desired(
         if found is not None and found[0] != tunnel.interface:
             path_mtu[name] = found[1]
     links = {(link.namespace, link.name): link for link in routes.list_links()}
-    surroundings = Surroundings(path_mtu, links, routes.missing)
+    surroundings = Surroundings(path_mtu, links, routes.missing, NetfilterClient.is_there())
     try:
         return compile_gateway(
             loaded.gateway, loaded.keys, surroundings=surroundings, sequences=sequences

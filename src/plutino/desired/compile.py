@@ -11,6 +11,7 @@ from plutino.config.numbers import TunnelNumbers, tunnel_numbers
 from plutino.config.static_keys import StaticKeys
 from plutino.config.values import IpNetwork
 from plutino.desired.interfaces import compile_interfaces
+from plutino.desired.netfilter import compile_netfilter
 from plutino.desired.rules import compile_rules, covers_a_peer, own_table
 from plutino.desired.sequences import SavedSequence, Sequences, starting_replay
 from plutino.desired.state import DesiredState, Surroundings, TunnelPlan
@@ -92,13 +93,15 @@ def compile_gateway(
         for tunnel in served.values()
         for address in tunnel.addresses
     }
+    interfaces = tuple(
+        one
+        for one in compile_interfaces(gateway, keys, surroundings.path_mtu)
+        if one.namespace not in surroundings.missing
+    )
+    rules = tuple(compile_rules(gateway, covering))
     return DesiredState(
         instance=gateway.instance,
-        interfaces=tuple(
-            one
-            for one in compile_interfaces(gateway, keys, surroundings.path_mtu)
-            if one.namespace not in surroundings.missing
-        ),
+        interfaces=interfaces,
         addresses=tuple(addresses),
         policies=tuple(policy for plan in plans for policy in plan.policies),
         sas=tuple(sa for plan in plans for sa in plan.sas),
@@ -108,7 +111,8 @@ def compile_gateway(
         ),
         tunnels=tuple(plans),
         defaults=_defaults(gateway),
-        rules=tuple(compile_rules(gateway, covering)),
+        rules=rules,
+        netfilter=compile_netfilter(gateway, interfaces, rules) if surroundings.netfilter else None,
     )
 
 

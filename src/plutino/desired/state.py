@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Link, Namespace, Route
+from plutino.model.netfilter import NetfilterTable
 from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
@@ -16,12 +17,13 @@ class Surroundings:
 
     ``path_mtu`` is in bytes of the outer packet, by tunnel name, 1500 where it is unknown;
     ``links`` are by network namespace and name; ``missing`` are namespaces that the configuration
-    names and that are not there.
+    names and that are not there; ``netfilter`` tells whether there are nftables.
     """
 
     path_mtu: Mapping[str, int] = field(default_factory=dict)
     links: Mapping[tuple[Namespace, str], Link] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
+    netfilter: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class DesiredState:
     tunnels: tuple[TunnelPlan, ...] = ()
     defaults: PolicyDefaults | None = None
     rules: tuple[Rule, ...] = ()
+    netfilter: NetfilterTable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +75,4 @@ class ObservedState:
     defaults: PolicyDefaults | None = None
     former_defaults: PolicyDefaults | None = None
     rules: tuple[Rule, ...] = ()
+    netfilter: NetfilterTable | None = None

@@ -5,15 +5,25 @@ from typing import Any, Final
 
 from plutino.model.interface import Interface
 from plutino.model.link import MAIN_TABLE, Address, Route, RouteType
+from plutino.model.netfilter import NetfilterTable
 from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
 
-Subject = Interface | Address | Route | Rule | Policy | SecurityAssociation | PolicyDefaults
+Subject = (
+    Interface
+    | Address
+    | Route
+    | Rule
+    | NetfilterTable
+    | Policy
+    | SecurityAssociation
+    | PolicyDefaults
+)
 
 
 def kind_of(subject: Subject) -> str:
-    """The word for the object: interface, address, route, rule, policy, sa or policy-default."""
+    """The word for the object: interface, address, route, rule, nftables, policy, sa, ..."""
     return _WORDS[type(subject)][0]
 
 
@@ -62,6 +72,11 @@ def describe_rule(rule: Rule) -> str:
     return words
 
 
+def describe_table(table: NetfilterTable) -> str:
+    """As ``nft list tables`` writes it."""
+    return f"table inet {table.name}"
+
+
 def describe_policy(policy: Policy) -> str:
     """As ``ip xfrm policy`` writes it."""
     selector = f"src {policy.selector.source} dst {policy.selector.destination}"
@@ -95,6 +110,7 @@ _WORDS: Final[Mapping[type, tuple[str, Callable[[Any], str]]]] = {
     Address: ("address", describe_address),
     Route: ("route", describe_route),
     Rule: ("rule", describe_rule),
+    NetfilterTable: ("nftables", describe_table),
     Policy: ("policy", describe_policy),
     SecurityAssociation: ("sa", describe_sa),
     PolicyDefaults: ("policy-default", describe_defaults),

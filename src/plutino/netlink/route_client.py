@@ -1,7 +1,7 @@
 """Links, addresses and routes of the current network namespace, over rtnetlink."""
 
 import errno
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar
@@ -120,36 +120,32 @@ class RouteClient:
 
     def set_links(self, changes: Mapping[int, LinkChange]) -> None:
         """Change many, by index. Raises BatchRefusedError."""
+        indexes = list(changes)
         self._socket.request_many(
             [
-                (
-                    f"change link {index}",
-                    int(RouteMessage.NEWLINK),
-                    encode_link_change(index, change),
-                    0,
-                )
+                (int(RouteMessage.NEWLINK), encode_link_change(index, change), 0)
                 for index, change in changes.items()
-            ]
+            ],
+            lambda place: f"change link {indexes[place]}",
         )
 
-    def forgo_queues(self, indexes: Iterable[int]) -> None:
+    def forgo_queues(self, indexes: Sequence[int]) -> None:
         """Let packets go straight to links, by index, that are down. Raises BatchRefusedError."""
         kind = int(RouteMessage.NEWQDISC)
         self._socket.request_many(
-            [
-                (f"change queues of link {index}", kind, encode_no_queue(index), _REPLACE)
-                for index in indexes
-            ]
+            [(kind, encode_no_queue(index), _REPLACE) for index in indexes],
+            lambda place: f"change queues of link {indexes[place]}",
         )
 
     def set_links_up(self, names: Sequence[str], *, up: bool) -> None:
         """Set many up or down. Raises BatchRefusedError."""
-        payload = LinkChange(up=up)
+        change = LinkChange(up=up)
         state = "up" if up else "down"
         self._change_many(
             RouteMessage.NEWLINK,
-            [(f"set link {name} {state}", name) for name in names],
-            lambda place, index: encode_link_change(_there(index), payload),
+            names,
+            lambda place, index: encode_link_change(_there(index), change),
+            lambda place: f"set link {names[place]} {state}",
         )
 
     def create_veth(self, name: str, peer: str, *, peer_namespace: int | None = None) -> None:
@@ -164,8 +160,9 @@ class RouteClient:
         """
         self._change_many(
             RouteMessage.NEWLINK,
-            [(f"create link {one.name}", one.link) for one in interfaces],
+            [one.link for one in interfaces],
             lambda place, index: encode_new_interface(interfaces[place], index),
+            lambda place: f"create link {interfaces[place].name}",
             _CREATE,
         )
 
@@ -221,13 +218,13 @@ class RouteClient:
 
     def add_address(self, address: Address) -> None:
         """Add an address; EEXIST if the interface has it."""
-        step = f"add address {address.address} to {address.interface}"
+        step = f"add {_name_address(address, 'to')}"
         payload = encode_address(address, self._index(address.interface, step))
         self._socket.request(step, RouteMessage.NEWADDR, payload, flags=_CREATE)
 
     def delete_address(self, address: Address) -> None:
         """Remove an address; EADDRNOTAVAIL if the interface has it not."""
-        step = f"delete address {address.address} from {address.interface}"
+        step = f"delete {_name_address(address, 'from')}"
         payload = encode_address(address, self._index(address.interface, step))
         self._socket.request(step, RouteMessage.DELADDR, payload)
 
@@ -235,8 +232,9 @@ class RouteClient:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.NEWADDR,
-            [(f"add address {one.address} to {one.interface}", one.interface) for one in addresses],
+            [one.interface for one in addresses],
             lambda place, index: encode_address(addresses[place], _there(index)),
+            lambda place: f"add {_name_address(addresses[place], 'to')}",
             _CREATE,
         )
 
@@ -244,11 +242,9 @@ class RouteClient:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.DELADDR,
-            [
-                (f"delete address {one.address} from {one.interface}", one.interface)
-                for one in addresses
-            ],
+            [one.interface for one in addresses],
             lambda place, index: encode_address(addresses[place], _there(index)),
+            lambda place: f"delete {_name_address(addresses[place], 'from')}",
         )
 
     # --- routes
@@ -276,8 +272,9 @@ class RouteClient:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.NEWROUTE,
-            [(f"add route {describe_route(one)}", one.interface) for one in routes],
+            [one.interface for one in routes],
             lambda place, index: encode_route(routes[place], index),
+            lambda place: f"add route {describe_route(routes[place])}",
             _CREATE,
         )
 
@@ -285,8 +282,9 @@ class RouteClient:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.DELROUTE,
-            [(f"delete route {describe_route(one)}", one.interface) for one in routes],
+            [one.interface for one in routes],
             lambda place, index: encode_route(routes[place], index),
+            lambda place: f"delete route {describe_route(routes[place])}",
         )
 
     def delete_route(self, route: Route) -> None:
@@ -309,29 +307,15 @@ class RouteClient:
     def add_rules(self, rules: Sequence[Rule]) -> None:
         """RTM_NEWRULE; EEXIST if there is the same. Raises BatchRefusedError."""
         self._socket.request_many(
-            [
-                (
-                    f"add rule {describe_rule(one)}",
-                    int(RouteMessage.NEWRULE),
-                    encode_rule(one),
-                    _CREATE,
-                )
-                for one in rules
-            ]
+            [(int(RouteMessage.NEWRULE), encode_rule(one), _CREATE) for one in rules],
+            lambda place: f"add rule {describe_rule(rules[place])}",
         )
 
     def delete_rules(self, rules: Sequence[Rule]) -> None:
         """RTM_DELRULE; ENOENT if there is no such rule. Raises BatchRefusedError."""
         self._socket.request_many(
-            [
-                (
-                    f"delete rule {describe_rule(one)}",
-                    int(RouteMessage.DELRULE),
-                    encode_rule(one),
-                    0,
-                )
-                for one in rules
-            ]
+            [(int(RouteMessage.DELRULE), encode_rule(one), 0) for one in rules],
+            lambda place: f"delete rule {describe_rule(rules[place])}",
         )
 
     def path_mtu(
@@ -378,30 +362,32 @@ class RouteClient:
     def _change_many(
         self,
         kind: RouteMessage,
-        steps: Sequence[tuple[str, str | None]],
+        names: Sequence[str | None],
         encode: Callable[[int, int | None], bytes],
+        describe: Callable[[int], str],
         flags: int = 0,
     ) -> None:
-        """A request for each step, which has words and the name of a link, or None.
+        """A request for each of the links' names, of which None is for a request without a link.
 
-        ``encode`` makes the payload from the step's place and the link's index.
+        ``encode`` makes the payload from its place and the link's index, ``describe`` the words
+        for an error from its place.
         """
-        named = any(name is not None for _step, name in steps)
-        indexes = {link.name: link.index for link in self.list_links()} if named else {}
+        indexes: dict[str | None, int | None] = {None: None}
+        if any(name is not None for name in names):
+            indexes |= {one.name: one.index for one in self.list_links()}
         refused: dict[int, KernelError] = {}
         requests: list[Request] = []
         places: list[int] = []
-        for place, (step, name) in enumerate(steps):
-            if name is not None and name not in indexes:
-                refused[place] = KernelError(step, errno.ENODEV, f"no link {name}")
+        for place, name in enumerate(names):
+            if name not in indexes:
+                refused[place] = KernelError(describe(place), errno.ENODEV, f"no link {name}")
                 continue
-            index = None if name is None else indexes[name]
-            requests.append((step, int(kind), encode(place, index), flags))
+            requests.append((int(kind), encode(place, indexes[name]), flags))
             places.append(place)
         try:
-            self._socket.request_many(requests)
+            self._socket.request_many(requests, lambda sent: describe(places[sent]))
         except BatchRefusedError as error:
-            refused |= {places[place]: why for place, why in error.refused.items()}
+            refused |= {places[sent]: why for sent, why in error.refused.items()}
         if refused:
             raise BatchRefusedError(refused)
 
@@ -447,3 +433,7 @@ class RouteClient:
 def _there(index: int | None) -> int:
     assert index is not None, "a link that has a name has an index"
     return index
+
+
+def _name_address(address: Address, preposition: str) -> str:
+    return f"address {address.address} {preposition} {address.interface}"

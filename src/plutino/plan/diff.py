@@ -49,9 +49,13 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     twin_steps = tuple(_set_steps(twins, old_twins))
     defaults = tuple(_default_steps(desired, observed))
     rules = tuple(_set_steps(desired.rules, observed.rules))
+    netfilter = tuple(
+        _keyed_steps(_some(desired.netfilter), _some(observed.netfilter), lambda one: one.name)
+    )
     bared = _bared(links)
     return (
         *_only(twin_steps, StepAction.CREATE),
+        *_only(netfilter, StepAction.CREATE, StepAction.UPDATE),
         *_only(rules, StepAction.CREATE),
         *_of(route_steps, bared),
         *_of(addresses, bared),
@@ -71,6 +75,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(policies, StepAction.DELETE),
         *(defaults if desired.defaults is None else ()),
         *_only(rules, StepAction.DELETE),
+        *_only(netfilter, StepAction.DELETE),
         *_only(twin_steps, StepAction.DELETE),
     )
 
@@ -250,6 +255,10 @@ def _set_steps(wanted: tuple[_Value, ...], there: tuple[_Value, ...]) -> Iterato
     for one in wanted:
         if one not in old:
             yield Step(StepAction.CREATE, one, "it is missing")
+
+
+def _some(value: _Value | None) -> tuple[_Value, ...]:
+    return () if value is None else (value,)
 
 
 def _same(value: _Value) -> _Value:
