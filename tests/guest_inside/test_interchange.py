@@ -6,6 +6,7 @@ scenarios, and read by other judges in ``tests/engine/test_judges_matrix.py``.
 """
 
 import json
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -26,7 +27,7 @@ from tests.support.iproute2 import ip
 pytestmark = pytest.mark.guest
 
 CASES = tuple(every_case())
-IN_A_GROUP = 96
+IN_A_GROUP = 48
 GROUPS = tuple(CASES[first : first + IN_A_GROUP] for first in range(0, len(CASES), IN_A_GROUP))
 """So many tunnels are up together: in a guest more take their time."""
 ALL_GROUPS = pytest.mark.parametrize("pair", range(len(GROUPS)), indirect=True)
@@ -42,6 +43,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Interchange]:
     items = (item for item in request.session.items if isinstance(item, pytest.Function))
     chosen = {item.callspec.params.get("case") for item in items if hasattr(item, "callspec")}
     with interchange([case for case in GROUPS[request.param] if case in chosen]) as both:
+        both.signal_daemons(signal.SIGSTOP)
         yield both
 
 
@@ -88,6 +90,7 @@ def test_both_understand_each_other(pair: Interchange, mtus: dict[str, int], cas
 
 @ALL_GROUPS
 def test_nothing_was_dropped(pair: Interchange) -> None:
+    pair.signal_daemons(signal.SIGCONT)
     for host in (pair.kernel, pair.engine):
         report = host.status()
         assert report is not None

@@ -8,6 +8,7 @@ Each case is a tunnel of its own with its interface, addresses and keys; all are
 
 import os
 import shutil
+import signal
 import struct
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -116,6 +117,12 @@ class Interchange:
     tap: WireTap
     seen: list[bytes] = field(default_factory=list)
 
+    def signal_daemons(self, number: int) -> None:
+        """SIGSTOP, so that in a guest's one processor only packets are worked on; or SIGCONT."""
+        for host in (self.kernel, self.engine):
+            assert host.daemon is not None
+            host.daemon.send_signal(number)
+
     def forget(self) -> None:
         """The frames until now."""
         self.tap.catch_up()
@@ -204,6 +211,8 @@ def interchange(
             yield Interchange(kernel, engine, probes, by_spi, tap, seen)
         finally:
             for host in (kernel, engine):
+                if host.daemon is not None:
+                    host.daemon.send_signal(signal.SIGCONT)
                 host.close()
             tap.close()
             shutil.rmtree(folder)
