@@ -11,8 +11,12 @@ def test_everything_in_one_boot() -> None:
     run_tests_in_guest("uml-6.12", "tests/guest_inside/test_kernel_plane.py", 900)
 
 
-def test_the_kernel_and_the_engine_in_every_way() -> None:
-    run_tests_in_guest("uml-6.12", "tests/guest_inside/test_interchange.py", 900)
+@pytest.mark.parametrize(
+    "tests",
+    ["test_interchange.py", "test_interchange_transport.py", "test_changed_options.py"],
+)
+def test_the_kernel_and_the_engine_understand_each_other(tests: str) -> None:
+    run_tests_in_guest("uml-6.12", f"tests/guest_inside/{tests}", 900)
 
 
 @pytest.mark.parametrize("tests", ["test_iproute2.py", "test_iproute2_apply.py"])

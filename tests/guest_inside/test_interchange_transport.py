@@ -3,11 +3,11 @@
 The kernel's side has no interface, since its XFRM interfaces cannot do transport mode.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from plutino.config.static_keys import StaticKeys
 from plutino.lab.demo import BERLIN, PARIS
 from plutino.lab.traffic import MARKER, transfer
 from plutino.netlink.route_client import RouteClient
@@ -16,22 +16,37 @@ from tests.support.transport_lab import TransportCase, TransportLab, transport_c
 pytestmark = pytest.mark.guest
 
 CASES = tuple(transport_cases())
+TOGETHER = 48
+"""So many tunnels are up at the same time."""
 TCP_OCTETS = 1 << 16
-_Up = tuple[TransportLab, dict[TransportCase, StaticKeys]]
 
 
 @pytest.fixture(scope="module")
-def up(request: pytest.FixtureRequest) -> Iterator[_Up]:
-    """With the cases that were chosen (`-k`)."""
+def lab_of(request: pytest.FixtureRequest) -> Iterator[Callable[[TransportCase], TransportLab]]:
+    """The lab in which a case is up, with those of its group that were chosen (`-k`)."""
     items = (item for item in request.session.items if isinstance(item, pytest.Function))
     chosen = {item.callspec.params["case"] for item in items if hasattr(item, "callspec")}
-    with transport_lab([case for case in CASES if case in chosen]) as lab:
-        yield lab
+    up: dict[int, TransportLab] = {}
+    with ExitStack() as stack:
+
+        def find(case: TransportCase) -> TransportLab:
+            group = (case.number - 1) // TOGETHER
+            if group not in up:
+                stack.close()
+                up.clear()
+                first = group * TOGETHER
+                cases = [one for one in CASES[first : first + TOGETHER] if one in chosen]
+                up[group] = stack.enter_context(transport_lab(cases))
+            return up[group]
+
+        yield find
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_both_understand_each_other(up: _Up, case: TransportCase) -> None:
-    lab, keys = up
+def test_both_understand_each_other(
+    lab_of: Callable[[TransportCase], TransportLab], case: TransportCase
+) -> None:
+    lab = lab_of(case)
     with lab.berlin.namespace.entered(), RouteClient() as routes:
         link = routes.find_link(case.interface)
     assert link is not None
@@ -41,5 +56,5 @@ def test_both_understand_each_other(up: _Up, case: TransportCase) -> None:
     assert lost == []
     done = transfer(lab.berlin.namespace, lab.paris.namespace, case.paris, octets=TCP_OCTETS)
     assert done.intact, done.error
-    frames = lab.esp(case, keys[case])
+    frames = lab.esp(case)
     assert any(MARKER in frame for frame in frames) is not case.suite.is_secret

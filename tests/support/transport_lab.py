@@ -8,6 +8,7 @@ Each case has an outer address of paris to itself.
 
 import os
 import shutil
+import signal
 import socket
 import struct
 import tempfile
@@ -153,28 +154,43 @@ class TransportLab:
     paris: Host
     berlin: Host
     probes: dict[str, EchoProbe]
+    cases: dict[int, TransportCase]
+    """By SPI."""
     tap: WireTap
     seen: list[bytes] = field(default_factory=list)
 
-    def esp(self, case: TransportCase, keys: StaticKeys) -> list[bytes]:
-        """Frames since the last call but for neighbours: asserts that all are ESP of the case."""
+    def esp(self, case: TransportCase) -> list[bytes]:
+        """What this case sent since the last call; asserts that both ends did.
+
+        Other cases may have had something left to say. Whatever is no ESP of a case, in its form,
+        is an error.
+        """
         self.tap.catch_up()
         frames = self.seen[:]
         del self.seen[: len(frames)]
-        found = [frame for frame in frames if classify(frame) is not FrameKind.NEIGHBOUR]
-        strange = [frame for frame in found if classify(frame) is not case.kind]
-        assert not strange, f"{classify(strange[0])}: {strange[0][:80].hex()}"
-        at = _SPI_AT[case.version] + (_UDP_HEADER if case.kind is FrameKind.ESP_IN_UDP else 0)
-        spis = {int(struct.unpack_from("!I", frame, at)[0]) for frame in found}
-        assert spis == {keys.outbound.spi, keys.inbound.spi}
-        return found
+        own, spis = [], set()
+        for frame in frames:
+            kind = classify(frame)
+            if kind is FrameKind.NEIGHBOUR:
+                continue
+            words = f"{kind}: {frame[:80].hex()}"
+            at = _SPI_AT[frame[_ETHERNET] >> 4]
+            at += _UDP_HEADER if kind is FrameKind.ESP_IN_UDP else 0
+            spi = int(struct.unpack_from("!I", frame, at)[0])
+            assert spi in self.cases, words
+            assert self.cases[spi].kind is kind, words
+            if self.cases[spi] == case:
+                own.append(frame)
+                spis.add(spi)
+        assert len(spis) == 2, "one direction has sent nothing"
+        return own
 
 
 @contextmanager
 def transport_lab(
     cases: Sequence[TransportCase],
-) -> Iterator[tuple[TransportLab, dict[TransportCase, StaticKeys]]]:
-    """Both ends with all cases up, and the keys of paris, until the end of the block."""
+) -> Iterator[TransportLab]:
+    """Both ends with all cases up, until the end of the block."""
     folder = Path(tempfile.mkdtemp(prefix="plutino-"))  # a socket's path is short
     paris, berlin = Host(PARIS, folder / PARIS), Host(BERLIN, folder / BERLIN)
     keys: dict[TransportCase, StaticKeys] = {}
@@ -206,8 +222,16 @@ def transport_lab(
             berlin.start_daemon()
             berlin.wait_until_up(timeout=_UP_TIMEOUT)
             probes = {PARIS: from_paris, BERLIN: from_berlin}
-            yield TransportLab(paris, berlin, probes, tap, seen), keys
+            assert berlin.daemon is not None
+            # A guest has one processor, and only packets shall be worked on.
+            berlin.daemon.send_signal(signal.SIGSTOP)
+            by_spi: dict[int, TransportCase] = {
+                key.spi: case for case, own in keys.items() for key in (own.outbound, own.inbound)
+            }
+            yield TransportLab(paris, berlin, probes, by_spi, tap, seen)
         finally:
+            if berlin.daemon is not None:
+                berlin.daemon.send_signal(signal.SIGCONT)
             berlin.close()
             sockets.close()
             paris.namespace.close()
