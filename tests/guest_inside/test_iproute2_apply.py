@@ -92,7 +92,7 @@ nat-keepalive = 20
 mark-in = "0x10/0xf0"
 mark-out = "0x20/0xf0"
 set-mark-in = "0x1000/0xf000"
-set-mark-out = "0x77"
+set-mark-out = "0x7700"
 remote-ts = ["10.3.0.0/16"]
 local-ts = ["10.1.0.0/16"]
 static.key-file = "linked.keys"
@@ -200,7 +200,7 @@ TUNNELS = (
         "chacha20poly1305",
         "2001:db8::2",
         3,
-        Mark(0x77),
+        Mark(0x7700),
         local="2001:db8::1",
         selectors=((ip_network("10.1.0.0/16"), ip_network("10.3.0.0/16")),),
         udp=UdpEncapsulation(),

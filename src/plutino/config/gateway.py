@@ -237,8 +237,8 @@ class Tunnel(_Table):
     set_mark_in: Annotated[
         PacketMark | None,
         Field(
-            description="XFRMA_SET_MARK of inbound SAs: the mark of decrypted packets. Kernel plane "
-            "only."
+            description="XFRMA_SET_MARK of inbound SAs: the mark of decrypted packets. Kernel "
+            "plane only."
         ),
     ] = None
     set_mark_out: Annotated[
