@@ -11,6 +11,19 @@ def test_everything_in_one_boot() -> None:
     run_tests_in_guest("uml-6.12", "tests/guest_inside/test_kernel_plane.py", 900)
 
 
+@pytest.mark.parametrize(
+    "tests",
+    ["test_interchange.py", "test_interchange_transport.py", "test_changed_options.py"],
+)
+def test_the_kernel_and_the_engine_understand_each_other(tests: str) -> None:
+    run_tests_in_guest("uml-6.12", f"tests/guest_inside/{tests}", 900)
+
+
+@pytest.mark.parametrize("tests", ["test_iproute2.py", "test_iproute2_apply.py"])
+def test_iproute2_and_the_codec(tests: str) -> None:
+    run_tests_in_guest("uml-6.12", f"tests/guest_inside/{tests}", 300)
+
+
 def test_crashes_at_every_request() -> None:
     run_tests_in_guest("uml-6.12", "tests/guest_inside/test_kernel_crashes.py", 400)
 

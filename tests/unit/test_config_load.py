@@ -1,5 +1,6 @@
 """A gateway file's text to values, and the words of every refusal."""
 
+import re
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
@@ -84,6 +85,30 @@ def test_a_good_file() -> None:
             5,
             "tunnels.berlin.addresses[0]",
             "would loop",
+        ),
+        (
+            GOOD.replace("routes", 'mark-in = "0x1/0"\nroutes'),
+            6,
+            "tunnels.berlin.mark-in",
+            "a mask without bits",
+        ),
+        (
+            GOOD.replace("routes", 'mark-in = "0x11/0xf0"\nroutes'),
+            6,
+            "tunnels.berlin.mark-in",
+            "its mask leaves out",
+        ),
+        (
+            'data-plane = "userspace"\n' + GOOD.replace("routes", 'set-mark-in = "0x1"\nroutes'),
+            7,
+            "tunnels.berlin.set-mark-in",
+            "has no mark",
+        ),
+        (
+            'data-plane = "kernel"\n' + re.sub(r"routes = \[[^]]*\]", 'mode = "transport"', GOOD),
+            7,
+            "tunnels.berlin.mode",
+            "loops in an XFRM interface",
         ),
         (GOOD + SECOND.replace("ipsec2", "ipsec1"), 14, "tunnels.rome.remote-ts", "is needed"),
         (

@@ -15,6 +15,7 @@ from plutino.dataplane.runtime import RUNTIME_VARIABLE, STATE_VARIABLE
 from plutino.lab.demo import DemoOptions, run_demo
 from plutino.lab.hosts import Host
 from plutino.lab.world import FOLDER, Tell, outer_pid, run_world
+from plutino.model.algorithms import DEFAULT_ALGORITHM, ESP_SUITES
 
 
 @click.command(
@@ -53,6 +54,21 @@ from plutino.lab.world import FOLDER, Tell, outer_pid, run_world
     type=click.Choice(["auto", "kernel", "userspace"]),
     help="Berlin's, if it shall not be that of Paris.",
 )
+@click.option(
+    "--mode",
+    type=click.Choice(["tunnel", "beet"]),
+    default="tunnel",
+    show_default=True,
+    help="How packets are wrapped; `beet` has IPv4 inside.",
+)
+@click.option(
+    "--algorithm",
+    type=click.Choice(list(ESP_SUITES)),
+    default=DEFAULT_ALGORITHM,
+    show_default=True,
+    metavar="NAME",
+    help="Cipher of both directions, as `plutino keygen` has them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @click.pass_context
 def demo(
@@ -64,6 +80,8 @@ def demo(
     family: str,
     plane: str,
     peer_plane: str | None,
+    mode: str,
+    algorithm: str,
     as_json: bool,
 ) -> None:
     """Show plutino's main job on this machine: two hosts, a routed IPsec tunnel, real packets.
@@ -71,7 +89,15 @@ def demo(
     Nothing outside of the demo is touched, and nothing is left of it. Exit code 0 if every check
     passed.
     """
-    options = DemoOptions(encapsulation, int(family), plane, capture, peer_plane)
+    options = DemoOptions(
+        encapsulation,
+        int(family),
+        plane,
+        capture,
+        peer_plane=peer_plane,
+        mode=mode,
+        algorithm=algorithm,
+    )
 
     def say(line: str) -> None:
         click.echo(line, err=as_json)

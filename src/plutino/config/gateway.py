@@ -236,7 +236,10 @@ class Tunnel(_Table):
     ] = None
     set_mark_in: Annotated[
         PacketMark | None,
-        Field(description="XFRMA_SET_MARK of inbound SAs: the mark of decrypted packets."),
+        Field(
+            description="XFRMA_SET_MARK of inbound SAs: the mark of decrypted packets. Kernel "
+            "plane only."
+        ),
     ] = None
     set_mark_out: Annotated[
         PacketMark | None,

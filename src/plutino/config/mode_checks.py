@@ -28,7 +28,9 @@ def check_mode(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
         ("set-mark-in", tunnel.set_mark_in),
         ("set-mark-out", tunnel.set_mark_out),
     ):
-        if mark is not None and mark.value & ~mark.mask:
+        if mark is not None and not mark.mask:
+            yield (*at, key), f"{mark} has a mask without bits, which says nothing", "remove it"
+        elif mark is not None and mark.value & ~mark.mask:
             why = f"{mark} has bits that its mask leaves out, so nothing could have it"
             yield (*at, key), why, f'such as "{mark.value & mark.mask:#x}/{mark.mask:#x}"'
 

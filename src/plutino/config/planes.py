@@ -45,6 +45,9 @@ def plane_needs(gateway: Gateway) -> Iterator[PlaneNeed]:
             if mark is not None:
                 why = "packets have no mark that the engine could look up SAs and policies by"
                 yield PlaneNeed(KERNEL, (*at, key), why, "the if_id tells tunnels apart")
+        if tunnel.set_mark_in is not None:
+            why = "what comes out of the engine's devices has no mark"
+            yield PlaneNeed(KERNEL, (*at, "set-mark-in"), why, "mark by the device in nftables")
         if tunnel.offload is not None:
             why = "no network device takes over SAs of the engine"
             yield PlaneNeed(KERNEL, (*at, "offload"), why, "remove it")

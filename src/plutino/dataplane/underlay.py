@@ -11,7 +11,10 @@ from ipaddress import ip_address
 from typing import Final
 
 from plutino.model.errors import KernelError
+from plutino.model.policy import Action, Direction
 from plutino.model.sa import NAT_T_PORT, Encapsulation
+from plutino.netlink.xfrm.structures import UNLIMITED, XfrmSelector
+from plutino.netlink.xfrm.structures_policy import UserPolicyInfo
 
 _IPPROTO_ESP: Final = 50
 _UDP_ENCAP: Final = 100
@@ -19,6 +22,9 @@ _UDP_ENCAP_ESPINUDP: Final = 2
 """``linux/udp.h``."""
 _SO_NETNS_COOKIE: Final = 71
 """``asm-generic/socket.h``."""
+_IP_XFRM_POLICY: Final = 17
+_IPV6_XFRM_POLICY: Final = 35
+"""``linux/in.h``, ``linux/in6.h``: a policy of one socket."""
 
 
 class SocketKind(IntEnum):
@@ -84,11 +90,28 @@ def open_encapsulation(kind: SocketKind) -> socket.socket:
     opened = open_socket(kind)
     try:
         opened.setsockopt(socket.IPPROTO_UDP, _UDP_ENCAP, _UDP_ENCAP_ESPINUDP)
+        _bypass_policies(opened)
     except OSError as error:
         opened.close()
         step = f"take ESP in UDP for IPv{4 if kind is SocketKind.UDP_V4 else 6}"
         raise KernelError(step, error.errno or errno.EIO, hint=_hint(error)) from error
     return opened
+
+
+def _bypass_policies(opened: socket.socket) -> None:
+    """What the socket itself sends and gets goes past the SPD, as IKE daemons have it.
+
+    The kernel asks its policies about ESP in UDP before it decrypts it (``udp_queue_rcv_one_skb``):
+    a policy default that blocks, or a transport policy between the peers, would drop all of it.
+    """
+    is_v6 = opened.family == socket.AF_INET6
+    level, option = (
+        (socket.IPPROTO_IPV6, _IPV6_XFRM_POLICY) if is_v6 else (socket.IPPROTO_IP, _IP_XFRM_POLICY)
+    )
+    selector = XfrmSelector(family=opened.family)
+    for direction in (Direction.IN, Direction.OUT):
+        policy = UserPolicyInfo(sel=selector, lft=UNLIMITED, dir=direction, action=Action.ALLOW)
+        opened.setsockopt(level, option, policy.encode())
 
 
 def is_encapsulation(one: socket.socket, kind: SocketKind) -> bool:

@@ -175,6 +175,10 @@ class UserspacePlane:
         self._client.new_device(name, _device_if_id(interface), moved.index, interface.mtu)
 
     def _tag(self, client: RouteClient, interfaces: Sequence[Interface]) -> None:
+        # The kernel would keep 256 queues for each TUN that is up, 3 MB, and a TUN uses none.
+        found = (client.find_link(one.name) for one in interfaces)  # a few of perhaps many
+        with suppress(KernelError):
+            client.forgo_queues([link.index for link in found if link is not None])
         tag_links(client, [one.name for one in interfaces], link_alias(self.instance))
 
     def attach_link(self, interface: Interface) -> None:

@@ -95,6 +95,10 @@ def inner_mtu(
     block = suite.encryption.block_size
     aligned = (path_mtu - overhead - own_header) // block * block
     inner = aligned + own_header - _ESP_TRAILER
-    if mode is Mode.BEET:
-        inner += _IP_HEADER[inner_version] - _IP_HEADER[version]
+    if mode is Mode.BEET and inner_version < version:
+        # The kernel takes the difference off before it aligns (``esp6_init_state()``). The other
+        # way round there is room for 20 more, of which it knows nothing.
+        difference = _IP_HEADER[version] - _IP_HEADER[inner_version]
+        kept = (path_mtu - overhead - own_header - difference) // block * block
+        inner = min(inner - difference, kept + own_header - _ESP_TRAILER)
     return max(inner, LOWEST_MTU)

@@ -13,6 +13,7 @@ from plutino.lab.hosts import WIRE, Host, connect
 from plutino.lab.pcapng import PcapngWriter
 from plutino.lab.traffic import MARKER, ping, transfer
 from plutino.lab.wire import FrameKind, WireTap
+from plutino.model.algorithms import DEFAULT_ALGORITHM, ESP_SUITES
 from plutino.model.errors import PlaneError
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
@@ -48,6 +49,13 @@ class DemoOptions:
     plane: str = "auto"
     capture: BinaryIO | None = None
     peer_plane: str | None = None
+    mode: str = "tunnel"
+    algorithm: str = DEFAULT_ALGORITHM
+
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """IP versions inside; BEET has one pair of addresses."""
+        return (4,) if self.mode == "beet" else (4, 6)
 
     def plane_of(self, name: str) -> str:
         """The ``data-plane`` of a host."""
@@ -83,10 +91,16 @@ class DemoReport:
 
 def gateway_text(here: str, there: str, options: DemoOptions) -> str:
     """The gateway file of one end, as a user would write it."""
+    number = len(options.inner)
     inner = ", ".join(
-        f'"{address}/{length}"' for address, length in zip(INNER[here], _INNER_LENGTH, strict=True)
+        f'"{address}/{length}"'
+        for address, length in zip(INNER[here][:number], _INNER_LENGTH, strict=False)
     )
-    routes = ", ".join(f'"{network}"' for network in NETWORKS[there])
+    if options.mode == "beet":
+        fixed = f'''local-ts = ["{INNER[here][0]}/32"]
+remote-ts = ["{INNER[there][0]}/32"]'''
+    else:
+        fixed = "routes = [{}]".format(", ".join(f'"{one}"' for one in NETWORKS[there]))
     return f"""\
 data-plane = "{options.plane_of(here)}"
 
@@ -95,8 +109,9 @@ interface = "ipsec1"
 local = "{OUTER[options.family][here]}"
 remote = "{OUTER[options.family][there]}"
 addresses = [{inner}]
-routes = [{routes}]
+{fixed}
 encapsulation = "{options.encapsulation}"
+mode = "{options.mode}"
 
 [tunnels.{there}.static]
 key-file = "{here}-{there}.keys"
@@ -105,7 +120,7 @@ key-file = "{here}-{there}.keys"
 
 def make_hosts(folder: Path, options: DemoOptions) -> tuple[Host, Host]:
     """Paris and Berlin with their files, connected by a wire. Nothing of plutino runs yet."""
-    keys = generate_pair(os.urandom)
+    keys = generate_pair(os.urandom, options.algorithm)
     hosts = []
     for here, there, own in ((PARIS, BERLIN, keys[0]), (BERLIN, PARIS, keys[1])):
         place = folder / here
@@ -133,12 +148,12 @@ def run_demo(
 ) -> DemoReport:
     """Everything, from an empty folder to an empty machine. ``hold`` is called while it is up."""
     report = DemoReport()
-    paris, berlin = hosts = make_hosts(folder, options)
+    hosts = make_hosts(folder, options)
     outer = OUTER[options.family]
     say(f"two hosts, paris ({outer[PARIS]}) and berlin ({outer[BERLIN]}), a wire between them")
     writer = None if options.capture is None else PcapngWriter(options.capture, WIRE)
     tap = WireTap(
-        paris.namespace, WIRE, marker=MARKER, on_frame=None if writer is None else writer.write
+        hosts[0].namespace, WIRE, marker=MARKER, on_frame=None if writer is None else writer.write
     )
     try:
         for host in hosts:
@@ -146,7 +161,7 @@ def run_demo(
         for host in hosts:
             host.wait_until_up()
         say("plutino runs on both; ipsec1 is up")
-        _check_traffic(report, paris, berlin, say)
+        _check_traffic(report, hosts, options, say)
         for host in hosts:
             _keep_status(report, host, say)
         if hold is not None:
@@ -167,16 +182,18 @@ def _note(
 
 
 def _check_traffic(
-    report: DemoReport, paris: Host, berlin: Host, say: Callable[[str], None]
+    report: DemoReport, hosts: tuple[Host, Host], options: DemoOptions, say: Callable[[str], None]
 ) -> None:
+    paris, berlin = hosts
+    number = len(options.inner)
     for here, there in ((paris, berlin), (berlin, paris)):
-        for text in INNER[there.name]:
+        for text in INNER[there.name][:number]:
             came, mean = ping(here.namespace, ip_address(text))
             detail = f"{came} of 3 replies, {mean * 1e3:.2f} ms"
             _note(report, say, f"ping {text} from {here.name}", came == 3, detail)
     for here, there, text in (
         (paris, berlin, INNER[BERLIN][0]),
-        (berlin, paris, INNER[PARIS][1]),
+        (berlin, paris, INNER[PARIS][number - 1]),
     ):
         done = transfer(here.namespace, there.namespace, ip_address(text))
         detail = f"{done.octets >> 20} MiB, {done.gigabits_per_second:.2f} Gbit/s, unchanged"
@@ -241,4 +258,8 @@ def _check_wire(
     detail = f"{clear} packets in clear, {tap.marked} with readable content"
     if tap.first_clear is not None:
         detail += f"; the first: {tap.first_clear[:64].hex()}"
+    if not ESP_SUITES[options.algorithm].is_secret:
+        detail += f", since {options.algorithm} protects integrity alone"
+        _note(report, say, "nothing without ESP", clear == 0 and tap.marked > 0, detail)
+        return
     _note(report, say, "nothing in clear", clear == 0 and tap.marked == 0, detail)

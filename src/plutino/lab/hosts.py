@@ -101,9 +101,9 @@ class Host:
                 start_new_session=True,
             )
 
-    def wait_until_up(self) -> None:
+    def wait_until_up(self, *, timeout: float = _UP_TIMEOUT) -> None:
         """Until its status is up with a daemon. Raises PlaneError with the daemon's words."""
-        deadline = time.monotonic() + _UP_TIMEOUT
+        deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if self.daemon is not None and self.daemon.poll() is not None:
                 break

@@ -22,6 +22,8 @@ _ICMPV6: Final = 58
 _HOP_BY_HOP: Final = 0
 _FRAGMENT: Final = 44
 _NAT_T_PORT: Final = 4500
+_KEEPALIVE: Final = b"\xff"
+"""RFC 3948, 2.3."""
 _LONGEST: Final = 1 << 17
 _BUFFER: Final = 32 << 20
 _NEIGHBOUR_TYPES: Final = frozenset({130, 131, 132, 133, 134, 135, 136, 137, 143})
@@ -33,6 +35,7 @@ class FrameKind(StrEnum):
 
     ESP = "esp"
     ESP_IN_UDP = "esp-in-udp"
+    KEEPALIVE = "keepalive"
     FRAGMENT = "fragment"
     NEIGHBOUR = "neighbour"
     CLEAR = "clear"
@@ -75,10 +78,14 @@ def _classify_v6(packet: bytes) -> FrameKind:
 def _classify_transport(protocol: int, transport: bytes) -> FrameKind:
     if protocol == _ESP:
         return FrameKind.ESP
-    if protocol == _UDP and len(transport) > 12:
-        ports = struct.unpack_from("!HH", transport)
-        if ports == (_NAT_T_PORT, _NAT_T_PORT) and transport[8:12] != bytes(4):
-            return FrameKind.ESP_IN_UDP
+    if protocol == _UDP and len(transport) > 8:
+        source, destination, length = struct.unpack_from("!HHH", transport)
+        if source == destination == _NAT_T_PORT:
+            content = transport[8:length]
+            if content == _KEEPALIVE:
+                return FrameKind.KEEPALIVE
+            if len(content) > 4 and content[:4] != bytes(4):
+                return FrameKind.ESP_IN_UDP
     return FrameKind.CLEAR
 
 

@@ -7,6 +7,8 @@ from typing import Final
 from plutino.model.secret import Secret
 
 _OCTET: Final = 8
+_IDS_OF_INTEGRITY_ALONE: Final = (11, 21)
+"""ENCR_NULL (RFC 2410) and ENCR_NULL_AUTH_AES_GMAC (RFC 4543)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,11 @@ class EspSuite:
     def icv_size(self) -> int:
         """Bytes of the integrity check value."""
         return self.encryption.icv_size if self.integrity is None else self.integrity.icv_size
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether it encrypts; NULL and GMAC protect integrity alone."""
+        return self.encryption.ike_id not in _IDS_OF_INTEGRITY_ALONE
 
     def keys(self, keymat: Secret) -> SaKeys:
         """The keys of an SA. ValueError if the keying material has another length."""

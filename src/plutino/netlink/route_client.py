@@ -21,6 +21,7 @@ from plutino.netlink.route.links import (
     encode_link_header,
     encode_link_name,
     encode_new_interface,
+    encode_no_queue,
     encode_veth,
     encode_xfrm_if_id,
     parse_link,
@@ -38,10 +39,11 @@ from plutino.netlink.route.messages import (
 )
 from plutino.netlink.route.rules import encode_rule, encode_rule_dump, parse_rule
 from plutino.netlink.socket import NETLINK_ROUTE, NetlinkSocket, Request
-from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Message
+from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, Message
 
 _Value = TypeVar("_Value", Link, Address, Route, Rule)
 _CREATE = NLM_F_CREATE | NLM_F_EXCL
+_REPLACE = NLM_F_CREATE | NLM_F_REPLACE
 _FEW = 4
 """Up to so many links are deleted one by one."""
 
@@ -125,6 +127,14 @@ class RouteClient:
                 for index, change in changes.items()
             ],
             lambda place: f"change link {indexes[place]}",
+        )
+
+    def forgo_queues(self, indexes: Sequence[int]) -> None:
+        """Let packets go straight to links, by index, that are down. Raises BatchRefusedError."""
+        kind = int(RouteMessage.NEWQDISC)
+        self._socket.request_many(
+            [(kind, encode_no_queue(index), _REPLACE) for index in indexes],
+            lambda place: f"change queues of link {indexes[place]}",
         )
 
     def set_links_up(self, names: Sequence[str], *, up: bool) -> None:
@@ -322,10 +332,20 @@ class RouteClient:
                 return None
             raise
         index, mtu = answer
-        for link in self.list_links():
-            if link.index == index:
-                return link.name, min(mtu or link.mtu, link.mtu)
-        return None
+        link = self._link_at(index)
+        return None if link is None else (link.name, min(mtu or link.mtu, link.mtu))
+
+    def _link_at(self, index: int) -> Link | None:
+        """By its index: many paths are asked for, where a list of all links would be long."""
+        payload = encode_link_header(index)
+        try:
+            replies = self._socket.request(f"find link {index}", RouteMessage.GETLINK, payload)
+        except KernelError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+        found = (parse_link(one.payload) for one in replies if one.type == RouteMessage.NEWLINK)
+        return next(found, None)
 
     def _path(
         self, destination: IpAddress, source: IpAddress | None, mark: int

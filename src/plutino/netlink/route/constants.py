@@ -18,6 +18,7 @@ class RouteMessage(IntEnum):
     NEWRULE = 32
     DELRULE = 33
     GETRULE = 34
+    NEWQDISC = 36
 
 
 class Ifla(IntEnum):
@@ -103,6 +104,8 @@ LWTUNNEL_ENCAP_XFRM = 10
 """``linux/lwtunnel.h``."""
 LWT_XFRM_IF_ID = 1
 IFA_F_NODAD = 0x02
+TCA_KIND = 1
+TC_H_ROOT = 0xFFFFFFFF
 IFLA_INET6_ADDR_GEN_MODE = 8
 IN6_ADDR_GEN_MODE_NONE = 1
 RTAX_MTU = 2

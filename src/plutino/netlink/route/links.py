@@ -19,6 +19,8 @@ from plutino.netlink.route.constants import (
     IFLA_INET6_ADDR_GEN_MODE,
     IFLA_VRF_TABLE,
     IN6_ADDR_GEN_MODE_NONE,
+    TC_H_ROOT,
+    TCA_KIND,
     VETH_INFO_PEER,
     Ifla,
     IflaInfo,
@@ -43,6 +45,7 @@ KINDS_VTI: Final = ("vti", "vti6")
 KIND_VRF: Final = "vrf"
 
 _LINK: Final = struct.Struct("=BxHiII")
+_QDISC: Final = struct.Struct("=BxxxiIII")
 _BE32: Final = struct.Struct("!I")
 
 
@@ -93,6 +96,12 @@ def encode_link_change(index: int, change: LinkChange) -> bytes:
 def encode_link_group(group: int) -> bytes:
     """All links of a group, for RTM_DELLINK."""
     return encode_attributes([u32_attribute(Ifla.GROUP, group)])
+
+
+def encode_no_queue(index: int) -> bytes:
+    """RTM_NEWQDISC: packets go straight to the link (``noqueue``)."""
+    header = _QDISC.pack(0, index, 0, TC_H_ROOT, 0)
+    return header + encode_attributes([text_attribute(TCA_KIND, "noqueue")])
 
 
 def encode_veth(name: str, peer: str, peer_namespace: int | None) -> bytes:

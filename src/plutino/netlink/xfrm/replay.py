@@ -21,11 +21,7 @@ _WORD: Final = 32
 def replay_attribute(state: ReplayState) -> ReplayEsn:
     """XFRMA_REPLAY_ESN_VAL, which serves SAs with and without ESN."""
     words = (state.window + _WORD - 1) // _WORD
-    ring = [0] * words
-    for age in range(state.window):
-        if state.bitmap >> age & 1:
-            position = _position(state.seq, age, state.window)
-            ring[position // _WORD] |= 1 << position % _WORD
+    ring = _turned(state.bitmap, state.seq, state.window)
     header = ReplayEsnHeader(
         bmp_len=words,
         oseq=state.oseq & U32_MAX,
@@ -34,7 +30,7 @@ def replay_attribute(state: ReplayState) -> ReplayEsn:
         seq_hi=state.seq >> _WORD,
         replay_window=state.window,
     )
-    return ReplayEsn(header, tuple(ring))
+    return ReplayEsn(header, tuple(ring >> _WORD * word & U32_MAX for word in range(words)))
 
 
 def parse_replay(message: XfrmMessage, info: UserSaInfo) -> ReplayState:
@@ -51,21 +47,27 @@ def parse_replay(message: XfrmMessage, info: UserSaInfo) -> ReplayState:
 def _parse_ring(value: ReplayEsn) -> ReplayState:
     header = value.header
     seq = header.seq_hi << _WORD | header.seq
-    bitmap = 0
-    # A window that its own bitmap cannot hold is cut to what is there.
-    for age in range(min(header.replay_window, _WORD * len(value.bmp))):
-        position = _position(seq, age, header.replay_window)
-        word = position // _WORD
-        if word < len(value.bmp) and value.bmp[word] >> position % _WORD & 1:
-            bitmap |= 1 << age
+    ring = sum(word << _WORD * place for place, word in enumerate(value.bmp))
+    # The kernel makes none that its own bitmap cannot hold.
+    is_whole = header.replay_window <= _WORD * len(value.bmp)
     return ReplayState(
         oseq=header.oseq_hi << _WORD | header.oseq,
         seq=seq,
         window=header.replay_window,
-        bitmap=bitmap,
+        bitmap=_turned(ring, seq, header.replay_window) if is_whole else 0,
     )
 
 
-def _position(seq: int, age: int, window: int) -> int:
-    """The bit of number ``seq - age``: the kernel counts in 32 bits, also with ESN."""
-    return ((seq - 1 & U32_MAX) % window - age) % window
+def _turned(bits: int, seq: int, window: int) -> int:
+    """A ring's bits by age, or bits by age as a ring; each is the other turned round.
+
+    Number ``seq - age`` has bit ``(seq - 1 - age) mod window``; the kernel counts in 32 bits, also
+    with ESN. Done on the digits of the whole number, since all SAs are read every second.
+    """
+    bits &= (1 << window) - 1
+    if not bits:
+        return 0
+    newest = (seq - 1 & U32_MAX) % window
+    digits = f"{bits:0{window}b}"  # the highest bit first
+    turned = digits[-newest - 1 :] + digits[: -newest - 1]
+    return int(turned[::-1], 2)
