@@ -23,6 +23,7 @@ from plutino.dataplane.plane import DataPlane, ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
 from plutino.desired.compile import compile_gateway, is_ours, tunnel_reqid
+from plutino.desired.demands import demands_of
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
 from plutino.desired.state import DesiredState, Surroundings
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
@@ -44,9 +45,9 @@ class PassResult:
 def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
     """The steps that a pass would do. Changes nothing and starts nothing."""
     with RouteClient() as routes:
-        plane = find_plane(loaded.gateway, runtime, routes)
+        desired = compile_desired(loaded, routes, load_sequences(runtime.sequences))
+        plane = _find_plane(loaded.gateway, desired, runtime, routes)
         try:
-            desired = compile_desired(loaded, routes, load_sequences(runtime.sequences))
             return diff(desired, observe(desired.instance, plane, routes))
         finally:
             if plane is not None:
@@ -66,14 +67,22 @@ def run_pass(
         sequences = load_sequences(runtime.sequences)
         was_running = engine_running(runtime)
         noted = PlaneChoice.read(runtime)
-        choice = settle_choice(gateway.data_plane, gateway.instance, runtime, routes)
+        desired = compile_desired(loaded, routes, sequences)
+        choice = settle_choice(
+            gateway.data_plane, gateway.instance, runtime, routes, demands_of(gateway, desired)
+        )
         if noted != choice:
             choice.write(runtime)
         plane = None
         try:
             plane = _open(choice, gateway, runtime, start=True, sockets=sockets)
             assert plane is not None, "a plane that is started is there"
-            return _run(loaded, runtime, plane, routes, sequences=sequences, choice=choice)
+            problems = _reserve(runtime, plane, desired, sequences)
+            # A conflict is found before anything is opened or made.
+            diff(desired, observe(desired.instance, plane, routes))
+            plane.ensure_sockets(socket_kinds(gateway))
+            outcome = apply_state(desired, plane, routes)
+            return PassResult(outcome.steps, choice, problems)
         except PlutinoError:
             if plane is not None and not was_running:
                 with suppress(PlutinoError):
@@ -86,9 +95,13 @@ def run_pass(
                 plane.close()
 
 
-def find_plane(gateway: Gateway, runtime: RuntimePaths, routes: RouteClient) -> ManagedPlane | None:
+def _find_plane(
+    gateway: Gateway, desired: DesiredState, runtime: RuntimePaths, routes: RouteClient
+) -> ManagedPlane | None:
     """The plane that serves a gateway, or would serve it and runs anyway. Starts nothing."""
-    choice = current_choice(gateway.instance, runtime, routes) or choose(gateway.data_plane)
+    choice = current_choice(gateway.instance, runtime, routes)
+    if choice is None:
+        choice = choose(gateway.data_plane, demands_of(gateway, desired))
     return _open(choice, gateway, runtime, start=False)
 
 
@@ -104,24 +117,6 @@ def _open(
     return open_plane(
         choice, gateway.instance, runtime, start=start, reqids=reqids, sockets=sockets
     )
-
-
-def _run(
-    loaded: LoadedGateway,
-    runtime: RuntimePaths,
-    plane: ManagedPlane,
-    routes: RouteClient,
-    *,
-    sequences: Sequences,
-    choice: PlaneChoice,
-) -> PassResult:
-    desired = compile_desired(loaded, routes, sequences)
-    problems = _reserve(runtime, plane, desired, sequences)
-    # A conflict is found before anything is opened or made.
-    diff(desired, observe(desired.instance, plane, routes))
-    plane.ensure_sockets(socket_kinds(loaded.gateway))
-    outcome = apply_state(desired, plane, routes)
-    return PassResult(outcome.steps, choice, problems)
 
 
 def compile_desired(

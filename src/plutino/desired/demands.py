@@ -1,0 +1,112 @@
+"""What a gateway asks of a data plane, read from the objects that it was compiled to. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from plutino.config.gateway import Gateway
+from plutino.config.planes import plane_needs
+from plutino.desired.state import DesiredState, TunnelPlan
+from plutino.model.algorithms import AeadKey
+from plutino.model.feature import Demands, Feature, PlaneBinding, Requirement
+from plutino.model.interface import Interface
+from plutino.model.numbers import U32_MAX
+from plutino.model.policy import Mode
+from plutino.model.sa import OffloadMode, SaDirection, SecurityAssociation
+
+_LEGACY_WINDOW: Final = 1024
+"""Windows up to this size are as old as ESN itself; larger ones have a line of their own."""
+_ESP: Final[Mapping[tuple[Mode, int], Feature]] = {
+    (Mode.TUNNEL, 4): Feature.ESP_TUNNEL_V4,
+    (Mode.TUNNEL, 6): Feature.ESP_TUNNEL_V6,
+    (Mode.TRANSPORT, 4): Feature.ESP_TRANSPORT_V4,
+    (Mode.TRANSPORT, 6): Feature.ESP_TRANSPORT_V6,
+    (Mode.BEET, 4): Feature.ESP_BEET_V4,
+    (Mode.BEET, 6): Feature.ESP_BEET_V6,
+}
+_VTI: Final = {4: Feature.VTI_V4, 6: Feature.VTI_V6}
+_UDP: Final = {4: Feature.UDP_V4, 6: Feature.UDP_V6}
+
+
+def demands_of(gateway: Gateway, desired: DesiredState) -> Demands:
+    """Every feature that is asked for, once for each tunnel and interface that asks."""
+    requirements: dict[Requirement, None] = {}
+    for interface in desired.interfaces:
+        user = f"interface '{interface.name}'"
+        for feature, key in _of_interface(interface):
+            place = f"interfaces.{interface.name}.{key}" if key else _first_use(gateway, interface)
+            requirements[Requirement(feature, user, place)] = None
+    for plan in desired.tunnels:
+        user = f"tunnel '{plan.name}'"
+        for feature, key in _of_tunnel(plan):
+            requirements[Requirement(feature, user, f"tunnels.{plan.name}.{key}")] = None
+    if desired.defaults is not None:
+        key = "policy-default"
+        requirements[Requirement(Feature.POLICY_DEFAULT, "the gateway", key)] = None
+    bindings = tuple(
+        PlaneBinding(one.plane, ".".join(map(str, one.at)), one.why) for one in plane_needs(gateway)
+    )
+    return Demands(tuple(requirements), bindings)
+
+
+def _first_use(gateway: Gateway, interface: Interface) -> str:
+    """An interface without a table of its own is asked for by the tunnels that use it."""
+    users = (name for name, one in gateway.tunnels.items() if one.interface == interface.name)
+    return f"tunnels.{next(users)}.interface"
+
+
+def _of_interface(interface: Interface) -> Iterator[tuple[Feature, str]]:
+    """Features with the key that asks for each; empty where the interface itself does."""
+    if interface.vti is not None:
+        yield _VTI[interface.vti.local.version], "kind"
+    else:
+        yield Feature.XFRM_LINK, ""
+    if interface.external:
+        yield Feature.EXTERNAL_LINK, "external"
+        yield Feature.ENCAP_ROUTE, "external"
+    if interface.vrf is not None:
+        yield Feature.VRF, "vrf"
+
+
+def _of_tunnel(plan: TunnelPlan) -> Iterator[tuple[Feature, str]]:
+    if any(policy.if_id for policy in plan.policies):
+        yield Feature.POLICY, "interface"
+    if any(policy.mark is not None for policy in plan.policies):
+        yield Feature.MARK, "mark-in"
+    for sa in plan.sas:
+        yield from _of_sa(sa)
+
+
+def _of_sa(sa: SecurityAssociation) -> Iterator[tuple[Feature, str]]:
+    version = sa.destination.version
+    is_out = sa.direction is SaDirection.OUT
+    yield _ESP[sa.mode, version], "mode"
+    for name in _algorithms(sa):
+        yield Feature(name), "static.key-file"
+    if sa.encapsulation is not None:
+        yield _UDP[version], "encapsulation"
+    if sa.esn:
+        yield Feature.ESN, "static"
+    if sa.replay.window > _LEGACY_WINDOW:
+        yield Feature.REPLAY_WINDOW, "replay-window"
+    if sa.mark is not None:
+        yield Feature.MARK, "mark-out" if is_out else "mark-in"
+    if sa.output_mark is not None:
+        if is_out:
+            is_full = sa.output_mark.mask == U32_MAX
+            feature = Feature.OUTPUT_MARK if is_full else Feature.OUTPUT_MARK_MASK
+            yield feature, "set-mark-out"
+        else:
+            yield Feature.INPUT_MARK, "set-mark-in"
+    if sa.nat_keepalive:
+        yield Feature.NAT_KEEPALIVE, "nat-keepalive"
+    if sa.cpu is not None:
+        yield Feature.SA_CPU, "static"
+    if sa.offload is not None:
+        is_packet = sa.offload.mode is OffloadMode.PACKET
+        yield Feature.PACKET_OFFLOAD if is_packet else Feature.CRYPTO_OFFLOAD, "offload"
+
+
+def _algorithms(sa: SecurityAssociation) -> Iterable[str]:
+    if isinstance(sa.keys, AeadKey):
+        return (sa.keys.kernel_name,)
+    return sa.keys.encryption, sa.keys.integrity
