@@ -27,7 +27,7 @@ from plutino.model.numbers import IfId, ReqId, Spi
 from plutino.model.policy import Direction, Policy, PolicyDefaults, Selector, Template
 from plutino.model.sa import SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
-from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_clients import RouteClients
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
 from plutino.plan.step import Step, StepAction, Subject
 
@@ -126,11 +126,11 @@ def _policies(number: int) -> Iterator[Policy]:
 
 
 @contextmanager
-def _fresh() -> Iterator[RouteClient]:
+def _fresh() -> Iterator[RouteClients]:
     namespace = NetworkNamespace.create()
     try:
-        with namespace.entered(), RouteClient() as routes:
-            routes.set_link("lo", up=True)
+        with namespace.entered(), RouteClients() as routes:
+            routes.home.set_link("lo", up=True)
             yield routes
     finally:
         namespace.close()

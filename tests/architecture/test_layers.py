@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
 }  # fmt: skip
 
-PURE = ("model", "desired", "plan", "netlink/wire.py", "netlink/xfrm", "netlink/route", "config")
+PURE = ("model", "desired", "plan", "netlink/wire.py", "netlink/xfrm/", "netlink/route/", "config")
 IMPURE_FILES = {"config/files.py"}
 IO_MODULES = {
     "socket", "os", "subprocess", "asyncio", "time", "random", "secrets", "threading", "select",

@@ -18,7 +18,7 @@ from plutino.model.numbers import IfId, ReqId, Spi
 from plutino.model.policy import Direction, IpNetwork, Policy, Selector, Template
 from plutino.model.sa import ReplayState, SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
-from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_clients import RouteClients
 from plutino.netlink.xfrm.convert import policy_message, sa_message
 from plutino.netlink.xfrm.messages import XfrmMessage
 from tests.support.engine import engine_process
@@ -86,7 +86,7 @@ def plane() -> Iterator[tuple[UserspacePlane, EngineClient]]:
         engine_process(Path(folder)) as path,
     ):
         client = EngineClient(path)
-        served = UserspacePlane("scale", client, RouteClient())
+        served = UserspacePlane("scale", client, RouteClients())
         try:
             yield served, client
         finally:

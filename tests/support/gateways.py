@@ -8,13 +8,13 @@ from plutino.config.static_keys import StaticKey, StaticKeys
 from plutino.desired.compile import compile_gateway
 from plutino.desired.state import DesiredState, Surroundings
 from plutino.model.algorithms import ESP_SUITES
-from plutino.model.link import Link
+from plutino.model.link import Link, Namespace
 from plutino.model.numbers import Spi
 from plutino.model.secret import Secret
 
-DEVICES = {
-    "eth0": Link(2, "eth0", "veth", 1500, True),
-    "red": Link(3, "red", "vrf", 65575, True, table=10),
+DEVICES: Mapping[tuple[Namespace, str], Link] = {
+    (None, "eth0"): Link(2, "eth0", "veth", 1500, True),
+    (None, "red"): Link(3, "red", "vrf", 65575, True, table=10),
 }
 
 
@@ -56,7 +56,7 @@ def compiled(
     *,
     algorithm: str = "aes256gcm16",
     path_mtu: Mapping[str, int] | None = None,
-    links: Mapping[str, Link] | None = None,
+    links: Mapping[tuple[Namespace, str], Link] | None = None,
 ) -> DesiredState:
     """What a file's text compiles to."""
     gateway = load_text(text, "gateway.toml")

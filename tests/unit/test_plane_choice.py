@@ -20,7 +20,7 @@ from plutino.model.numbers import IfId, Mark, ReqId, Spi
 from plutino.model.sa import ReplayState, SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
 from plutino.netlink.route.links import encode_new_interface, parse_link
-from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_clients import RouteClients
 from plutino.netlink.xfrm.constants import Xfrma
 from plutino.netlink.xfrm.convert import parse_sa, sa_message
 from tests.support.kernel_reports import NO_DEVICE, report
@@ -122,7 +122,7 @@ def test_a_choice_stays_until_down(runtime: RuntimePaths) -> None:
     noted = PlaneChoice("kernel", "so configured")
     noted.write(runtime)
     assert PlaneChoice.read(runtime) == noted
-    with RouteClient() as routes:
+    with RouteClients() as routes:
         for configured in ("auto", "kernel"):
             assert settle_choice(configured, "default", runtime, routes, PLAIN_TUNNEL) == noted
         with pytest.raises(PlaneError, match="runs on the kernel plane") as refused:

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from plutino.model.link import Address, Route
 from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.sa import SecurityAssociation
 from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_clients import RouteClients
 from plutino.plan.diff import diff
 from plutino.plan.step import Step, StepAction
 
@@ -41,7 +43,7 @@ class Outcome:
     steps: tuple[Step, ...]
 
 
-def apply_state(desired: DesiredState, plane: DataPlane, routes: RouteClient) -> Outcome:
+def apply_state(desired: DesiredState, plane: DataPlane, routes: RouteClients) -> Outcome:
     """Bring the system to ``desired`` and verify it.
 
     Raises ConflictError before anything is changed, ApplyError after everything was undone.
@@ -68,7 +70,7 @@ def apply_state(desired: DesiredState, plane: DataPlane, routes: RouteClient) ->
     raise ApplyError(why, hint, undo(done, plane, routes))
 
 
-def undo(done: Sequence[Step], plane: DataPlane, routes: RouteClient) -> tuple[str, ...]:
+def undo(done: Sequence[Step], plane: DataPlane, routes: RouteClients) -> tuple[str, ...]:
     """Take steps back, the last first. Gives what could not be undone, in words."""
     left: list[str] = []
     inverses = [inverse for step in reversed(done) if (inverse := step.inverse()) is not None]
@@ -101,7 +103,7 @@ def _done_of(run: Sequence[Step], error: KernelError | PlaneError) -> list[Step]
     return [step for place, step in enumerate(run) if place not in error.refused]
 
 
-def execute(run: Sequence[Step], plane: DataPlane, routes: RouteClient) -> None:
+def execute(run: Sequence[Step], plane: DataPlane, routes: RouteClients) -> None:
     """Do the steps of a run. Raises KernelError or PlaneError if one is refused."""
     action = run[0].action
     match run[0].subject:
@@ -146,20 +148,23 @@ def _pick(
 
 
 def _execute_links(
-    action: StepAction, interfaces: Sequence[Interface], plane: DataPlane, routes: RouteClient
+    action: StepAction, interfaces: Sequence[Interface], plane: DataPlane, routes: RouteClients
 ) -> None:
-    names = [one.name for one in interfaces]
     match action:
         case StepAction.CREATE:
             plane.create_links(interfaces)
         case StepAction.UPDATE:
             plane.attach_link(*interfaces)
         case StepAction.DELETE:
-            plane.delete_links(names)
+            plane.delete_links(interfaces)
         case StepAction.UP:
-            routes.set_links_up(names, up=True)
+            routes.each(interfaces, partial(_set_up, up=True))
         case StepAction.DOWN:
-            routes.set_links_up(names, up=False)
+            routes.each(interfaces, partial(_set_up, up=False))
+
+
+def _set_up(client: RouteClient, interfaces: Sequence[Interface], *, up: bool) -> None:
+    client.set_links_up([one.name for one in interfaces], up=up)
 
 
 def _hint(step: Step, error: KernelError | PlaneError) -> str | None:

@@ -4,10 +4,10 @@ from plutino.dataplane.plane import DataPlane
 from plutino.desired.compile import is_ours, twin_metric
 from plutino.desired.state import ObservedState
 from plutino.model.link import RTPROT_PLUTINO, RouteType, link_alias
-from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_clients import RouteClients
 
 
-def observe(instance: str, plane: DataPlane | None, routes: RouteClient) -> ObservedState:
+def observe(instance: str, plane: DataPlane | None, routes: RouteClients) -> ObservedState:
     """All links; addresses, routes, policies and SAs of one instance.
 
     Without a plane nothing is served, and there are no policies and no SAs.
@@ -16,12 +16,12 @@ def observe(instance: str, plane: DataPlane | None, routes: RouteClient) -> Obse
     if plane is not None:
         links = plane.bind_links(links)
     tag = link_alias(instance)
-    ours = {link.name for link in links if link.alias == tag}
+    ours = {(link.namespace, link.name) for link in links if link.alias == tag}
     twin = twin_metric(instance)
     found = tuple(
         route
         for route in routes.list_routes(protocol=RTPROT_PLUTINO)
-        if route.interface in ours
+        if (route.namespace, route.interface) in ours
         or (route.route_type is RouteType.UNREACHABLE and route.metric == twin)
     )
     return ObservedState(
@@ -30,7 +30,7 @@ def observe(instance: str, plane: DataPlane | None, routes: RouteClient) -> Obse
             address
             for address in routes.list_addresses()
             # The kernel's own link-local address is nobody's to manage.
-            if address.interface in ours and not address.address.is_link_local
+            if (address.namespace, address.interface) in ours and not address.address.is_link_local
         ),
         routes=found if plane is None else plane.bind_routes(found),
         policies=()

@@ -9,17 +9,17 @@ from plutino.desired.state import DesiredState
 from plutino.model.errors import BatchRefusedError, KernelError
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
-from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_clients import RouteClients, delete_interfaces
 from plutino.plan.diff import diff
 from plutino.plan.step import Step, StepAction
 
 
-def plan_removal(instance: str, plane: DataPlane | None, routes: RouteClient) -> tuple[Step, ...]:
+def plan_removal(instance: str, plane: DataPlane | None, routes: RouteClients) -> tuple[Step, ...]:
     """The steps that leave nothing of the instance: routes first, unreachable twins last."""
     return diff(DesiredState(instance), observe(instance, plane, routes))
 
 
-def remove_all(instance: str, plane: DataPlane | None, routes: RouteClient) -> tuple[Step, ...]:
+def remove_all(instance: str, plane: DataPlane | None, routes: RouteClients) -> tuple[Step, ...]:
     """Remove what bears our tag, and nothing else. Gives the steps that were done.
 
     Raises ApplyError, after all other steps were done, if one is refused.
@@ -41,12 +41,12 @@ def remove_all(instance: str, plane: DataPlane | None, routes: RouteClient) -> t
     return steps
 
 
-def _execute_without_plane(run: Sequence[Step], routes: RouteClient) -> None:
+def _execute_without_plane(run: Sequence[Step], routes: RouteClients) -> None:
     """Links, addresses and routes are the kernel's; SAs and policies died with the engine."""
     match run[0].subject:
         case Interface():
             if run[0].action is StepAction.DELETE:  # which takes it down too
-                routes.delete_links([one.name for one in subjects(run, Interface)])
+                routes.each(subjects(run, Interface), delete_interfaces)
         case Address():
             routes.delete_addresses(subjects(run, Address))
         case Route():

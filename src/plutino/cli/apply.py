@@ -13,30 +13,36 @@ from plutino.model.errors import PlaneError
 @click.command(epilog="Example: plutino apply /etc/plutino/paris.toml")
 @click.argument("file", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def apply(file: Path, as_json: bool) -> None:
+@click.pass_context
+def apply(ctx: click.Context, file: Path, as_json: bool) -> None:
     """Make everything as FILE says, as one transaction; a second time does nothing.
 
-    Where a daemon serves the gateway, it is asked to read its file again.
+    Where a daemon serves the gateway, it is asked to read its file again. Exit code 3 if something
+    has to wait, such as for a network namespace that is not there.
     """
     loaded, runtime = load_target(file, "")
+    problems: tuple[str, ...] = ()
     daemon = ask_daemon(runtime.control_socket, "ping")
     if daemon is None:
         result = run_pass(loaded, runtime)
         remember_source(runtime, file)
         steps = [step.to_json() for step in result.steps]
-        for problem in result.problems:
-            click.echo(f"plutino: warning: {problem}", err=True)
+        problems = result.problems
     else:
         if Path(daemon["file"]).resolve() != file.resolve():
             raise PlaneError(
                 f"a daemon serves instance '{loaded.gateway.instance}' from {daemon['file']}",
                 hint="apply that file, or stop the daemon first",
             )
-        steps = ask_daemon(runtime.control_socket, "reload")["steps"]
+        answer = ask_daemon(runtime.control_socket, "reload")
+        steps, problems = answer["steps"], tuple(answer["problems"])
+    for problem in problems:
+        click.echo(f"plutino: warning: {problem}", err=True)
     if as_json:
-        print_json({"version": 1, "steps": steps})
-        return
-    for step in steps:
-        click.echo(f"{step['action']} {step['object']} ({step['why']})")
-    if not steps:
-        click.echo("nothing to do")
+        print_json({"version": 1, "steps": steps, "problems": problems})
+    else:
+        for step in steps:
+            click.echo(f"{step['action']} {step['object']} ({step['why']})")
+        if not steps:
+            click.echo("nothing to do")
+    ctx.exit(3 if problems else 0)

@@ -8,7 +8,7 @@ import click
 
 from plutino.cli.target import FILE, load_target, print_json
 from plutino.config.files import LoadedGateway
-from plutino.daemon.passes import compile_desired
+from plutino.daemon.passes import compile_desired, open_routes
 from plutino.dataplane.choice import AUTO, KERNEL, PlaneChoice, choose_by, current_choice
 from plutino.dataplane.probe.attempts import probe_kernel
 from plutino.dataplane.probe.report import KernelReport
@@ -16,7 +16,6 @@ from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.demands import demands_of
 from plutino.model.errors import PlaneError
 from plutino.model.feature import PLAIN_TUNNEL, Demands, Feature
-from plutino.netlink.route_client import RouteClient
 
 _FEW = 3
 """So many keys are named for a feature that a file asks for."""
@@ -70,7 +69,7 @@ def doctor(file: Path | None, as_json: bool) -> None:
 
 def _look(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Demands, PlaneChoice | None]:
     """What a gateway asks for, and the plane that serves it already."""
-    with RouteClient() as routes:
+    with open_routes(runtime, loaded.gateway) as routes:
         desired = compile_desired(loaded, routes, {})
         serving = current_choice(loaded.gateway.instance, runtime, routes)
     return demands_of(loaded.gateway, desired), serving

@@ -12,13 +12,12 @@ from plutino.apply.remove import remove_all
 from plutino.cli.target import FILE, load_target, print_json
 from plutino.config.gateway import DEFAULT_INSTANCE
 from plutino.control.client import ask_daemon
-from plutino.daemon.passes import pass_lock, save_running
+from plutino.daemon.passes import open_routes, pass_lock, save_running
 from plutino.dataplane.choice import current_choice, open_plane
 from plutino.dataplane.engine_process import engine_running
 from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.model.errors import PlaneError, PlutinoError
-from plutino.netlink.route_client import RouteClient
 
 _STOP_TIMEOUT = 20.0
 """Seconds for a daemon to end, or an engine."""
@@ -38,11 +37,15 @@ def down(file: Path | None, instance: str, as_json: bool) -> None:
         instance = load_target(file, instance)[0].gateway.instance
     runtime = RuntimePaths.of(instance)
     _stop_daemon(runtime)
-    with pass_lock(runtime), RouteClient() as routes:
+    with pass_lock(runtime), open_routes(runtime) as routes:
         choice = current_choice(instance, runtime, routes)
         with suppress(PlutinoError):
             save_running(instance, runtime)
-        plane = None if choice is None else open_plane(choice, instance, runtime, start=False)
+        plane = (
+            None
+            if choice is None
+            else open_plane(choice, instance, runtime, routes=routes, start=False)
+        )
         steps = remove_all(instance, plane, routes)
         others = 0 if plane is None else _end(plane, runtime)
     if others:

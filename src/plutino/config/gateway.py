@@ -72,6 +72,16 @@ class InterfaceOptions(_Table):
             examples=["red"],
         ),
     ] = None
+    namespace: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="The network namespace that the interface is moved to, with its addresses "
+            "and routes: a name of `ip netns`, or a path such as `/proc/4711/ns/net`. Keys and "
+            "outer packets stay where plutino runs.",
+            examples=["red"],
+        ),
+    ] = None
     key: Annotated[
         int | None,
         Field(

@@ -19,7 +19,8 @@ from plutino.config.files import LoadedGateway, load_gateway
 from plutino.control.protocol import Answer, Request
 from plutino.control.report import encode_report
 from plutino.control.server import ControlServer
-from plutino.daemon.passes import PassResult, run_pass, save_running
+from plutino.daemon.namespaces import NamespaceWatch
+from plutino.daemon.passes import PassResult, namespace_names, run_pass, save_running
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
 from plutino.dataplane.choice import PlaneChoice, open_events
@@ -57,10 +58,12 @@ class Daemon:
         self._loaded = loaded
         self._runtime = runtime
         self._problems: tuple[str, ...] = ()
+        self._disk_problems: tuple[str, ...] = ()
         self._wake = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._stopping = False
         self._plane_events: NetlinkSocket | None = None
+        self._namespaces = NamespaceWatch(self._wake.set)
         self._sockets = EncapsulationSockets()
         self._idle_passes = 0
         self._failures = 0
@@ -97,6 +100,7 @@ class Daemon:
             loop.remove_reader(events.fileno())
             events.close()
             self._let_go_of_plane()
+            self._namespaces.close()
             await server.close()
             with suppress(PlutinoError):
                 save_running(self._loaded.gateway.instance, self._runtime)
@@ -147,6 +151,7 @@ class Daemon:
         loaded = self._loaded
         result = await self._in_thread(lambda: run_pass(loaded, self._runtime, self._sockets))
         self._watch_plane(result.choice)
+        self._namespaces.watch(namespace_names(loaded.gateway))
         for problem in result.problems:
             if problem not in self._problems:
                 log(f"warning: {problem}")
@@ -207,14 +212,16 @@ class Daemon:
     async def _save_from_time_to_time(self) -> None:
         while True:
             await asyncio.sleep(SAVE_INTERVAL)
+            if self._namespaces.changed():
+                self._wake.set()
             try:
                 problems = await self._in_thread(self._save)
             except PlutinoError:
                 continue  # the next pass finds and tells it
-            if problems != self._problems and (problems or not self._failures):
-                for problem in problems:
+            for problem in problems:
+                if problem not in (*self._disk_problems, *self._problems):
                     log(f"warning: {problem}")
-                self._problems = problems
+            self._disk_problems = problems
 
     def _save(self) -> tuple[str, ...]:
         return save_running(self._loaded.gateway.instance, self._runtime)
@@ -229,15 +236,17 @@ class Daemon:
                 return Answer(await self._in_thread(self._status))
             case "reload":
                 result = await self._reload()
-                return Answer({"steps": [step.to_json() for step in result.steps]})
+                steps = [step.to_json() for step in result.steps]
+                return Answer({"steps": steps, "problems": list(result.problems)})
             case "stop":
                 asyncio.get_running_loop().call_soon(self._stop)
                 return Answer(True)
         return Answer(error=f"unknown method {request.method}")
 
     def _status(self) -> dict[str, object]:
+        problems = tuple(dict.fromkeys((*self._problems, *self._disk_problems)))
         report = build_report(
-            self._loaded, self._runtime, daemon_pid=os.getpid(), problems=self._problems
+            self._loaded, self._runtime, daemon_pid=os.getpid(), problems=problems
         )
         return encode_report(report)
 

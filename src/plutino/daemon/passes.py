@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from plutino.apply.applier import apply_state
@@ -19,6 +19,7 @@ from plutino.dataplane.choice import (
     settle_choice,
 )
 from plutino.dataplane.engine_process import engine_running
+from plutino.dataplane.journal import Journal
 from plutino.dataplane.plane import DataPlane, ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
@@ -28,7 +29,7 @@ from plutino.desired.sequences import SaIdentity, Sequences, reserve
 from plutino.desired.state import DesiredState, Surroundings
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
 from plutino.model.sa import Encapsulation, SecurityAssociation
-from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_clients import RouteClients
 from plutino.plan.diff import diff
 from plutino.plan.step import Step
 
@@ -44,7 +45,7 @@ class PassResult:
 
 def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
     """The steps that a pass would do. Changes nothing and starts nothing."""
-    with RouteClient() as routes:
+    with open_routes(runtime, loaded.gateway) as routes:
         desired = compile_desired(loaded, routes, load_sequences(runtime.sequences))
         plane = _find_plane(loaded.gateway, desired, runtime, routes)
         try:
@@ -63,7 +64,7 @@ def run_pass(
     ``sockets`` are those of a daemon, which the kernel needs for ESP in UDP.
     """
     gateway = loaded.gateway
-    with pass_lock(runtime), RouteClient() as routes:
+    with pass_lock(runtime), open_routes(runtime, gateway) as routes:
         sequences = load_sequences(runtime.sequences)
         was_running = engine_running(runtime)
         noted = PlaneChoice.read(runtime)
@@ -75,13 +76,18 @@ def run_pass(
             choice.write(runtime)
         plane = None
         try:
-            plane = _open(choice, gateway, runtime, start=True, sockets=sockets)
+            plane = _open(choice, gateway, runtime, routes, start=True, sockets=sockets)
             assert plane is not None, "a plane that is started is there"
             problems = _reserve(runtime, plane, desired, sequences)
             # A conflict is found before anything is opened or made.
             diff(desired, observe(desired.instance, plane, routes))
             plane.ensure_sockets(socket_kinds(gateway))
+            Journal.read(runtime.namespaces).note(namespace_names(gateway))
             outcome = apply_state(desired, plane, routes)
+            problems += tuple(
+                f"there is no network namespace {name}: what belongs there waits for it"
+                for name in sorted(routes.missing & namespace_names(gateway))
+            )
             return PassResult(outcome.steps, choice, problems)
         except PlutinoError:
             if plane is not None and not was_running:
@@ -96,39 +102,60 @@ def run_pass(
 
 
 def _find_plane(
-    gateway: Gateway, desired: DesiredState, runtime: RuntimePaths, routes: RouteClient
+    gateway: Gateway, desired: DesiredState, runtime: RuntimePaths, routes: RouteClients
 ) -> ManagedPlane | None:
     """The plane that serves a gateway, or would serve it and runs anyway. Starts nothing."""
     choice = current_choice(gateway.instance, runtime, routes)
     if choice is None:
         choice = choose(gateway.data_plane, demands_of(gateway, desired))
-    return _open(choice, gateway, runtime, start=False)
+    return _open(choice, gateway, runtime, routes, start=False)
 
 
 def _open(
     choice: PlaneChoice,
     gateway: Gateway,
     runtime: RuntimePaths,
+    routes: RouteClients,
     *,
     start: bool,
     sockets: EncapsulationSockets | None = None,
 ) -> ManagedPlane | None:
     reqids = [tunnel_reqid(gateway.instance, name) for name in gateway.tunnels]
     return open_plane(
-        choice, gateway.instance, runtime, start=start, reqids=reqids, sockets=sockets
+        choice,
+        gateway.instance,
+        runtime,
+        routes=routes,
+        start=start,
+        reqids=reqids,
+        sockets=sockets,
     )
 
 
+def namespace_names(gateway: Gateway) -> set[str]:
+    """The network namespaces that a gateway's interfaces belong to, besides its own."""
+    used = {tunnel.interface for tunnel in gateway.tunnels.values()}
+    names = (gateway.options(interface).namespace for interface in used)
+    return {name for name in names if name is not None}
+
+
+def open_routes(runtime: RuntimePaths, gateway: Gateway | None = None) -> RouteClients:
+    """rtnetlink of all namespaces where an instance has something, or shall have."""
+    names = set() if gateway is None else namespace_names(gateway)
+    return RouteClients(names | Journal.read(runtime.namespaces).words)
+
+
 def compile_desired(
-    loaded: LoadedGateway, routes: RouteClient, sequences: Sequences
+    loaded: LoadedGateway, routes: RouteClients, sequences: Sequences
 ) -> DesiredState:
     """What should exist, on the paths that there are now."""
     path_mtu = {}
     for name, tunnel in loaded.gateway.tunnels.items():
-        found = routes.path_mtu(tunnel.remote, tunnel.local)
+        found = routes.home.path_mtu(tunnel.remote, tunnel.local)
         if found is not None and found[0] != tunnel.interface:
             path_mtu[name] = found[1]
-    surroundings = Surroundings(path_mtu, {link.name: link for link in routes.list_links()})
+    links = {(link.namespace, link.name): link for link in routes.list_links()}
+    surroundings = Surroundings(path_mtu, links, routes.missing)
     try:
         return compile_gateway(
             loaded.gateway, loaded.keys, surroundings=surroundings, sequences=sequences
@@ -147,15 +174,17 @@ def socket_kinds(gateway: Gateway) -> set[SocketKind]:
 
 def save_running(instance: str, runtime: RuntimePaths) -> tuple[str, ...]:
     """Bring the numbers on disk up to what the plane has used. Gives problems, in words."""
-    with RouteClient() as routes:
+    with open_routes(runtime) as routes:
         choice = current_choice(instance, runtime, routes)
-    plane = None if choice is None else open_plane(choice, instance, runtime, start=False)
-    if plane is None:
-        raise PlaneError(f"no data plane serves instance '{instance}'")
-    try:
-        running = tuple(sa for sa, _ in plane.list_sas() if is_ours(sa.reqid))
-    finally:
-        plane.close()
+        plane = (
+            None
+            if choice is None
+            else open_plane(choice, instance, runtime, routes=routes, start=False)
+        )
+        if plane is None:
+            raise PlaneError(f"no data plane serves instance '{instance}'")
+        with closing(plane):
+            running = tuple(sa for sa, _ in plane.list_sas() if is_ours(sa.reqid))
     saved = load_sequences(runtime.sequences)
     wanted = reserve(saved, running)
     return () if wanted == saved else _save(runtime, wanted)

@@ -1,5 +1,6 @@
 """Compares what should be with what is, for people: the status report."""
 
+from collections.abc import Mapping
 from contextlib import closing, suppress
 
 from plutino.apply.observe import observe
@@ -14,7 +15,7 @@ from plutino.control.report import (
     StatusReport,
     TunnelReport,
 )
-from plutino.daemon.passes import compile_desired
+from plutino.daemon.passes import compile_desired, open_routes
 from plutino.dataplane.choice import PlaneChoice, current_choice, open_plane
 from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
@@ -28,7 +29,7 @@ from plutino.model.link import Address, Route
 from plutino.model.numbers import IfId
 from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.sa import SaDirection, SaUse, SecurityAssociation
-from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_clients import RouteClients
 from plutino.plan.diff import ConflictError, diff
 from plutino.plan.step import Step
 
@@ -42,7 +43,7 @@ def build_report(
 ) -> StatusReport:
     """The status of one instance, with or without engine and daemon. Changes nothing."""
     instance = loaded.gateway.instance
-    with RouteClient() as routes:
+    with open_routes(runtime, loaded.gateway) as routes:
         choice = current_choice(instance, runtime, routes)
         if choice is None:
             choice = PlaneChoice(loaded.gateway.data_plane, "nothing runs")
@@ -50,7 +51,9 @@ def build_report(
             reqids = [tunnel_reqid(instance, name) for name in loaded.gateway.tunnels]
             # An engine that ends while it is asked is an engine that does not run.
             with suppress(PlaneError):
-                plane = open_plane(choice, instance, runtime, start=False, reqids=reqids)
+                plane = open_plane(
+                    choice, instance, runtime, routes=routes, start=False, reqids=reqids
+                )
                 if plane is not None:
                     with closing(plane):
                         return _build(
@@ -62,7 +65,7 @@ def build_report(
 def _build(
     loaded: LoadedGateway,
     plane: ManagedPlane | None,
-    routes: RouteClient,
+    routes: RouteClients,
     choice: PlaneChoice,
     *,
     daemon_pid: int | None,
@@ -76,13 +79,17 @@ def _build(
         steps = ()
         problems = (*problems, str(error))
     sas = {} if plane is None else {sa.identity: (sa, use) for sa, use in plane.list_sas()}
-    mtus = {link.name: link.mtu for link in observed.links}
+    mtus = {(link.namespace, link.name): link.mtu for link in observed.links}
+    interfaces = {one.name: one for one in desired.interfaces}
     tunnels = []
     for plan in desired.tunnels:
         present = [sas[sa.identity] for sa in plan.sas if sa.identity in sas]
         missing = tuple(step.describe() for step in steps if _concerns(step, plan))
         state = State.UP if not missing else State.DEGRADED if present else State.DOWN
-        counters = {} if plane is None else plane.link_stats(plan.interface)
+        interface = interfaces.get(plan.interface)
+        counters: Mapping[str, int] = {}
+        if plane is not None and interface is not None:
+            counters = plane.link_stats(interface)
         tunnels.append(
             _tunnel(
                 plan,
@@ -91,7 +98,7 @@ def _build(
                 missing=missing,
                 sas=tuple(_sa(sa, use) for sa, use in present),
                 link={name: count for name, count in counters.items() if count},
-                mtu=mtus.get(plan.interface, 0),
+                mtu=0 if interface is None else mtus.get((interface.namespace, interface.name), 0),
                 if_id=tunnel_if_id(loaded.gateway, plan.name),
             )
         )
@@ -162,7 +169,7 @@ def _tunnel(
 
 def _concerns(step: Step, plan: TunnelPlan) -> bool:
     match step.subject:
-        case Interface(name):
+        case Interface(name=name):
             return name == plan.interface
         case Address(interface):
             return interface == plan.interface

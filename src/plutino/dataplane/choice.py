@@ -23,7 +23,7 @@ from plutino.model.errors import PlaneError
 from plutino.model.feature import Demands, PlaneBinding
 from plutino.model.link import link_alias
 from plutino.netlink.route.links import KIND_XFRM, KINDS_VTI
-from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_clients import RouteClients
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
 from plutino.netlink.xfrm.constants import Group
 
@@ -132,7 +132,9 @@ def _more(lacks: tuple[Lack, ...]) -> str:
     return f", and {len(others)} more" if others else ""
 
 
-def current_choice(instance: str, runtime: RuntimePaths, routes: RouteClient) -> PlaneChoice | None:
+def current_choice(
+    instance: str, runtime: RuntimePaths, routes: RouteClients
+) -> PlaneChoice | None:
     """The plane that serves an instance now, by what was written down or by what is there."""
     noted = PlaneChoice.read(runtime)
     if noted is not None:
@@ -148,7 +150,11 @@ def current_choice(instance: str, runtime: RuntimePaths, routes: RouteClient) ->
 
 
 def settle_choice(
-    configured: str, instance: str, runtime: RuntimePaths, routes: RouteClient, demands: Demands
+    configured: str,
+    instance: str,
+    runtime: RuntimePaths,
+    routes: RouteClients,
+    demands: Demands,
 ) -> PlaneChoice:
     """The plane for a pass: the one that serves already, or a new choice.
 
@@ -172,6 +178,7 @@ def open_plane(
     instance: str,
     runtime: RuntimePaths,
     *,
+    routes: RouteClients,
     start: bool,
     reqids: Iterable[int] = (),
     sockets: EncapsulationSockets | None = None,
@@ -181,10 +188,10 @@ def open_plane(
     ``reqids`` and ``sockets`` are for the kernel (``KernelPlane.connect``). Raises PlaneError.
     """
     if choice.plane == KERNEL:
-        return KernelPlane.connect(instance, runtime, reqids=reqids, sockets=sockets)
+        return KernelPlane.connect(instance, runtime, routes=routes, reqids=reqids, sockets=sockets)
     if not start and not engine_running(runtime):
         return None
-    return UserspacePlane.connect(instance, runtime, start=start)
+    return UserspacePlane.connect(instance, runtime, routes=routes, start=start)
 
 
 def open_events(choice: PlaneChoice, runtime: RuntimePaths) -> NetlinkSocket:

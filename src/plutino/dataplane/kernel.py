@@ -24,6 +24,7 @@ from plutino.model.policy import Default, Policy, PolicyDefaults
 from plutino.model.sa import ReplayState, SaDirection, SaUse, SecurityAssociation
 from plutino.netlink.route.links import KIND_XFRM, KINDS_VTI, LinkChange
 from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_clients import RouteClients, delete_interfaces
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
 from plutino.netlink.xfrm_client import XfrmClient
 
@@ -40,7 +41,7 @@ class KernelPlane:
         self,
         instance: str,
         socket: NetlinkSocket,
-        routes: RouteClient,
+        routes: RouteClients,
         journals: Journals,
         *,
         reqids: Iterable[int] = (),
@@ -62,26 +63,24 @@ class KernelPlane:
         instance: str,
         runtime: RuntimePaths,
         *,
+        routes: RouteClients,
         reqids: Iterable[int] = (),
         sockets: EncapsulationSockets | None = None,
     ) -> Self:
         """Open the kernel's sockets. ``reqids`` are those of the configuration.
+
+        ``routes`` stay the caller's.
 
         ``sockets`` are those of the daemon, None for a command that ends. Raises PlaneError if the
         kernel has no XFRM.
         """
         journals = Journals.read(runtime)
         socket = NetlinkSocket.kernel(NETLINK_XFRM)
-        try:
-            return cls(instance, socket, RouteClient(), journals, reqids=reqids, sockets=sockets)
-        except PlaneError:
-            socket.close()
-            raise
+        return cls(instance, socket, routes, journals, reqids=reqids, sockets=sockets)
 
     def close(self) -> None:
-        """Close both connections; what is installed stays."""
+        """Close the connection; what is installed stays."""
         self._socket.close()
-        self._routes.close()
 
     # --- the plane itself
 
@@ -135,7 +134,7 @@ class KernelPlane:
         self._links.note(words)
         refused: Mapping[int, KernelError] = {}
         try:
-            self._routes.create_interfaces(interfaces)
+            self._routes.home.create_interfaces(interfaces)
         except BatchRefusedError as error:
             refused = {
                 place: _with_hint(why, _link_hint(interfaces[place], why))
@@ -148,49 +147,67 @@ class KernelPlane:
             raise BatchRefusedError(refused)
 
     def _complete(self, interfaces: Sequence[Interface]) -> None:
-        """Make new links ours, and put them where they belong, or take them away again."""
-        names = [one.name for one in interfaces]
+        """Put new links where they belong, and make them ours, or take them away again."""
         try:
             for one in interfaces:
+                if one.namespace is not None:
+                    target = self._routes.descriptor(one.namespace)
+                    self._routes.home.set_link(one.name, namespace=target)
                 if one.vrf is not None:
-                    self._routes.set_link(one.name, master=one.vrf)
-            self._tag(names)
-        except KernelError:
-            with suppress(KernelError):
-                self._routes.delete_links(names)
+                    self._routes[one.namespace].set_link(one.name, master=one.vrf)
+            self._routes.each(interfaces, self._tag)
+        except (KernelError, PlaneError):
+            for namespace in {None, *(one.namespace for one in interfaces)}:
+                with suppress(KernelError, PlaneError):
+                    delete_interfaces(self._routes[namespace], interfaces)
             raise
 
-    def _tag(self, names: Sequence[str]) -> None:
-        wanted = set(names)
-        indexes = [link.index for link in self._routes.list_links() if link.name in wanted]
+    def _tag(self, client: RouteClient, interfaces: Sequence[Interface]) -> None:
+        wanted = {one.name for one in interfaces}
+        indexes = [link.index for link in client.list_links() if link.name in wanted]
         # Nothing of the kernel's own shall go into the tunnel uninvited.
         with suppress(KernelError):
-            self._routes.set_links(dict.fromkeys(indexes, LinkChange(no_link_local=True)))
+            client.set_links(dict.fromkeys(indexes, LinkChange(no_link_local=True)))
         # The tag comes last: a link that has it is complete.
-        self._routes.set_links(dict.fromkeys(indexes, LinkChange(alias=self._alias)))
+        client.set_links(dict.fromkeys(indexes, LinkChange(alias=self._alias)))
 
     def attach_link(self, interface: Interface) -> None:
         """Another MTU, VRF or if_id for a link of ours; what else differs is made anew."""
-        link = self._routes.find_link(interface.name)
+        link = self._find_own(interface.name)
         step = f"serve link {interface.name}"
-        if link is not None and (word := _link_word(link)) in self._links.words:
-            self._complete([interface])
-            self._links.forget([word])
-        elif link is None or link.alias != self._alias:
+        if link is None:
             raise KernelError(step, errno.ENODEV, f"no link {interface.name} of ours")
-        if self._is_another(link, interface):
-            self._routes.delete_link(interface.name)
+        here = self._routes[link.namespace]
+        word = _link_word(link)
+        if word in self._links.words:
+            here.delete_link(link.name)  # it was never completed
+            self._links.forget([word])
             self.create_links([interface])
             return
+        if self._is_another(link, interface):
+            here.delete_link(link.name)
+            self.create_links([interface])
+            return
+        if link.namespace != interface.namespace:
+            here.set_link(link.name, namespace=self._routes.descriptor(interface.namespace))
+            here = self._routes[interface.namespace]
+            self._tag(here, [interface])
         if link.mtu != interface.mtu:
-            self._routes.set_link(interface.name, mtu=interface.mtu)
+            here.set_link(interface.name, mtu=interface.mtu)
         if (link.master is None) != (interface.vrf is None) or interface.vrf is not None:
-            self._routes.set_link(interface.name, master=interface.vrf or "")
+            here.set_link(interface.name, master=interface.vrf or "")
         if interface.vti is None and (link.if_id or 0) != interface.if_id:
             try:
-                self._routes.set_xfrm_if_id(link, interface.if_id)
+                here.set_xfrm_if_id(link, interface.if_id)
             except KernelError as error:
                 raise _with_hint(error, _link_hint(interface, error)) from error
+
+    def _find_own(self, name: str) -> Link | None:
+        """Our link of that name, in whatever namespace."""
+        for link in self.bind_links(self._routes.list_links()):
+            if link.name == name and link.alias == self._alias:
+                return link
+        return None
 
     def _is_another(self, link: Link, interface: Interface) -> bool:
         """Whether the kernel cannot make the one of the other."""
@@ -198,7 +215,7 @@ class KernelPlane:
             return link.vti != interface.vti
         underlying = None
         if interface.link is not None:
-            found = self._routes.find_link(interface.link)
+            found = self._routes.home.find_link(interface.link)
             underlying = None if found is None else found.index
         return (
             link.kind != KIND_XFRM
@@ -206,9 +223,9 @@ class KernelPlane:
             or link.underlying != underlying
         )
 
-    def delete_links(self, names: Sequence[str]) -> None:
+    def delete_links(self, interfaces: Sequence[Interface]) -> None:
         """RTM_DELLINK."""
-        self._routes.delete_links(names)
+        self._routes.each(interfaces, delete_interfaces)
 
     # --- routes into links
 
@@ -344,9 +361,9 @@ class KernelPlane:
         except OSError:
             return {}
 
-    def link_stats(self, name: str) -> Mapping[str, int]:
+    def link_stats(self, interface: Interface) -> Mapping[str, int]:
         """IFLA_STATS64."""
-        return self._routes.link_stats(name)
+        return self._routes[interface.namespace].link_stats(interface.name)
 
 
 def encode_defaults(defaults: PolicyDefaults) -> str:

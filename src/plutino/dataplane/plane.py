@@ -45,7 +45,7 @@ class DataPlane(Protocol):
         """Serve an existing link of ours again, or with another if_id or MTU."""
         ...
 
-    def delete_links(self, names: Sequence[str]) -> None:
+    def delete_links(self, interfaces: Sequence[Interface]) -> None:
         """Take links of ours away; those that are not there are no error."""
         ...
 
@@ -109,8 +109,8 @@ class DataPlane(Protocol):
         """Drops by the names of ``/proc/net/xfrm_stat``."""
         ...
 
-    def link_stats(self, name: str) -> Mapping[str, int]:
-        """Counters of ``struct rtnl_link_stats64`` for one link of ours."""
+    def link_stats(self, interface: Interface) -> Mapping[str, int]:
+        """Counters of ``struct rtnl_link_stats64`` for one link of ours; empty if it is gone."""
         ...
 
     def close(self) -> None:

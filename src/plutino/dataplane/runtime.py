@@ -76,6 +76,11 @@ class RuntimePaths:
         return self.directory / "links"
 
     @property
+    def namespaces(self) -> Path:
+        """Other network namespaces that the instance has put links into."""
+        return self.directory / "namespaces"
+
+    @property
     def former_defaults(self) -> Path:
         """The policy defaults that were there before the instance set its own."""
         return self.directory / "former-defaults"

@@ -2,13 +2,12 @@
 
 import ctypes
 import os
-import threading
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from plutino.model.errors import PlaneError
+from plutino.netlink.namespaces import CLONE_NEWNET, in_thread
 
-CLONE_NEWNET: Final = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _Value = TypeVar("_Value")
@@ -30,24 +29,12 @@ def in_scratch_namespace(work: Callable[[], _Value]) -> _Value:
 
     Raises what ``work`` raises, ScratchError if a namespace cannot be made.
     """
-    results: list[_Value] = []
-    errors: list[Exception] = []
 
-    def run() -> None:
+    def enter() -> None:
         try:
             unshare(CLONE_NEWNET)
         except OSError as error:
             why = f"a network namespace cannot be made: {os.strerror(error.errno or 0)}"
-            errors.append(ScratchError(why, hint="run as root, with CAP_SYS_ADMIN"))
-            return
-        try:
-            results.append(work())
-        except Exception as error:
-            errors.append(error)
+            raise ScratchError(why, hint="run as root, with CAP_SYS_ADMIN") from error
 
-    thread = threading.Thread(target=run, name="scratch namespace")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+    return in_thread(enter, work)

@@ -17,12 +17,13 @@ from plutino.dataplane.tun import open_queues
 from plutino.dataplane.underlay import SocketKind, open_socket
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError
 from plutino.model.interface import Interface
-from plutino.model.link import Link, Route, link_alias
+from plutino.model.link import Link, Namespace, Route, link_alias
 from plutino.model.numbers import IfId
 from plutino.model.policy import Default, Policy, PolicyDefaults
 from plutino.model.sa import SaUse, SecurityAssociation
 from plutino.netlink.route.links import LinkChange
 from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_clients import RouteClients, delete_interfaces
 from plutino.netlink.xfrm_client import XfrmClient
 
 _NEW_ENGINE: Final = PolicyDefaults(Default.ACCEPT, Default.ACCEPT, Default.ACCEPT)
@@ -33,28 +34,27 @@ class UserspacePlane:
 
     name = "userspace"
 
-    def __init__(self, instance: str, client: EngineClient, routes: RouteClient) -> None:
+    def __init__(self, instance: str, client: EngineClient, routes: RouteClients) -> None:
         self.instance = instance
         self._client = client
         self._routes = routes
         self._xfrm = XfrmClient(client.socket)
 
     @classmethod
-    def connect(cls, instance: str, runtime: RuntimePaths, *, start: bool) -> Self:
-        """Reach the engine, which is started if ``start`` says so. Raises PlaneError."""
+    def connect(
+        cls, instance: str, runtime: RuntimePaths, *, routes: RouteClients, start: bool
+    ) -> Self:
+        """Reach the engine, which is started if ``start`` says so. Raises PlaneError.
+
+        ``routes`` stay the caller's.
+        """
         if start:
             start_engine(runtime)
-        client = EngineClient(runtime.engine_socket)
-        try:
-            return cls(instance, client, RouteClient())
-        except PlaneError:
-            client.close()
-            raise
+        return cls(instance, EngineClient(runtime.engine_socket), routes)
 
     def close(self) -> None:
-        """Close both connections; the engine goes on."""
+        """Close the connection; the engine goes on."""
         self._client.close()
-        self._routes.close()
 
     # --- the engine itself
 
@@ -132,62 +132,103 @@ class UserspacePlane:
                 queues = open_queues(one.name)
                 index = socket.if_nametoindex(one.name)
                 devices.append(NewDevice(one.name, _device_if_id(one), index, one.mtu, queues))
-            alias = link_alias(self.instance)
-            self._routes.set_links(
-                {one.ifindex: LinkChange(up=False, mtu=one.mtu, alias=alias) for one in devices}
+            self._routes.home.set_links(
+                {one.ifindex: LinkChange(up=False, mtu=one.mtu) for one in devices}
             )
-            # Nothing of the kernel's own shall go into the tunnel uninvited.
-            with suppress(KernelError):
-                self._routes.set_links(
-                    {one.ifindex: LinkChange(no_link_local=True) for one in devices}
-                )
             self._client.new_devices(devices)
-            for one in batch:
-                if one.vrf is not None:
-                    self._routes.set_link(one.name, master=one.vrf)
+            self._complete(batch)
         except (KernelError, PlaneError):
             with suppress(KernelError, PlaneError):
-                self.delete_links([device.name for device in devices])
+                self._client.delete_devices([device.name for device in devices])
+            for namespace in {None, *(one.namespace for one in batch)}:
+                with suppress(KernelError, PlaneError):
+                    delete_interfaces(self._routes[namespace], batch[: len(devices)])
             raise
         finally:
             for descriptor in chain.from_iterable(device.descriptors for device in devices):
                 os.close(descriptor)
 
-    def attach_link(self, interface: Interface) -> None:
-        """Serve a link of ours again, with its if_id and MTU."""
-        link = self._routes.find_link(interface.name)
-        step = f"serve link {interface.name}"
-        if link is None or link.alias != link_alias(self.instance):
-            raise KernelError(step, errno.ENODEV, f"no link {interface.name} of ours")
-        if link.mtu != interface.mtu:
-            self._routes.set_link(interface.name, mtu=interface.mtu)
-        if (link.master is None) != (interface.vrf is None) or interface.vrf is not None:
-            self._routes.set_link(interface.name, master=interface.vrf or "")
-        (bound,) = self.bind_links((link,))
-        if bound.attached and bound.external == interface.external:
-            if_id = _device_if_id(interface)
-            self._client.new_device(interface.name, if_id, link.index, interface.mtu)
-            return
-        with suppress(BatchRefusedError):
-            self._client.delete_devices([interface.name])
-        descriptors = open_queues(interface.name)
-        try:
-            self._serve(interface, descriptors)
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+    def _complete(self, interfaces: Sequence[Interface]) -> None:
+        """Put new links where they belong, and make them ours."""
+        for one in interfaces:
+            if one.namespace is not None:
+                self._move(one.name, None, one)
+            if one.vrf is not None:
+                self._routes[one.namespace].set_link(one.name, master=one.vrf)
+        self._routes.each(interfaces, self._tag)
 
-    def delete_links(self, names: Sequence[str]) -> None:
+    def _move(self, name: str, source: Namespace, interface: Interface) -> None:
+        """Move a TUN to its namespace, where it may get another index, which the engine is told."""
+        target = self._routes.descriptor(interface.namespace)
+        self._routes[source].set_link(name, namespace=target)
+        moved = self._routes[interface.namespace].find_link(name)
+        if moved is None:
+            raise KernelError(f"move link {name}", errno.ENODEV, "the link vanished")
+        self._client.new_device(name, _device_if_id(interface), moved.index, interface.mtu)
+
+    def _tag(self, client: RouteClient, interfaces: Sequence[Interface]) -> None:
+        wanted = {one.name for one in interfaces}
+        indexes = [link.index for link in client.list_links() if link.name in wanted]
+        # Nothing of the kernel's own shall go into the tunnel uninvited.
+        with suppress(KernelError):
+            client.set_links(dict.fromkeys(indexes, LinkChange(no_link_local=True)))
+        # The tag comes last: a link that has it is complete.
+        alias = link_alias(self.instance)
+        client.set_links(dict.fromkeys(indexes, LinkChange(alias=alias)))
+
+    def attach_link(self, interface: Interface) -> None:
+        """Serve a link of ours again, with its if_id, MTU, VRF, and in its namespace."""
+        link = self._find_own(interface.name)
+        step = f"serve link {interface.name}"
+        if link is None:
+            raise KernelError(step, errno.ENODEV, f"no link {interface.name} of ours")
+        (bound,) = self.bind_links((link,))
+        if not bound.attached or bound.external != interface.external:
+            with suppress(BatchRefusedError):
+                self._client.delete_devices([interface.name])
+            if link.namespace is not None:
+                # A TUN is opened by its name, which only works where it is.
+                self._routes[link.namespace].delete_link(link.name)
+                self.create_links([interface])
+                return
+            descriptors = open_queues(interface.name)
+            try:
+                self._serve(interface, descriptors)
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+        if link.namespace != interface.namespace:
+            self._move(link.name, link.namespace, interface)
+            self._tag(self._routes[interface.namespace], [interface])
+        here = self._routes[interface.namespace]
+        if link.mtu != interface.mtu:
+            here.set_link(interface.name, mtu=interface.mtu)
+        if (link.master is None) != (interface.vrf is None) or interface.vrf is not None:
+            here.set_link(interface.name, master=interface.vrf or "")
+        served = here.find_link(interface.name)
+        if served is not None:
+            if_id = _device_if_id(interface)
+            self._client.new_device(interface.name, if_id, served.index, interface.mtu)
+
+    def _find_own(self, name: str) -> Link | None:
+        """Our link of that name, in whatever namespace."""
+        alias = link_alias(self.instance)
+        for link in self._routes.list_links():
+            if link.name == name and link.alias == alias:
+                return link
+        return None
+
+    def delete_links(self, interfaces: Sequence[Interface]) -> None:
         """Take links from the engine and from the kernel."""
         try:
-            self._client.delete_devices(names)
+            self._client.delete_devices([one.name for one in interfaces])
         except BatchRefusedError as error:
             if any(why.errno != errno.ENODEV for why in error.refused.values()):
                 raise
-        self._routes.delete_links(names)
+        self._routes.each(interfaces, delete_interfaces)
 
     def _serve(self, interface: Interface, descriptors: list[int]) -> None:
-        link = self._routes.find_link(interface.name)
+        link = self._routes.home.find_link(interface.name)
         if link is None:
             raise KernelError(f"serve link {interface.name}", errno.ENODEV, "the link vanished")
         self._client.new_device(
@@ -280,10 +321,10 @@ class UserspacePlane:
         """Drops by the names of ``/proc/net/xfrm_stat``."""
         return self._client.stat()
 
-    def link_stats(self, name: str) -> Mapping[str, int]:
+    def link_stats(self, interface: Interface) -> Mapping[str, int]:
         """The engine's counters of a link: what it sealed, opened and dropped."""
         for device in self._client.list_devices():
-            if device.name == name:
+            if device.name == interface.name:
                 return device.stats
         return {}
 

@@ -14,7 +14,7 @@ from plutino.desired.interfaces import compile_interfaces
 from plutino.desired.sequences import SavedSequence, Sequences, starting_replay
 from plutino.desired.state import DesiredState, Surroundings, TunnelPlan
 from plutino.model.errors import ConfigError, Problem
-from plutino.model.link import MAIN_TABLE, Address, Route, RouteType
+from plutino.model.link import MAIN_TABLE, Address, Namespace, Route, RouteType
 from plutino.model.numbers import ReqId
 from plutino.model.policy import (
     Default,
@@ -63,24 +63,42 @@ def compile_gateway(
         plans.append(_compile_tunnel(gateway, name, keys[name], sequences, surroundings))
     _check_reqids(plans)
     metric = twin_metric(gateway.instance)
+    served = {
+        name: tunnel
+        for name, tunnel in gateway.tunnels.items()
+        if gateway.options(tunnel.interface).namespace not in surroundings.missing
+    }
     twins = {
-        (network, table): Route(network, None, RouteType.UNREACHABLE, table=table, metric=metric)
-        for tunnel in gateway.tunnels.values()
-        for table in [_table(gateway, tunnel, surroundings)]
+        Route(
+            network,
+            None,
+            RouteType.UNREACHABLE,
+            table=_table(gateway, tunnel, surroundings),
+            metric=metric,
+            namespace=gateway.options(tunnel.interface).namespace,
+        ): None
+        for tunnel in served.values()
         for network in _guarded(tunnel)
     }
     addresses = {
-        Address(tunnel.interface, address): None
-        for tunnel in gateway.tunnels.values()
+        Address(tunnel.interface, address, gateway.options(tunnel.interface).namespace): None
+        for tunnel in served.values()
         for address in tunnel.addresses
     }
     return DesiredState(
         instance=gateway.instance,
-        interfaces=tuple(compile_interfaces(gateway, keys, surroundings.path_mtu)),
+        interfaces=tuple(
+            one
+            for one in compile_interfaces(gateway, keys, surroundings.path_mtu)
+            if one.namespace not in surroundings.missing
+        ),
         addresses=tuple(addresses),
         policies=tuple(policy for plan in plans for policy in plan.policies),
         sas=tuple(sa for plan in plans for sa in plan.sas),
-        routes=(*twins.values(), *(route for plan in plans for route in plan.routes)),
+        routes=(
+            *twins,
+            *(route for plan in plans if plan.name in served for route in plan.routes),
+        ),
         tunnels=tuple(plans),
         defaults=_defaults(gateway),
     )
@@ -113,7 +131,7 @@ def _compile_tunnel(
     tunnel = gateway.tunnels[name]
     numbers = tunnel_numbers(gateway, name)
     reqid = tunnel_reqid(gateway.instance, name)
-    is_external = gateway.options(tunnel.interface).external
+    options = gateway.options(tunnel.interface)
     table = _table(gateway, tunnel, surroundings)
     return TunnelPlan(
         name=name,
@@ -130,7 +148,8 @@ def _compile_tunnel(
                 tunnel.interface,
                 table=table,
                 metric=ROUTE_METRIC,
-                if_id=numbers.if_id if is_external else None,
+                if_id=numbers.if_id if options.external else None,
+                namespace=options.namespace,
             )
             for network in tunnel.routes
         ),
@@ -215,15 +234,15 @@ def _offload(tunnel: Tunnel, direction: SaDirection, surroundings: Surroundings)
     options = tunnel.offload
     if options is None or (direction is SaDirection.IN and options.directions == "out"):
         return None
-    return Offload(surroundings.links[options.device].index, OffloadMode(options.mode))
+    return Offload(surroundings.links[None, options.device].index, OffloadMode(options.mode))
 
 
 def _table(gateway: Gateway, tunnel: Tunnel, surroundings: Surroundings) -> int:
     """The routing table of a tunnel's routes: that of its interface's VRF, or main."""
-    vrf = gateway.options(tunnel.interface).vrf
-    if vrf is None:
+    options = gateway.options(tunnel.interface)
+    if options.vrf is None or options.namespace in surroundings.missing:
         return MAIN_TABLE
-    return surroundings.links[vrf].table or MAIN_TABLE
+    return surroundings.links[options.namespace, options.vrf].table or MAIN_TABLE
 
 
 def _defaults(gateway: Gateway) -> PolicyDefaults | None:
@@ -247,18 +266,20 @@ def _guarded(tunnel: Tunnel) -> Iterator[IpNetwork]:
 
 def _check_devices(gateway: Gateway, surroundings: Surroundings) -> None:
     problems = []
-    wanted: list[tuple[str, str | None, str]] = []
+    wanted: list[tuple[str, Namespace, str | None, str]] = []
     for name, options in gateway.interfaces.items():
-        wanted.append((f"interfaces.{name}.link", options.link, ""))
-        wanted.append((f"interfaces.{name}.vrf", options.vrf, "vrf"))
+        wanted.append((f"interfaces.{name}.link", None, options.link, ""))
+        if options.namespace not in surroundings.missing:
+            wanted.append((f"interfaces.{name}.vrf", options.namespace, options.vrf, "vrf"))
     for name, tunnel in gateway.tunnels.items():
         device = tunnel.offload.device if tunnel.offload is not None else None
-        wanted.append((f"tunnels.{name}.offload.device", device, ""))
-    for key, device, kind in wanted:
-        link = None if device is None else surroundings.links.get(device)
+        wanted.append((f"tunnels.{name}.offload.device", None, device, ""))
+    for key, namespace, device, kind in wanted:
+        link = None if device is None else surroundings.links.get((namespace, device))
         if device is not None and link is None:
-            hint = "see `ip link`"
-            problems.append(Problem("", None, key, f"there is no device {device}", hint))
+            where = "" if namespace is None else f" in network namespace {namespace}"
+            why = f"there is no device {device}{where}"
+            problems.append(Problem("", None, key, why, "see `ip link`"))
         elif link is not None and kind and link.kind != kind:
             why = f"{device} is no {kind} device, but of kind {link.kind}"
             problems.append(Problem("", None, key, why, "see `ip link show type vrf`"))

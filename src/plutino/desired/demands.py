@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from plutino.config.gateway import Gateway
+from plutino.config.gateway import Gateway, InterfaceOptions
 from plutino.config.planes import plane_needs
 from plutino.desired.state import DesiredState, TunnelPlan
 from plutino.model.algorithms import AeadKey
 from plutino.model.feature import Demands, Feature, PlaneBinding, Requirement
-from plutino.model.interface import Interface
 from plutino.model.numbers import U32_MAX
 from plutino.model.policy import Mode
 from plutino.model.sa import OffloadMode, SaDirection, SecurityAssociation
@@ -29,41 +28,40 @@ _UDP: Final = {4: Feature.UDP_V4, 6: Feature.UDP_V6}
 
 def demands_of(gateway: Gateway, desired: DesiredState) -> Demands:
     """Every feature that is asked for, once for each tunnel and interface that asks."""
-    requirements: dict[Requirement, None] = {}
-    for interface in desired.interfaces:
-        user = f"interface '{interface.name}'"
-        for feature, key in _of_interface(interface):
-            place = f"interfaces.{interface.name}.{key}" if key else _first_use(gateway, interface)
-            requirements[Requirement(feature, user, place)] = None
+    requirements: dict[tuple[Feature, str], Requirement] = {}
+    for name, tunnel in gateway.tunnels.items():
+        options = gateway.options(tunnel.interface)
+        user = f"interface '{tunnel.interface}'"
+        for feature, key in _of_interface(options, tunnel.local.version):
+            place = f"interfaces.{tunnel.interface}.{key}" if key else f"tunnels.{name}.interface"
+            requirements.setdefault((feature, user), Requirement(feature, user, place))
     for plan in desired.tunnels:
         user = f"tunnel '{plan.name}'"
         for feature, key in _of_tunnel(plan):
-            requirements[Requirement(feature, user, f"tunnels.{plan.name}.{key}")] = None
+            place = f"tunnels.{plan.name}.{key}"
+            requirements.setdefault((feature, user), Requirement(feature, user, place))
     if desired.defaults is not None:
-        key = "policy-default"
-        requirements[Requirement(Feature.POLICY_DEFAULT, "the gateway", key)] = None
+        feature, user = Feature.POLICY_DEFAULT, "the gateway"
+        requirements[feature, user] = Requirement(feature, user, "policy-default")
     bindings = tuple(
         PlaneBinding(one.plane, ".".join(map(str, one.at)), one.why) for one in plane_needs(gateway)
     )
-    return Demands(tuple(requirements), bindings)
+    return Demands(tuple(requirements.values()), bindings)
 
 
-def _first_use(gateway: Gateway, interface: Interface) -> str:
-    """An interface without a table of its own is asked for by the tunnels that use it."""
-    users = (name for name, one in gateway.tunnels.items() if one.interface == interface.name)
-    return f"tunnels.{next(users)}.interface"
+def _of_interface(options: InterfaceOptions, version: int) -> Iterator[tuple[Feature, str]]:
+    """Features with the key that asks for each; empty where the interface itself does.
 
-
-def _of_interface(interface: Interface) -> Iterator[tuple[Feature, str]]:
-    """Features with the key that asks for each; empty where the interface itself does."""
-    if interface.vti is not None:
-        yield _VTI[interface.vti.local.version], "kind"
+    From the configuration, since an interface may wait for its network namespace.
+    """
+    if options.kind == "vti":
+        yield _VTI[version], "kind"
     else:
         yield Feature.XFRM_LINK, ""
-    if interface.external:
+    if options.external:
         yield Feature.EXTERNAL_LINK, "external"
         yield Feature.ENCAP_ROUTE, "external"
-    if interface.vrf is not None:
+    if options.vrf is not None:
         yield Feature.VRF, "vrf"
 
 

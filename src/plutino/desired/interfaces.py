@@ -47,6 +47,7 @@ def compile_interfaces(
             external=options.external,
             vrf=options.vrf,
             vti=_vti(gateway, interface, tunnels) if options.kind == "vti" else None,
+            namespace=options.namespace,
         )
 
 

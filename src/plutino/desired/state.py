@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from plutino.model.interface import Interface
-from plutino.model.link import Address, Link, Route
+from plutino.model.link import Address, Link, Namespace, Route
 from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.sa import SecurityAssociation
 
@@ -14,11 +14,13 @@ class Surroundings:
     """What the machine has that the desired state follows.
 
     ``path_mtu`` is in bytes of the outer packet, by tunnel name, 1500 where it is unknown;
-    ``links`` are those of the network namespace by name.
+    ``links`` are by network namespace and name; ``missing`` are namespaces that the configuration
+    names and that are not there.
     """
 
     path_mtu: Mapping[str, int] = field(default_factory=dict)
-    links: Mapping[str, Link] = field(default_factory=dict)
+    links: Mapping[tuple[Namespace, str], Link] = field(default_factory=dict)
+    missing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
-from plutino.dataplane.scratch import CLONE_NEWNET, unshare
+from plutino.dataplane.scratch import unshare
 from plutino.model.errors import PlaneError
+from plutino.netlink.namespaces import CLONE_NEWNET
 
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWUSER: Final = 0x10000000

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from plutino.dataplane.scratch import CLONE_NEWNET, unshare
+from plutino.dataplane.scratch import unshare
 from plutino.dataplane.tun import DEVICE
 from plutino.lab.namespaces import (
     CLONE_NEWNS,
@@ -28,6 +28,7 @@ from plutino.lab.namespaces import (
     mount,
 )
 from plutino.model.errors import PlaneError, PlutinoError
+from plutino.netlink.namespaces import CLONE_NEWNET
 
 FOLDER: Final = Path("/run")
 """A private tmpfs inside the world."""

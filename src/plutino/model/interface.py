@@ -42,7 +42,8 @@ class Interface:
     """A routable link as it should be: an XFRM interface, which stands for one if_id, or a VTI.
 
     ``mtu`` is in bytes, of the inner packet. ``link`` and ``vrf`` are names of devices. An
-    ``external`` one, and a VTI, have if_id 0.
+    ``external`` one, and a VTI, have if_id 0. One in a ``namespace`` has its keys and its outer
+    packets in the gateway's own.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Interface:
     external: bool = False
     vrf: str | None = None
     vti: VtiEnds | None = None
+    namespace: str | None = None
 
 
 def interface_name_problem(name: str) -> str | None:

@@ -7,6 +7,9 @@ from ipaddress import IPv4Network, IPv6Network
 from plutino.model.interface import InterfaceAddress, VtiEnds
 from plutino.model.numbers import IfId
 
+Namespace = str | None
+"""A network namespace by its name (``ip netns``); None is the one that the gateway runs in."""
+
 RTPROT_PLUTINO = 134
 """Route protocol number of every route of ours (``rtm_protocol``; 134340 is Pluto's number)."""
 
@@ -49,6 +52,7 @@ class Link:
     master: int | None = None
     table: int | None = None
     vti: VtiEnds | None = None
+    namespace: Namespace = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Address:
 
     interface: str
     address: InterfaceAddress
+    namespace: Namespace = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +79,4 @@ class Route:
     metric: int = 0
     protocol: int = RTPROT_PLUTINO
     if_id: IfId | None = None
+    namespace: Namespace = None

@@ -1,15 +1,18 @@
 """Links, addresses and routes of the current network namespace, over rtnetlink."""
 
 import errno
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar
 
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, WireError
 from plutino.model.interface import Interface
-from plutino.model.link import Address, Link, Route, RouteType
+from plutino.model.link import Address, Link, Namespace, Route, RouteType
 from plutino.model.numbers import IfId
 from plutino.model.policy import IpAddress
+from plutino.netlink.namespaces import in_namespace, open_namespace
 from plutino.netlink.route.constants import AF_INET, AF_INET6, RouteGroup, RouteMessage
 from plutino.netlink.route.links import (
     LinkChange,
@@ -36,21 +39,24 @@ from plutino.netlink.route.messages import (
 from plutino.netlink.socket import NETLINK_ROUTE, NetlinkSocket, Request
 from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Message
 
-_Value = TypeVar("_Value")
+_Value = TypeVar("_Value", Link, Address, Route)
 _CREATE = NLM_F_CREATE | NLM_F_EXCL
 _FEW = 4
 """Up to so many links are deleted one by one."""
 
 
 class RouteClient:
-    """rtnetlink of the namespace in which it was made.
+    """rtnetlink of the namespace in which it, or its ``socket``, was made.
+
+    ``namespace`` is what the objects that it lists shall bear.
 
     Every method raises KernelError with errno and extack on refusal, PlaneError if the kernel
     cannot be understood.
     """
 
-    def __init__(self, socket: NetlinkSocket | None = None) -> None:
+    def __init__(self, socket: NetlinkSocket | None = None, *, namespace: Namespace = None) -> None:
         self._socket = socket or NetlinkSocket.kernel(NETLINK_ROUTE)
+        self.namespace = namespace
 
     def __enter__(self) -> Self:
         return self
@@ -73,7 +79,7 @@ class RouteClient:
     def find_link(self, name: str) -> Link | None:
         """The link of that name, or None."""
         payload = self._link_payload(name)
-        return None if payload is None else parse_link(payload)
+        return None if payload is None else self._placed(parse_link(payload))
 
     def link_stats(self, name: str) -> Mapping[str, int]:
         """``struct rtnl_link_stats64`` of a link; empty if it is not there."""
@@ -345,7 +351,12 @@ class RouteClient:
             parsed = [parse(message.payload) for message in messages]
         except WireError as error:
             raise PlaneError(f"{step}: the answer cannot be read: {error}") from error
-        return tuple(value for value in parsed if value is not None)
+        return tuple(self._placed(value) for value in parsed if value is not None)
+
+    def _placed(self, value: _Value) -> _Value:
+        if self.namespace is None:
+            return value
+        return replace(value, namespace=self.namespace)
 
     def _link_payload(self, name: str) -> bytes | None:
         try:
@@ -383,7 +394,16 @@ def describe_route(route: Route) -> str:
     return f"{kind}{route.destination}{device} metric {route.metric}"
 
 
-def route_event_socket() -> NetlinkSocket:
-    """A socket that tells of changes of links, addresses and routes."""
+def route_event_socket(namespace: Namespace = None) -> NetlinkSocket:
+    """A socket that tells of changes of links, addresses and routes in a network namespace.
+
+    Raises NamespaceMissingError if there is none of that name.
+    """
     groups = sum(1 << (group - 1) for group in RouteGroup)
-    return NetlinkSocket.kernel(NETLINK_ROUTE, groups=groups)
+    if namespace is None:
+        return NetlinkSocket.kernel(NETLINK_ROUTE, groups=groups)
+    descriptor = open_namespace(namespace)
+    try:
+        return in_namespace(descriptor, lambda: NetlinkSocket.kernel(NETLINK_ROUTE, groups=groups))
+    finally:
+        os.close(descriptor)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from plutino.desired.state import DesiredState, ObservedState
 from plutino.model.errors import PlutinoError
 from plutino.model.interface import Interface
-from plutino.model.link import Link, Route, RouteType, link_alias
+from plutino.model.link import Address, Link, Namespace, Route, RouteType, link_alias
 from plutino.model.numbers import IfId
 from plutino.model.policy import PolicyDefaults
 from plutino.model.sa import ReplayState, SecurityAssociation
@@ -47,15 +47,19 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     route_steps = tuple(_set_steps(routes, old_routes))
     twin_steps = tuple(_set_steps(twins, old_twins))
     defaults = tuple(_default_steps(desired, observed))
+    moving = _moving(links)
     return (
         *_only(twin_steps, StepAction.CREATE),
+        *_of(route_steps, moving),
+        *_of(addresses, moving),
+        *_only(links, StepAction.DOWN),
         *_only(links, StepAction.CREATE, StepAction.UPDATE),
-        *_only(route_steps, StepAction.DELETE),
+        *_only(route_steps, StepAction.DELETE, without=moving),
         *_only(policies, StepAction.CREATE, StepAction.UPDATE),
         *replaced,
         *_only(sas, StepAction.CREATE, StepAction.UPDATE),
         *(() if desired.defaults is None else defaults),
-        *_only(addresses, StepAction.DELETE),
+        *_only(addresses, StepAction.DELETE, without=moving),
         *_only(addresses, StepAction.CREATE),
         *_only(links, StepAction.UP),
         *_only(route_steps, StepAction.CREATE),
@@ -67,8 +71,37 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     )
 
 
-def _only(steps: tuple[Step, ...], *actions: StepAction) -> Iterator[Step]:
-    return (step for step in steps if step.action in actions)
+def _only(
+    steps: tuple[Step, ...], *actions: StepAction, without: frozenset[str] = frozenset()
+) -> Iterator[Step]:
+    return (
+        step for step in steps if step.action in actions and _interface(step.subject) not in without
+    )
+
+
+def _of(steps: tuple[Step, ...], interfaces: frozenset[str]) -> Iterator[Step]:
+    """The removals of what is on these interfaces."""
+    return (
+        step
+        for step in steps
+        if step.action is StepAction.DELETE and _interface(step.subject) in interfaces
+    )
+
+
+def _interface(subject: Subject) -> str | None:
+    return subject.interface if isinstance(subject, Address | Route) else None
+
+
+def _moving(links: tuple[Step, ...]) -> frozenset[str]:
+    """Interfaces that go to another namespace, where they arrive down and bare."""
+    return frozenset(
+        step.subject.name
+        for step in links
+        if step.action is StepAction.UPDATE
+        and isinstance(step.subject, Interface)
+        and isinstance(step.previous, Interface)
+        and step.subject.namespace != step.previous.namespace
+    )
 
 
 def _split(routes: tuple[Route, ...]) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
@@ -79,20 +112,25 @@ def _split(routes: tuple[Route, ...]) -> tuple[tuple[Route, ...], tuple[Route, .
 def _link_steps(
     desired: DesiredState, observed: ObservedState, ours: dict[str, Link]
 ) -> Iterator[Step]:
-    by_name = {link.name: link for link in observed.links}
-    names = {link.index: link.name for link in observed.links}
+    by_name = {(link.namespace, link.name): link for link in observed.links}
+    names = _names(observed)
     for interface in desired.interfaces:
         link = ours.get(interface.name)
+        other = by_name.get((interface.namespace, interface.name))
+        if other is not None and other != link:
+            raise _conflict(interface, other)
         if link is None:
-            if (other := by_name.get(interface.name)) is not None:
-                raise _conflict(interface, other)
             yield Step(StepAction.CREATE, interface, "it is missing")
             yield Step(StepAction.UP, interface, "it is new")
             continue
         there = _as_interface(link, names)
         if why := _link_differs(interface, there):
             yield Step(StepAction.UPDATE, interface, why, there)
-        if not link.up:
+        if there is not None and there.namespace != interface.namespace:
+            if link.up:
+                yield Step(StepAction.DOWN, there, "it moves")
+            yield Step(StepAction.UP, interface, "it has moved")
+        elif not link.up:
             yield Step(StepAction.UP, interface, "it is down")
 
 
@@ -104,6 +142,7 @@ def _link_differs(interface: Interface, there: Interface | None) -> str | None:
         ("mtu", interface.mtu, there.mtu),
         ("link", interface.link, there.link),
         ("vrf", interface.vrf, there.vrf),
+        ("namespace", interface.namespace, there.namespace),
     ):
         if wanted != found:
             return f"its {what} is {found or 'none'}"
@@ -114,7 +153,15 @@ def _link_differs(interface: Interface, there: Interface | None) -> str | None:
     return None
 
 
-def _as_interface(link: Link, names: Mapping[int, str]) -> Interface | None:
+_Names = Mapping[tuple[Namespace, int], str]
+"""Of links, by namespace and index."""
+
+
+def _names(observed: ObservedState) -> _Names:
+    return {(link.namespace, link.index): link.name for link in observed.links}
+
+
+def _as_interface(link: Link, names: _Names) -> Interface | None:
     """The link as it could be asked for; None if nothing serves it."""
     if not link.attached:
         return None
@@ -122,16 +169,17 @@ def _as_interface(link: Link, names: Mapping[int, str]) -> Interface | None:
         link.name,
         link.if_id or IfId(0),
         link.mtu,
-        link=_name(link.underlying, names),
+        link=_name(None, link.underlying, names),
         external=link.external,
-        vrf=_name(link.master, names),
+        vrf=_name(link.namespace, link.master, names),
         vti=link.vti,
+        namespace=link.namespace,
     )
 
 
-def _name(index: int | None, names: Mapping[int, str]) -> str | None:
-    """The name of a device, or its index where it is gone or in another namespace."""
-    return None if index is None else names.get(index, f"#{index}")
+def _name(namespace: Namespace, index: int | None, names: _Names) -> str | None:
+    """The name of a device, or its index where it is gone."""
+    return None if index is None else names.get((namespace, index), f"#{index}")
 
 
 def _conflict(interface: Interface, link: Link) -> ConflictError:
@@ -146,9 +194,10 @@ def _conflict(interface: Interface, link: Link) -> ConflictError:
 def _removal(links: Sequence[Link], observed: ObservedState) -> Iterator[Step]:
     """Down first: taken back, a link is up before its addresses and routes return."""
     # Where nothing serves it, only its name matters for taking it away.
-    names = {link.index: link.name for link in observed.links}
+    names = _names(observed)
     interfaces = {
-        link.name: _as_interface(link, names) or Interface(link.name, IfId(0), link.mtu)
+        link.name: _as_interface(link, names)
+        or Interface(link.name, IfId(0), link.mtu, namespace=link.namespace)
         for link in links
     }
     for link in links:

@@ -84,14 +84,15 @@ def describe(subject: Subject) -> str:
         case Interface():
             return _describe_interface(subject)
         case Address(interface, address):
-            return f"address {address} dev {interface}"
+            return f"address {address} dev {interface}{_place(subject)}"
         case Route():
             kind = "unreachable " if subject.route_type is RouteType.UNREACHABLE else ""
             device = f" dev {subject.interface}" if subject.interface else ""
             table = f" table {subject.table}" if subject.table != MAIN_TABLE else ""
             if subject.if_id is not None:
                 device = f" encap xfrm if_id {int(subject.if_id)}{device}"
-            return f"route {kind}{subject.destination}{device}{table} metric {subject.metric}"
+            words = f"route {kind}{subject.destination}{device}{table}"
+            return f"{words} metric {subject.metric}{_place(subject)}"
         case Policy():
             direction = subject.direction.name.lower()
             selector = f"src {subject.selector.source} dst {subject.selector.destination}"
@@ -101,8 +102,9 @@ def describe(subject: Subject) -> str:
             ends = f"src {subject.source} dst {subject.destination}"
             return f"sa dir {direction} {ends} spi {subject.spi}{_key(subject)}"
         case PolicyDefaults(inbound, forward, outbound):
-            words = zip(("in", "fwd", "out"), (inbound, forward, outbound), strict=True)
-            return "policy-default " + " ".join(f"{way} {one.name.lower()}" for way, one in words)
+            verdicts = {"in": inbound, "fwd": forward, "out": outbound}
+            parts = (f"{way} {one.name.lower()}" for way, one in verdicts.items())
+            return f"policy-default {' '.join(parts)}"
 
 
 def _describe_interface(interface: Interface) -> str:
@@ -116,7 +118,11 @@ def _describe_interface(interface: Interface) -> str:
         words += " external" if interface.external else f" if_id {int(interface.if_id)}"
     for word, device in (("dev", interface.link), ("vrf", interface.vrf)):
         words += f" {word} {device}" if device else ""
-    return f"{words} mtu {interface.mtu}"
+    return f"{words} mtu {interface.mtu}{_place(interface)}"
+
+
+def _place(subject: Interface | Address | Route) -> str:
+    return f" netns {subject.namespace}" if subject.namespace else ""
 
 
 def _key(subject: Policy | SecurityAssociation) -> str:

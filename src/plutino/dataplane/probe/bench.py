@@ -15,6 +15,7 @@ from plutino.model.policy import IpAddress, Mode, Selector
 from plutino.model.sa import ReplayState, SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
 from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_clients import RouteClients
 from plutino.netlink.socket import NETLINK_ROUTE, NETLINK_XFRM, NetlinkSocket
 
 ENDS: Final = {
@@ -39,6 +40,7 @@ class Bench:
     def __init__(self) -> None:
         self.route_socket = NetlinkSocket.kernel(NETLINK_ROUTE)
         self.routes = RouteClient(self.route_socket)
+        self._all_routes = RouteClients()
         self.suite: EspSuite = ESP_SUITES[DEFAULT_ALGORITHM]
         self.refused_suites: dict[str, KernelError] | None = None
         self.found: set[Feature] = set()
@@ -52,6 +54,7 @@ class Bench:
         self, kind: type[BaseException] | None, value: object, trace: TracebackType | None
     ) -> None:
         self.routes.close()
+        self._all_routes.close()
         if self._xfrm is not None:
             self._xfrm.close()
 
@@ -66,7 +69,7 @@ class Bench:
     def plane(self) -> KernelPlane:
         """The kernel as plutino uses it: what older kernels want otherwise, they get."""
         journals = Journals.in_memory()
-        return KernelPlane("probe", self.xfrm, self.routes, journals, reqids=[REQID])
+        return KernelPlane("probe", self.xfrm, self._all_routes, journals, reqids=[REQID])
 
     def sa(self, version: int, direction: SaDirection, **changes: Any) -> SecurityAssociation:
         """An SA as plutino installs them, without ESN and marks, and with an SPI of its own."""
