@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 
+import pytest
+
 from plutino.config.gateway import Gateway
 from plutino.config.load import load_text
 from plutino.config.static_keys import StaticKey, StaticKeys
 from plutino.desired.compile import compile_gateway
 from plutino.desired.state import DesiredState, Surroundings
 from plutino.model.algorithms import ESP_SUITES
+from plutino.model.errors import ConfigError, Problem
 from plutino.model.link import Link, Namespace
 from plutino.model.numbers import Spi
 from plutino.model.secret import Secret
@@ -64,3 +67,21 @@ def compiled(
     return compile_gateway(
         gateway, keys_of(gateway, algorithm), surroundings=surroundings, sequences={}
     )
+
+
+def refusal(text: str, key: str) -> Problem:
+    """The one problem with that key; the others do not matter."""
+    with pytest.raises(ConfigError) as refused:
+        load_text(text, "gateway.toml")
+    found = [one for one in refused.value.problems if one.key == key]
+    assert len(found) == 1, [str(one) for one in refused.value.problems]
+    assert found[0].file == "gateway.toml"
+    return found[0]
+
+
+def line_of(text: str, start: str) -> int:
+    """The number of the only line that starts so."""
+    (number,) = (
+        number for number, line in enumerate(text.splitlines(), 1) if line.startswith(start)
+    )
+    return number

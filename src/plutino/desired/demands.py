@@ -38,7 +38,7 @@ def demands_of(gateway: Gateway, desired: DesiredState) -> Demands:
     for plan in desired.tunnels:
         user = f"tunnel '{plan.name}'"
         for feature, key in _of_tunnel(plan):
-            place = f"tunnels.{plan.name}.{key}"
+            place = _place(gateway, plan.name, key)
             requirements.setdefault((feature, user), Requirement(feature, user, place))
     if desired.defaults is not None:
         feature, user = Feature.POLICY_DEFAULT, "the gateway"
@@ -47,6 +47,17 @@ def demands_of(gateway: Gateway, desired: DesiredState) -> Demands:
         PlaneBinding(one.plane, ".".join(map(str, one.at)), one.why) for one in plane_needs(gateway)
     )
     return Demands(tuple(requirements.values()), bindings)
+
+
+def _place(gateway: Gateway, name: str, key: str) -> str:
+    """Where a file says it: the key of the tunnel, or what its value follows from."""
+    tunnel = gateway.tunnels[name]
+    if key in ("mark-in", "mark-out"):
+        if (tunnel.mark_in if key == "mark-in" else tunnel.mark_out) is None:
+            return f"interfaces.{tunnel.interface}.kind"
+    elif key == "set-mark-out" and tunnel.set_mark_out is None:
+        return "mark-mask" if gateway.mark_mask != U32_MAX else f"tunnels.{name}.interface"
+    return f"tunnels.{name}.{key}"
 
 
 def _of_interface(options: InterfaceOptions, version: int) -> Iterator[tuple[Feature, str]]:
@@ -68,8 +79,6 @@ def _of_interface(options: InterfaceOptions, version: int) -> Iterator[tuple[Fea
 def _of_tunnel(plan: TunnelPlan) -> Iterator[tuple[Feature, str]]:
     if any(policy.if_id for policy in plan.policies):
         yield Feature.POLICY, "interface"
-    if any(policy.mark is not None for policy in plan.policies):
-        yield Feature.MARK, "mark-in"
     for sa in plan.sas:
         yield from _of_sa(sa)
 
