@@ -27,7 +27,7 @@ def report(
         if base in refusals:
             refusals.setdefault(feature, f"not tried without {base.value}")
     machine = Machine(release, distribution, modules)
-    return KernelReport(release, tuple(explain(refusals, machine)))
+    return KernelReport(release, tuple(explain(refusals, machine, set(Feature))))
 
 
 def of_version(*numbers: int) -> KernelReport:

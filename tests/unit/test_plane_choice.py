@@ -1,5 +1,6 @@
 """What the kernel plane decides without a kernel."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from plutino.dataplane.choice import PlaneChoice, choose, choose_by, settle_choice
 from plutino.dataplane.journal import Journal
 from plutino.dataplane.kernel import parse_xfrm_stat
+from plutino.dataplane.probe.attempts import with_bases
 from plutino.dataplane.probe.report import KernelReport
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.scratch import ScratchError
@@ -96,7 +98,7 @@ def test_an_option_of_the_kernel_on_a_kernel_that_lacks_it_is_served_by_none() -
 
 
 def test_what_cannot_be_tried_is_the_engine_or_untried(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden() -> KernelReport:
+    def forbidden(features: object) -> KernelReport:
         raise ScratchError("a network namespace cannot be made")
 
     monkeypatch.setattr("plutino.dataplane.choice.probe_kernel", forbidden)
@@ -107,8 +109,26 @@ def test_what_cannot_be_tried_is_the_engine_or_untried(monkeypatch: pytest.Monke
         assert "untried: a network namespace cannot be made" in choice.why
 
 
+def test_no_more_is_tried_than_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that nobody asked for brings devices and code."""
+    tried: list[Feature] = []
+
+    def probe(features: Iterable[Feature]) -> KernelReport:
+        tried.extend(features)
+        return report()
+
+    monkeypatch.setattr("plutino.dataplane.choice.probe_kernel", probe)
+    assert choose("auto", BEET).plane == "kernel"
+    assert tried == [Feature.ESP_BEET_V6]
+    assert with_bases([Feature.NAT_KEEPALIVE]) == {
+        Feature.NAT_KEEPALIVE,
+        Feature.UDP_V4,
+        Feature.ESP_TUNNEL_V4,
+    }
+
+
 def test_what_is_configured_is_not_probed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plutino.dataplane.choice.probe_kernel", lambda: pytest.fail("probed"))
+    monkeypatch.setattr("plutino.dataplane.choice.probe_kernel", lambda _: pytest.fail("probed"))
     assert choose("userspace", BEET) == PlaneChoice("userspace", "so configured")
 
 

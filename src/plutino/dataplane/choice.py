@@ -68,7 +68,7 @@ def choose(configured: str, demands: Demands) -> PlaneChoice:
     if configured == USERSPACE:
         return PlaneChoice(USERSPACE, SO_CONFIGURED)
     try:
-        report = probe_kernel()
+        report = probe_kernel({one.feature for one in demands.requirements})
     except ScratchError as error:
         # What cannot be tried may work; if it does not, the kernel says so and all is undone.
         if configured == KERNEL or _bound_to(KERNEL, demands) is not None:

@@ -5,7 +5,7 @@ Versions and build options are not believed, since distributions change both.
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import ip_network
 from types import MappingProxyType
 from typing import Final
@@ -32,20 +32,35 @@ _ANY: Final = ip_network("0.0.0.0/0")
 _EVERYTHING: Final = Selector(_ANY, _ANY)
 
 
-def probe_kernel() -> KernelReport:
-    """Try everything; nothing is left. The kernel may load its modules for it.
+def probe_kernel(features: Iterable[Feature] = tuple(Feature)) -> KernelReport:
+    """Try these features and what they are built on; nothing is left.
 
-    What the kernel lacks is no error. Raises ScratchError if nothing can be tried.
+    The kernel may load modules for it, so a choice tries no more than it has to. What the kernel
+    lacks is no error. Raises ScratchError if nothing can be tried.
     """
-    refusals = in_scratch_namespace(_try_all)
+    tried = with_bases(features)
+    refusals = in_scratch_namespace(lambda: _try_all(tried))
     machine = Machine.here()
-    return KernelReport(machine.release, tuple(explain(refusals, machine)))
+    return KernelReport(machine.release, tuple(explain(refusals, machine, tried)))
 
 
-def explain(refusals: Mapping[Feature, str], machine: Machine) -> list[Finding]:
-    """Findings of all features from the words with which some were refused. Pure."""
+def with_bases(features: Iterable[Feature]) -> frozenset[Feature]:
+    """The features and all that they are built on. Pure."""
+    found: set[Feature] = set()
+    for feature in features:
+        base: Feature | None = feature
+        while base is not None:
+            found.add(base)
+            base = NEEDS[base].base
+    return frozenset(found)
+
+
+def explain(
+    refusals: Mapping[Feature, str], machine: Machine, tried: Collection[Feature]
+) -> list[Finding]:
+    """Findings of what was tried from the words with which some were refused. Pure."""
     findings: list[Finding] = []
-    for feature in Feature:
+    for feature in (one for one in Feature if one in tried):
         need = NEEDS[feature]
         words = refusals.get(feature, "")
         base = need
@@ -70,11 +85,11 @@ def _needs(need: Need) -> str:
     return f"{words}, Linux {need.since}" if need.since else words
 
 
-def _try_all() -> dict[Feature, str]:
+def _try_all(wanted: frozenset[Feature]) -> dict[Feature, str]:
     """The words of every refusal."""
     refusals: dict[Feature, str] = {}
-    with Bench() as bench:
-        for feature in Feature:
+    with Bench(wanted) as bench:
+        for feature in (one for one in Feature if one in wanted):
             base = NEEDS[feature].base
             if base is not None and base in refusals:
                 refusals[feature] = f"not tried without {base.value}"

@@ -33,16 +33,18 @@ WINDOW: Final = 64
 class Bench:
     """What attempts in one namespace share; they do not disturb each other.
 
-    ``suite`` is one that the kernel has, once ESP was tried. ``found`` holds what is supported so
-    far.
+    ``wanted`` is what shall be tried, ``found`` what is supported so far. ``suite`` is one that the
+    kernel has, once ESP was tried; ``offload_tells_why`` that refusals of offload come with words.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: frozenset[Feature]) -> None:
+        self.wanted = wanted
         self.route_socket = NetlinkSocket.kernel(NETLINK_ROUTE)
         self.routes = RouteClient(self.route_socket)
         self._all_routes = RouteClients()
         self.suite: EspSuite = ESP_SUITES[DEFAULT_ALGORITHM]
         self.refused_suites: dict[str, KernelError] | None = None
+        self.offload_tells_why = False
         self.found: set[Feature] = set()
         self._xfrm: NetlinkSocket | None = None
         self._next_spi = 0x1000

@@ -80,15 +80,20 @@ def _try_algorithm(bench: Bench, feature: Feature) -> None:
 
 
 def _refused_suites(bench: Bench) -> dict[str, KernelError]:
-    names = list(ESP_SUITES)
-    sas = [
-        bench.sa(4, SaDirection.IN, suite=suite, esn=Feature.ESN in bench.found)
-        for suite in ESP_SUITES.values()
-    ]
+    names = {one.value for one in bench.wanted}
+    suites = {
+        name: suite
+        for name, suite in ESP_SUITES.items()
+        if suite.encryption.kernel_name in names
+        and (suite.integrity is None or suite.integrity.kernel_name in names)
+    }
+    esn = Feature.ESN in bench.found
+    sas = [bench.sa(4, SaDirection.IN, suite=suite, esn=esn) for suite in suites.values()]
     try:
         bench.plane.add_sas(sas)
     except BatchRefusedError as error:
-        return {names[place]: why for place, why in error.refused.items()}
+        places = list(suites)
+        return {places[place]: why for place, why in error.refused.items()}
     return {}
 
 
@@ -124,25 +129,39 @@ def _try_iptfs(bench: Bench) -> None:
     bench.xfrm.request("add an SA of IP-TFS", request.kind, request.encode(), flags=NLM_F_CREATE)
 
 
-def _try_offload(bench: Bench, flags: OffloadFlag) -> None:
-    """Offload with TFC padding is refused by every kernel that knows offload, whatever the device.
+def _try_crypto_offload(bench: Bench) -> None:
+    """Every kernel that knows offload refuses it with TFC padding, whatever the device.
 
     Others ignore the attribute. Which devices take SAs over shows when one is asked.
     """
+    refusal = _refusal_of_offload(bench, OffloadFlag(0), [(Xfrma.TFCPAD, 64)])
+    # Without an extended ACK it is an older kernel's refusal of the same.
+    if refusal.errno != errno.EINVAL or "TFC" not in (refusal.extack or "TFC"):
+        raise refusal
+    bench.offload_tells_why = refusal.extack is not None
+
+
+def _try_packet_offload(bench: Bench) -> None:
+    """``lo`` takes nothing over; kernels before 6.2 do not even know the flag."""
+    refusal = _refusal_of_offload(bench, OffloadFlag.PACKET, [])
+    is_unknown = not bench.offload_tells_why or "flags" in (refusal.extack or "")
+    if refusal.errno != errno.EINVAL or is_unknown:
+        raise refusal
+
+
+def _refusal_of_offload(
+    bench: Bench, flags: OffloadFlag, more: list[tuple[int, Any]]
+) -> KernelError:
     step = "offload an SA"
     message = sa_message(bench.sa(4, SaDirection.OUT))
     attributes = [(one.type, one.value) for one in message.attributes]
-    attributes += [(Xfrma.TFCPAD, 64), (Xfrma.OFFLOAD_DEV, UserOffload(_LOOPBACK, flags))]
+    attributes += [*more, (Xfrma.OFFLOAD_DEV, UserOffload(_LOOPBACK, flags))]
     request = XfrmMessage.build(message.kind, message.fixed, attributes)
     created = NLM_F_CREATE | NLM_F_EXCL
     try:
         bench.xfrm.request(step, request.kind, request.encode(), flags=created)
     except KernelError as error:
-        # Kernels with extended ACKs for it, which are all that know OffloadFlag.PACKET, say why.
-        words = error.extack or ("" if flags & OffloadFlag.PACKET else "TFC")
-        if error.errno == errno.EINVAL and "TFC" in words:
-            return
-        raise
+        return error
     raise refused(step, "the kernel takes no notice of it")
 
 
@@ -184,8 +203,8 @@ SA_ATTEMPTS: Final[Mapping[Feature, Callable[[Bench], None]]] = MappingProxyType
         Feature.INPUT_MARK: _simple(
             4, _IN, output_mark=MASKED_MARK, replay=ReplayState(window=WINDOW)
         ),
-        Feature.CRYPTO_OFFLOAD: lambda bench: _try_offload(bench, OffloadFlag(0)),
-        Feature.PACKET_OFFLOAD: lambda bench: _try_offload(bench, OffloadFlag.PACKET),
+        Feature.CRYPTO_OFFLOAD: _try_crypto_offload,
+        Feature.PACKET_OFFLOAD: _try_packet_offload,
         **{feature: _algorithm(feature) for feature in ALGORITHMS},
     }
 )
