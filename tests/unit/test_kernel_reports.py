@@ -38,6 +38,16 @@ def test_every_feature_has_its_needs_and_every_algorithm_its_line() -> None:
     assert {one.value for one in ALGORITHMS} == parts
 
 
+def test_the_documented_table_is_what_is_used() -> None:
+    page = Path(__file__).parents[2] / "docs" / "kernel-features.md"
+    rows = [line for line in page.read_text().splitlines() if line.count(" | ") == 4]
+    told = [
+        f"| {feature} | {need.option} | {need.module} | {need.since} | {need.base or ''} |"
+        for feature, need in NEEDS.items()
+    ]
+    assert rows[1:] == told
+
+
 def test_a_base_stands_before_what_is_built_on_it() -> None:
     order = list(Feature)
     for feature, need in NEEDS.items():
