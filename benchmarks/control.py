@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_interface
 from typing import Final
 
 from plutino.apply.applier import execute
+from plutino.apply.system import System
 from plutino.dataplane.journal import Journals
 from plutino.dataplane.kernel import KernelPlane
 from plutino.dataplane.probe.attempts import probe_kernel
@@ -23,13 +24,17 @@ from plutino.model.algorithms import AeadKey
 from plutino.model.feature import PLAIN_TUNNEL
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
+from plutino.model.netfilter import NetfilterTable
 from plutino.model.numbers import IfId, ReqId, Spi
 from plutino.model.policy import Direction, Policy, PolicyDefaults, Selector, Template
+from plutino.model.rule import Rule
 from plutino.model.sa import SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
+from plutino.model.subject import Subject
+from plutino.netfilter.client import NetfilterClient
 from plutino.netlink.route_clients import RouteClients
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
-from plutino.plan.step import Step, StepAction, Subject
+from plutino.plan.step import Step, StepAction
 
 _US: Final = IPv4Address("192.0.2.1")
 _KEY: Final = bytes(range(20))
@@ -139,11 +144,12 @@ def _fresh() -> Iterator[RouteClients]:
 def _by_plutino(wanted: Objects) -> dict[str, float]:
     with _fresh() as routes, NetlinkSocket.kernel(NETLINK_XFRM) as xfrm:
         plane = KernelPlane("bench", xfrm, routes, Journals.in_memory())
+        system = System(routes, NetfilterClient("bench", None))
         parts = {}
         for kind, (action, values) in wanted.items():
             run = [Step(action, value, "it is missing") for value in values]
             start = time.perf_counter()
-            execute(run, plane, routes)
+            execute(run, plane, system)
             parts[kind] = time.perf_counter() - start
         return parts
 
@@ -186,5 +192,5 @@ def _words(action: StepAction, value: Subject) -> str:
                 f"if_id {int(value.if_id)} tmpl src {template.source} dst {template.destination} "
                 f"proto esp reqid {int(template.reqid)} mode tunnel"
             )
-        case PolicyDefaults():
-            raise AssertionError("a gateway sets its defaults once")
+        case PolicyDefaults() | Rule() | NetfilterTable():
+            raise AssertionError("a gateway has few of these")

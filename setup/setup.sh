@@ -80,11 +80,11 @@ look_for_packages() {
   need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
   if ! new_enough_rust; then missing+=(cargo-web rustc-web); fi
   if [ "$(uname -m)" = x86_64 ]; then need libipsec-mb1 has_library 'libIPSec_MB\.so'; fi
+  need nftables has nft
   if [ "$goal" != run ]; then
     need iproute2 has ip
     need iputils-ping has ping
     need tshark has tshark
-    need nftables has nft
     need procps has ps
     need git has git
     if [ $guests = yes ]; then # what boots a kernel, and what builds one

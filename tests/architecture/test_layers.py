@@ -15,10 +15,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "desired": {"model", "config"},
     "plan": {"model", "desired"},
     "dataplane": {"model", "netlink"},
-    "apply": {"model", "desired", "plan", "dataplane", "netlink"},
+    "netfilter": {"model"},
+    "apply": {"model", "desired", "plan", "dataplane", "netlink", "netfilter"},
     "control": {"model"},
     "daemon": {
-        "model", "netlink", "config", "desired", "plan", "dataplane", "apply", "control",
+        "model", "netlink", "netfilter", "config", "desired", "plan", "dataplane", "apply",
+        "control",
     },
     "lab": {"model", "netlink", "config", "dataplane", "control"},
     "cli": {

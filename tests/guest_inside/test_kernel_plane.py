@@ -115,7 +115,7 @@ def test_ip_shows_exactly_what_was_meant(pair: Pair) -> None:
         for words in ("mode tunnel", "flag af-unspec", "esn", "if_id 0x1", "rfc4106(gcm(aes))"):
             assert words in one
         assert f"0x{key.keymat.reveal().hex()} 128" in one
-    assert "output-mark 0x1/0xffffffff" in outbound
+    assert "output-mark 0x1/0xffff" in outbound
     assert "output-mark" not in inbound
     assert "replay_window 1024" in inbound
     policies = ip(pair.paris, "-d xfrm policy")

@@ -7,8 +7,10 @@ from itertools import product
 import pytest
 
 from plutino.apply.applier import apply_state
+from plutino.apply.system import System
 from plutino.dataplane.journal import Journals
 from plutino.dataplane.kernel import KernelPlane
+from plutino.netfilter.client import NetfilterClient
 from plutino.netlink.route_clients import RouteClients
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
 from tests.guest_inside.test_features import ip
@@ -63,7 +65,7 @@ def test_the_mtu_is_the_largest_that_the_kernel_takes(
         state = compiled(text.replace("mode =", "mtu = 9000\nmode ="), algorithm=algorithm)
         with RouteClients() as routes, NetlinkSocket.kernel(NETLINK_XFRM) as xfrm:
             plane = KernelPlane("default", xfrm, routes, Journals.in_memory())
-            apply_state(state, plane, routes)
+            apply_state(state, plane, System(routes, NetfilterClient("mtu", None)))
             found = kernel_mtu(inner)
     if mode == "beet" and algorithm == "aes128-sha256":
         # With whole blocks the kernel's own figure may be more than fits the path.

@@ -56,7 +56,8 @@ def test_plan_prints_what_apply_does_and_a_second_apply_does_nothing(paris: Host
     planned = steps(paris, "plan")
     assert everything(paris) == before
     assert steps(paris, "apply") == planned
-    assert {step["kind"] for step in planned} == {"interface", "address", "route", "policy", "sa"}
+    kinds = {"interface", "address", "route", "policy", "sa", "nftables"}
+    assert {step["kind"] for step in planned} == kinds
     assert steps(paris, "plan") == []
     assert steps(paris, "apply") == []
     assert paris.plutino("apply", paris.file).stdout == "nothing to do\n"

@@ -4,14 +4,16 @@ import errno
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
 
-from plutino.model.errors import KernelError
+from plutino.model.errors import BatchRefusedError, KernelError
 from plutino.model.link import Address, Route, RouteType
-from plutino.netlink.route_client import RouteClient, route_event_socket
+from plutino.netlink.route_client import RouteClient
+from plutino.netlink.route_events import route_event_socket
 from tests.support.namespace import fresh_namespace
 
 pytestmark = pytest.mark.root
@@ -107,6 +109,19 @@ def test_events_tell_of_a_route(client: RouteClient) -> None:
     with route_event_socket() as events:
         client.add_route(Route(ip_network("10.2.0.0/16"), "left", metric=50))
         assert events.receive(5)
+
+
+def test_of_many_routes_the_refused_are_told_by_their_places(client: RouteClient) -> None:
+    routes = [Route(ip_network(f"10.{n}.0.0/16"), "left", metric=50) for n in range(5)]
+    routes[1] = replace(routes[1], interface="nobody")
+    client.add_route(routes[3])
+    with pytest.raises(BatchRefusedError) as error:
+        client.add_routes(routes)
+    told = {place: (why.step, why.errno) for place, why in error.value.refused.items()}
+    assert told == {
+        1: ("add route 10.1.0.0/16 dev nobody metric 50", errno.ENODEV),
+        3: ("add route 10.3.0.0/16 dev left metric 50", errno.EEXIST),
+    }
 
 
 def test_a_link_that_is_not_there_is_named(client: RouteClient) -> None:

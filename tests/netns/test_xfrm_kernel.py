@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from plutino.model.algorithms import AeadKey
-from plutino.model.errors import KernelError
+from plutino.model.errors import BatchRefusedError, KernelError
 from plutino.model.numbers import IfId, Mark, ReqId, Spi
 from plutino.model.policy import (
     Action,
@@ -24,7 +24,7 @@ from plutino.model.policy import (
 )
 from plutino.model.sa import SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
-from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
+from plutino.netlink.socket import BATCH, NETLINK_XFRM, NetlinkSocket
 from plutino.netlink.xfrm.constants import Group, MessageType
 from plutino.netlink.xfrm.convert import parse_policy
 from plutino.netlink.xfrm.messages import XfrmMessage
@@ -142,7 +142,7 @@ def test_many_policies_in_batches(client: XfrmClient) -> None:
         )
         for n in range(1000)
     }
-    client.add_policies(many)
+    client.add_policies(list(many))
     assert set(client.list_policies()) == many
     assert client.spd_info().outcnt == 1000
 
@@ -154,6 +154,21 @@ def test_a_batch_names_what_was_refused(client: XfrmClient) -> None:
         client.add_policies([policy(), bad, policy(direction=Direction.IN)])
     assert "10.9.0.0/16" in refused.value.step
     assert len(client.list_policies()) == 3
+
+
+def test_what_was_refused_of_several_datagrams_is_told_by_its_place(client: XfrmClient) -> None:
+    many = [
+        policy(selector=Selector(ip_network(f"10.{n}.0.0/16"), ip_network("0.0.0.0/0")))
+        for n in range(200)
+    ]
+    taken = (0, BATCH - 1, BATCH, 3 * BATCH - 1, 199)
+    client.add_policies([many[place] for place in taken])
+    with pytest.raises(BatchRefusedError) as error:
+        client.add_policies(many)
+    steps = {place: why.step for place, why in error.value.refused.items()}
+    assert steps == {n: f"add out policy 10.{n}.0.0/16 -> 0.0.0.0/0 of if_id 5" for n in taken}
+    assert {why.errno for why in error.value.refused.values()} == {errno.EEXIST}
+    assert set(client.list_policies()) == set(many)
 
 
 def test_defaults(client: XfrmClient) -> None:

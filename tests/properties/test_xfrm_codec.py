@@ -20,7 +20,9 @@ from plutino.netlink.wire import (
     parse_attributes,
     parse_messages,
 )
+from plutino.netlink.xfrm import structures, structures_policy
 from plutino.netlink.xfrm.convert import parse_policy, parse_sa, policy_message, sa_message
+from plutino.netlink.xfrm.layout import Structure, layout
 from plutino.netlink.xfrm.messages import FORMS, XfrmMessage
 
 U8 = st.integers(0, 0xFF)
@@ -32,6 +34,15 @@ NETWORK4 = st.builds(lambda a, p: IPv4Network((a, p), strict=False), ADDRESS4, s
 NETWORK6 = st.builds(lambda a, p: IPv6Network((a, p), strict=False), ADDRESS6, st.integers(0, 128))
 MARKS = st.builds(Mark, U32, U32)
 KINDS = st.sampled_from(sorted(FORMS))
+STRUCTURES = sorted(
+    {
+        value
+        for module in (structures, structures_policy)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Structure) and value is not Structure
+    },
+    key=lambda kind: kind.__name__,
+)
 
 
 def selectors(network: st.SearchStrategy[IPv4Network | IPv6Network]) -> st.SearchStrategy[Selector]:
@@ -120,6 +131,19 @@ def test_an_sa_survives_the_wire(sa: SecurityAssociation) -> None:
     pair = parse_sa(through_the_wire(sa_message(sa)))
     assert pair is not None
     assert pair[0] == sa
+
+
+@given(st.sampled_from(STRUCTURES), st.data())
+def test_a_structure_is_packed_at_once_as_member_by_member(
+    kind: type[Structure], data: st.DataObject
+) -> None:
+    size = kind.size()
+    value = kind.parse(data.draw(st.binary(min_size=size, max_size=size)))
+    expected = bytearray(size)
+    for name, (offset, member) in layout(kind).members.items():
+        expected[offset : offset + member.size] = member.pack(getattr(value, name))
+    assert value.encode() == expected
+    assert kind.parse(value.encode()) == value
 
 
 @given(KINDS, st.sampled_from((0, NLM_F_DUMP)), st.binary(max_size=700))

@@ -61,7 +61,7 @@ def test_an_external_interface_has_an_if_id_for_each_tunnel() -> None:
         assert {sa.if_id for sa in plan.sas} == {if_id}
         assert {policy.if_id for policy in plan.policies} == {if_id}
         assert {sa.output_mark for sa in plan.sas if sa.direction is SaDirection.OUT} == {
-            Mark(if_id)
+            Mark(if_id, 0xFFFF)
         }
 
 

@@ -52,7 +52,7 @@ def test_a_plain_tunnel() -> None:
         )
         assert (int(sa.if_id), sa.mark, sa.esn, sa.lifetime) == (1, None, True, UNLIMITED)
         assert sa.reqid == tunnel_reqid("default", "berlin")
-    assert (outward.output_mark, inward.output_mark) == (Mark(1), None)
+    assert (outward.output_mark, inward.output_mark) == (Mark(1, 0xFFFF), None)
     assert (outward.replay.window, inward.replay.window) == (0, 1024)
     assert len(state.policies) == 2 * len(Direction)
     for policy in state.policies:

@@ -129,7 +129,7 @@ def test_a_mark_without_mask_has_all_bits() -> None:
     assert str(tunnel.mark_in) == "0x10/0xffffffff"
 
 
-def test_transport_reaches_the_peer_itself_alone() -> None:
-    """Its own address is no route through a tunnel, since ESP would loop: no route is left."""
+def test_transport_mode_has_a_route_to_the_peer_itself() -> None:
     text = gateway_text('mode = "transport"\nroutes = ["198.51.100.2/32"]')
-    assert "holds the peer's own address" in refusal(text, "tunnels.berlin.routes[0]").why
+    (route,) = load_text(text, "x").tunnels["berlin"].routes
+    assert str(route) == "198.51.100.2/32"

@@ -47,11 +47,11 @@ def test_a_plain_tunnel_asks_for_what_doctor_looks_for_without_a_file() -> None:
         (gateway_text("replay-window = 2048"), {Feature.REPLAY_WINDOW: f"{TUNNEL}.replay-window"}),
         (gateway_text('mark-in = "1"'), {Feature.MARK: f"{TUNNEL}.mark-in"}),
         (gateway_text('set-mark-in = "1"'), {Feature.INPUT_MARK: f"{TUNNEL}.set-mark-in"}),
+        (gateway_text('set-mark-out = "1"'), {Feature.OUTPUT_MARK: f"{TUNNEL}.set-mark-out"}),
         (
-            gateway_text('set-mark-out = "1/0xff"'),
-            {Feature.OUTPUT_MARK_MASK: f"{TUNNEL}.set-mark-out"},
+            gateway_text(top="mark-mask = 0xffffffff"),
+            {Feature.OUTPUT_MARK: f"{TUNNEL}.interface"},
         ),
-        (gateway_text(top="mark-mask = 255"), {Feature.OUTPUT_MARK_MASK: "mark-mask"}),
         (gateway_text('offload.device = "eth0"'), {Feature.CRYPTO_OFFLOAD: f"{TUNNEL}.offload"}),
         (
             gateway_text('offload = { device = "eth0", mode = "packet" }'),
@@ -82,6 +82,15 @@ def test_a_plain_tunnel_asks_for_what_doctor_looks_for_without_a_file() -> None:
 def test_each_option_asks_for_its_feature_by_its_key(text: str, asked: dict[Feature, str]) -> None:
     found = by_feature(text)
     assert {feature: key for feature, key in found.items() if feature not in PLAIN} == asked
+
+
+def test_a_mask_is_asked_for_by_the_key_that_could_widen_it() -> None:
+    for text, key in (
+        (gateway_text(), "mark-mask"),
+        (gateway_text(top="mark-mask = 255"), "mark-mask"),
+        (gateway_text('set-mark-out = "1/0xff"'), f"{TUNNEL}.set-mark-out"),
+    ):
+        assert by_feature(text)[Feature.OUTPUT_MARK_MASK] == key
 
 
 def test_a_vti_asks_for_no_xfrm_interface_and_no_if_id() -> None:

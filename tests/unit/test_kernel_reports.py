@@ -114,8 +114,8 @@ def test_linux_4_18_has_no_xfrm_interface_so_the_engine_serves() -> None:
 
 
 def test_linux_4_18_serves_a_vti() -> None:
-    choice = choice_for(gateway_text(tables=VTI_INTERFACE), of_version(4, 18))
-    assert choice.plane == "kernel"
+    text = gateway_text(top="mark-mask = 0xffffffff", tables=VTI_INTERFACE)
+    assert choice_for(text, of_version(4, 18)).plane == "kernel"
 
 
 def test_the_kernel_by_name_on_linux_4_18_is_told_the_version() -> None:
@@ -124,6 +124,7 @@ def test_the_kernel_by_name_on_linux_4_18_is_told_the_version() -> None:
         choice_for(text, of_version(4, 18), "kernel")
     assert "(`tunnels.berlin.interface`)" in str(refused.value)
     assert "Linux 4.19 or newer with CONFIG_XFRM_INTERFACE" in (refused.value.hint or "")
+    assert '`kind = "vti"`' in (refused.value.hint or "")
 
 
 def test_linux_4_18_has_output_marks_under_the_full_mask_alone() -> None:
@@ -133,6 +134,10 @@ def test_linux_4_18_has_output_marks_under_the_full_mask_alone() -> None:
     masked = gateway_text('set-mark-out = "0x10/0xff"', tables=VTI_INTERFACE)
     with pytest.raises(PlaneError, match="output mark under a mask, which this kernel lacks"):
         choice_for(masked, of_version(4, 18))
+    with pytest.raises(PlaneError) as refused:
+        choice_for(gateway_text(tables=VTI_INTERFACE), of_version(4, 18))
+    assert "(`mark-mask`)" in str(refused.value)
+    assert "or a mask of all bits (`mark-mask = 0xffffffff`)" in (refused.value.hint or "")
 
 
 def test_linux_4_13_has_no_output_mark_at_all() -> None:

@@ -53,7 +53,7 @@ def test_names_that_the_kernel_takes_are_taken(name: str) -> None:
 
 
 def test_the_output_mark_is_the_if_id_within_the_mask() -> None:
-    assert output_mark(IfId(7)) == Mark(7, 0xFFFFFFFF)
+    assert output_mark(IfId(7)) == Mark(7, 0xFFFF)
     assert output_mark(IfId(7), 0xFF00) == Mark(0x700, 0xFF00)
     assert str(output_mark(IfId(7), 0xFF00)) == "0x700/0xff00"
 

@@ -32,7 +32,7 @@ PLAIN = PLAIN_TUNNEL.requirements
 
 def test_auto_takes_a_kernel_that_can_do_all_and_says_so() -> None:
     """What a plain tunnel does without is no reason for the engine."""
-    optional = set(Feature) - {one.feature for one in PLAIN} - {Feature.OUTPUT_MARK_MASK}
+    optional = set(Feature) - with_bases(one.feature for one in PLAIN)
     for able in (report(), report(optional)):
         choice = choose_by("auto", PLAIN_TUNNEL, able)
         assert choice == PlaneChoice("kernel", "auto: Linux 6.12.0 can do all that is asked for")

@@ -7,7 +7,7 @@ use crate::checksum;
 use crate::ecn;
 use crate::esp::{self, Opened};
 use crate::inbound::Received;
-use crate::ip::{self, Packet, ESP, IPIP, IPV6, TCP, UDP};
+use crate::ip::{self, Packet, AH, COMP, ESP, IPIP, IPV6, TCP, UDP};
 use crate::modes::{self, ip_header, LONGEST_PACKET};
 use crate::sa::{Encapsulation, Mode, Sa, SaDirection};
 use crate::staging::Outer;
@@ -89,6 +89,9 @@ pub fn unwrap(
                 };
                 return Ok(Inside::Esp(None, inside));
             }
+            if let Some(reason) = without_sa(opened) {
+                return Err(reason);
+            }
             let outer = Outer {
                 source: received.source,
                 destination: received.destination,
@@ -121,6 +124,21 @@ pub fn unwrap(
                 ..inside
             },
         ),
+    })
+}
+
+/// `xfrm_input()` goes on with what follows a transport header by itself, so that AH and IPComp never
+/// get to a protocol's handler; of them there is no SA here.
+fn without_sa(opened: &Opened) -> Option<DropReason> {
+    let header = match opened.next_header {
+        AH => 12,
+        COMP => 4,
+        _ => return None,
+    };
+    Some(if opened.payload < header {
+        DropReason::InHdrError
+    } else {
+        DropReason::InNoStates
     })
 }
 

@@ -8,6 +8,8 @@ pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 pub const ESP: u8 = 50;
+pub const AH: u8 = 51;
+pub const COMP: u8 = 108;
 pub const ICMPV6: u8 = 58;
 /// Protocol of a dummy packet in ESP (RFC 4303, 2.6).
 pub const NO_NEXT_HEADER: u8 = 59;

@@ -8,15 +8,17 @@ from itertools import groupby
 from typing import TypeVar
 
 from plutino.apply.observe import observe
+from plutino.apply.system import System
 from plutino.dataplane.plane import DataPlane
 from plutino.desired.state import DesiredState
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, PlutinoError
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
+from plutino.model.netfilter import NetfilterTable
 from plutino.model.policy import Policy, PolicyDefaults
+from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
 from plutino.netlink.route_client import RouteClient
-from plutino.netlink.route_clients import RouteClients
 from plutino.plan.diff import diff
 from plutino.plan.step import Step, StepAction
 
@@ -43,40 +45,40 @@ class Outcome:
     steps: tuple[Step, ...]
 
 
-def apply_state(desired: DesiredState, plane: DataPlane, routes: RouteClients) -> Outcome:
+def apply_state(desired: DesiredState, plane: DataPlane, system: System) -> Outcome:
     """Bring the system to ``desired`` and verify it.
 
     Raises ConflictError before anything is changed, ApplyError after everything was undone.
     """
     done: list[Step] = []
     for _ in range(_ROUNDS):
-        steps = diff(desired, observe(desired.instance, plane, routes))
+        steps = diff(desired, observe(desired.instance, plane, system))
         if not steps:
             return Outcome(tuple(done))
         for run in runs(steps):
             try:
-                execute(run, plane, routes)
+                execute(run, plane, system)
             except (KernelError, PlaneError) as error:
                 done += _done_of(run, error)
                 hint = error.hint or _hint(_first_refused(run, error), error)
-                raise ApplyError(str(error), hint, undo(done, plane, routes)) from error
+                raise ApplyError(str(error), hint, undo(done, plane, system)) from error
             done += run
-    steps = diff(desired, observe(desired.instance, plane, routes))
+    steps = diff(desired, observe(desired.instance, plane, system))
     if not steps:
         return Outcome(tuple(done))
     missing = "; ".join(step.describe() for step in steps)
     hint = "another program changes the same objects: see `ip monitor`"
     why = f"after {_ROUNDS} rounds this is still to be done: {missing}"
-    raise ApplyError(why, hint, undo(done, plane, routes))
+    raise ApplyError(why, hint, undo(done, plane, system))
 
 
-def undo(done: Sequence[Step], plane: DataPlane, routes: RouteClients) -> tuple[str, ...]:
+def undo(done: Sequence[Step], plane: DataPlane, system: System) -> tuple[str, ...]:
     """Take steps back, the last first. Gives what could not be undone, in words."""
     left: list[str] = []
     inverses = [inverse for step in reversed(done) if (inverse := step.inverse()) is not None]
     for run in runs(inverses):
         try:
-            execute(run, plane, routes)
+            execute(run, plane, system)
         except BatchRefusedError as error:
             left += [f"{run[place].describe()}: {why}" for place, why in error.refused.items()]
         except (KernelError, PlaneError) as error:
@@ -103,18 +105,29 @@ def _done_of(run: Sequence[Step], error: KernelError | PlaneError) -> list[Step]
     return [step for place, step in enumerate(run) if place not in error.refused]
 
 
-def execute(run: Sequence[Step], plane: DataPlane, routes: RouteClients) -> None:
+def execute(run: Sequence[Step], plane: DataPlane, system: System) -> None:
     """Do the steps of a run. Raises KernelError or PlaneError if one is refused."""
     action = run[0].action
     match run[0].subject:
         case Interface():
-            _execute_links(action, subjects(run, Interface), plane, routes)
+            _execute_links(action, subjects(run, Interface), plane, system)
         case Address():
-            act = _pick(action, routes.add_addresses, routes.delete_addresses)
+            act = _pick(action, system.routes.add_addresses, system.routes.delete_addresses)
             act(subjects(run, Address))
         case Route():
             act_on_routes = _pick(action, plane.add_routes, plane.delete_routes)
             act_on_routes(subjects(run, Route))
+        case Rule():
+            act_on_rules = _pick(
+                action, system.routes.home.add_rules, system.routes.home.delete_rules
+            )
+            act_on_rules(subjects(run, Rule))
+        case NetfilterTable():
+            for table in subjects(run, NetfilterTable):
+                if action is StepAction.DELETE:
+                    system.netfilter.delete()
+                else:
+                    system.netfilter.replace(table)
         case Policy():
             act_on_policies = _pick(
                 action, plane.add_policies, plane.delete_policies, plane.update_policy
@@ -148,7 +161,7 @@ def _pick(
 
 
 def _execute_links(
-    action: StepAction, interfaces: Sequence[Interface], plane: DataPlane, routes: RouteClients
+    action: StepAction, interfaces: Sequence[Interface], plane: DataPlane, system: System
 ) -> None:
     match action:
         case StepAction.CREATE:
@@ -158,9 +171,9 @@ def _execute_links(
         case StepAction.DELETE:
             plane.delete_links(interfaces)
         case StepAction.UP:
-            routes.each(interfaces, partial(_set_up, up=True))
+            system.routes.each(interfaces, partial(_set_up, up=True))
         case StepAction.DOWN:
-            routes.each(interfaces, partial(_set_up, up=False))
+            system.routes.each(interfaces, partial(_set_up, up=False))
 
 
 def _set_up(client: RouteClient, interfaces: Sequence[Interface], *, up: bool) -> None:

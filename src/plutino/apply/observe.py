@@ -1,18 +1,19 @@
 """What exists of ours, in the kernel and in the data plane."""
 
+from plutino.apply.system import System
 from plutino.dataplane.plane import DataPlane
 from plutino.desired.compile import is_ours, twin_metric
+from plutino.desired.rules import is_our_rule
 from plutino.desired.state import ObservedState
 from plutino.model.link import RTPROT_PLUTINO, RouteType, link_alias
-from plutino.netlink.route_clients import RouteClients
 
 
-def observe(instance: str, plane: DataPlane | None, routes: RouteClients) -> ObservedState:
+def observe(instance: str, plane: DataPlane | None, system: System) -> ObservedState:
     """All links; addresses, routes, policies and SAs of one instance.
 
     Without a plane nothing is served, and there are no policies and no SAs.
     """
-    links = routes.list_links()
+    links = system.routes.list_links()
     if plane is not None:
         links = plane.bind_links(links)
     tag = link_alias(instance)
@@ -20,7 +21,7 @@ def observe(instance: str, plane: DataPlane | None, routes: RouteClients) -> Obs
     twin = twin_metric(instance)
     found = tuple(
         route
-        for route in routes.list_routes(protocol=RTPROT_PLUTINO)
+        for route in system.routes.list_routes(protocol=RTPROT_PLUTINO)
         if (route.namespace, route.interface) in ours
         or (route.route_type is RouteType.UNREACHABLE and route.metric == twin)
     )
@@ -28,11 +29,17 @@ def observe(instance: str, plane: DataPlane | None, routes: RouteClients) -> Obs
         links=links,
         addresses=tuple(
             address
-            for address in routes.list_addresses()
+            for address in system.routes.list_addresses()
             # The kernel's own link-local address is nobody's to manage.
             if (address.namespace, address.interface) in ours and not address.address.is_link_local
         ),
         routes=found if plane is None else plane.bind_routes(found),
+        rules=tuple(
+            rule
+            for rule in system.routes.home.list_rules(protocol=RTPROT_PLUTINO)
+            if is_our_rule(rule, instance)
+        ),
+        netfilter=system.netfilter.observe(),
         policies=()
         if plane is None
         else tuple(

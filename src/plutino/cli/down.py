@@ -12,7 +12,7 @@ from plutino.apply.remove import remove_all
 from plutino.cli.target import FILE, load_target, print_json
 from plutino.config.gateway import DEFAULT_INSTANCE
 from plutino.control.client import ask_daemon
-from plutino.daemon.passes import open_routes, pass_lock, save_running
+from plutino.daemon.passes import open_routes, pass_lock, save_running, system_of
 from plutino.dataplane.choice import current_choice, open_plane
 from plutino.dataplane.engine_process import engine_running
 from plutino.dataplane.plane import ManagedPlane
@@ -46,7 +46,7 @@ def down(file: Path | None, instance: str, as_json: bool) -> None:
             if choice is None
             else open_plane(choice, instance, runtime, routes=routes, start=False)
         )
-        steps = remove_all(instance, plane, routes)
+        steps = remove_all(instance, plane, system_of(instance, runtime, routes))
         others = 0 if plane is None else _end(plane, runtime)
     if others:
         words = f"{others} devices, SAs or policies in it are not plutino's"

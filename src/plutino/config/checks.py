@@ -10,7 +10,7 @@ from plutino.config.mode_checks import check_mode
 from plutino.config.numbers import tunnel_if_id, tunnel_numbers
 from plutino.config.planes import check_plane
 from plutino.config.positions import Finding, KeyPath
-from plutino.config.values import IpNetwork
+from plutino.config.values import IpInterface, IpNetwork
 from plutino.model.interface import interface_name_problem
 from plutino.model.numbers import U32_MAX
 
@@ -51,9 +51,14 @@ def _check_interface(gateway: Gateway, name: str, at: KeyPath) -> Iterator[Findi
         yield (*at, "interface"), str(error), "give `if-id` of your own"
         return
     try:
-        tunnel_numbers(gateway, name)
+        numbers = tunnel_numbers(gateway, name)
     except ValueError as error:
         yield ("mark-mask",), f"{error}", "widen the mask, or choose a smaller `if-id`"
+        return
+    mark = numbers.set_mark_out
+    if not mark.value & gateway.mark_mask:
+        why = f"{mark} has none of the bits of `mark-mask`, by which outer packets are known"
+        yield (*at, "set-mark-out"), why, f"choose a bit of {gateway.mark_mask:#x}"
 
 
 def _check_peers(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
@@ -68,14 +73,6 @@ def _check_peers(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
 
 
 def _check_networks(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
-    for key, networks in (
-        ("routes", tunnel.routes),
-        ("addresses", tuple(address.network for address in tunnel.addresses)),
-    ):
-        for number, network in enumerate(networks):
-            if tunnel.remote.version == network.version and tunnel.remote in network:
-                why = f"{network} holds the peer's own address {tunnel.remote}: ESP would loop"
-                yield (*at, key, number), why, "split it around that address"
     if tunnel.remote_ts:
         for number, route in enumerate(tunnel.routes):
             if not any(_inside(route, selector) for selector in tunnel.remote_ts):
@@ -148,7 +145,7 @@ def _check_shared_interfaces(gateway: Gateway) -> Iterator[Finding]:
 
 
 def _check_routes_between(gateway: Gateway) -> Iterator[Finding]:
-    """One prefix leads one way; and no tunnel's route captures another tunnel's peer."""
+    """One prefix leads one way."""
     seen: dict[IpNetwork, str] = {}
     for name, tunnel in gateway.tunnels.items():
         for number, route in enumerate(tunnel.routes):
@@ -156,15 +153,20 @@ def _check_routes_between(gateway: Gateway) -> Iterator[Finding]:
             other = seen.setdefault(route, name)
             if other != name:
                 yield at, f"{route} is a route of tunnel '{other}' already", None
-            for third, peer in gateway.tunnels.items():
-                is_held = peer.remote.version == route.version and peer.remote in route
-                if third != name and is_held:
-                    why = f"{route} holds the peer {peer.remote} of tunnel '{third}'"
-                    yield at, why, "split it around that address"
     addresses: dict[object, str] = {}
     for name, tunnel in gateway.tunnels.items():
         for number, address in enumerate(tunnel.addresses):
+            yield from _check_connected(gateway, address, ("tunnels", name, "addresses", number))
             other = addresses.setdefault(address.ip, tunnel.interface)
             if other != tunnel.interface:
                 why = f"{address.ip} is an address of {other} already"
                 yield ("tunnels", name, "addresses", number), why, None
+
+
+def _check_connected(gateway: Gateway, address: IpInterface, at: KeyPath) -> Iterator[Finding]:
+    """The kernel makes a route of an address's network, which no rule can keep from a peer."""
+    network = address.network
+    for peer in {tunnel.remote for tunnel in gateway.tunnels.values()}:
+        if peer.version == network.version and peer in network:
+            why = f"{network} holds the peer's own address {peer}: ESP would loop"
+            yield at, why, f'write "{address.ip}/{address.max_prefixlen}" and a route'

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from plutino.config.values import IpAddress, IpInterface, IpNetwork, PacketMark
+from plutino.model.interface import DEFAULT_MARK_MASK
 from plutino.model.numbers import U32_MAX
 
 DEFAULT_INSTANCE = "default"
@@ -290,14 +291,26 @@ class Gateway(_Table):
             "several gateways on one machine need different names.",
         ),
     ] = DEFAULT_INSTANCE
+    table: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            ge=1,
+            le=U32_MAX,
+            description="The routing table for routes that cover a peer's own address, such as "
+            "`0.0.0.0/0`: a rule leads there what bears none of plutino's marks. A number of its "
+            "own for each instance if not given.",
+        ),
+    ] = None
     mark_mask: Annotated[
         int,
         Field(
             strict=True,
             description="The bits of the packet mark that plutino may use for output marks; one "
-            "run of bits that has room for every if_id.",
+            "run of bits that has room for every if_id. Packets that others mark with none of "
+            "them go into tunnels as those without a mark.",
         ),
-    ] = 0xFFFFFFFF
+    ] = DEFAULT_MARK_MASK
     policy_default: Annotated[
         PolicyDefault | None,
         Field(

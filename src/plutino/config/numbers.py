@@ -19,7 +19,7 @@ class TunnelNumbers:
     mark_in: Mark | None
     mark_out: Mark | None
     set_mark_in: Mark | None
-    set_mark_out: Mark | None
+    set_mark_out: Mark
 
 
 @dataclass(frozen=True, slots=True)

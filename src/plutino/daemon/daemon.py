@@ -27,7 +27,7 @@ from plutino.dataplane.choice import PlaneChoice, open_events
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import EncapsulationSockets
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
-from plutino.netlink.route_client import route_event_socket
+from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
 
 CHECK_INTERVAL: Final = 10.0

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from plutino.model.errors import PlaneError
 from plutino.netlink.namespaces import namespace_identity
-from plutino.netlink.route_client import route_event_socket
+from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
 
 _Identity = tuple[int, int] | None

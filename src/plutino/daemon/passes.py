@@ -5,11 +5,14 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Final
 
 from plutino.apply.applier import apply_state
 from plutino.apply.observe import observe
+from plutino.apply.system import System
 from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Gateway
+from plutino.config.numbers import tunnel_numbers
 from plutino.daemon.sequence_store import load_sequences, save_sequences
 from plutino.dataplane.choice import (
     PlaneChoice,
@@ -21,17 +24,26 @@ from plutino.dataplane.choice import (
 from plutino.dataplane.engine_process import engine_running
 from plutino.dataplane.journal import Journal
 from plutino.dataplane.plane import DataPlane, ManagedPlane
+from plutino.dataplane.reverse_path import has_strict_reverse_path
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
 from plutino.desired.compile import compile_gateway, is_ours, tunnel_reqid
 from plutino.desired.demands import demands_of
+from plutino.desired.rules import covers_a_peer
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
 from plutino.desired.state import DesiredState, Surroundings
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
+from plutino.model.netfilter import table_name
 from plutino.model.sa import Encapsulation, SecurityAssociation
+from plutino.netfilter.client import NetfilterClient
 from plutino.netlink.route_clients import RouteClients
 from plutino.plan.diff import diff
 from plutino.plan.step import Step
+
+NO_NETFILTER: Final = (
+    "there is no nft, or no nftables in the kernel: TCP's segments are not held to the MTU, and "
+    "with 0.0.0.0/0 in a tunnel the host answers connections from outside through it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +61,8 @@ def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
         desired = compile_desired(loaded, routes, load_sequences(runtime.sequences))
         plane = _find_plane(loaded.gateway, desired, runtime, routes)
         try:
-            return diff(desired, observe(desired.instance, plane, routes))
+            system = system_of(desired.instance, runtime, routes)
+            return diff(desired, observe(desired.instance, plane, system))
         finally:
             if plane is not None:
                 plane.close()
@@ -80,14 +93,18 @@ def run_pass(
             assert plane is not None, "a plane that is started is there"
             problems = _reserve(runtime, plane, desired, sequences)
             # A conflict is found before anything is opened or made.
-            diff(desired, observe(desired.instance, plane, routes))
+            system = system_of(desired.instance, runtime, routes)
+            diff(desired, observe(desired.instance, plane, system))
             plane.ensure_sockets(socket_kinds(gateway))
             Journal.read(runtime.namespaces).note(namespace_names(gateway))
-            outcome = apply_state(desired, plane, routes)
+            outcome = apply_state(desired, plane, system)
             problems += tuple(
                 f"there is no network namespace {name}: what belongs there waits for it"
                 for name in sorted(routes.missing & namespace_names(gateway))
             )
+            if not NetfilterClient.is_there():
+                problems += (NO_NETFILTER,)
+            problems += strict_reverse_paths(gateway, routes)
             return PassResult(outcome.steps, choice, problems)
         except PlutinoError:
             if plane is not None and not was_running:
@@ -139,6 +156,11 @@ def namespace_names(gateway: Gateway) -> set[str]:
     return {name for name in names if name is not None}
 
 
+def system_of(instance: str, runtime: RuntimePaths, routes: RouteClients) -> System:
+    """All that a pass may look at and change besides the data plane."""
+    return System(routes, NetfilterClient(table_name(instance), runtime.netfilter))
+
+
 def open_routes(runtime: RuntimePaths, gateway: Gateway | None = None) -> RouteClients:
     """rtnetlink of all namespaces where an instance has something, or shall have."""
     names = set() if gateway is None else namespace_names(gateway)
@@ -151,17 +173,43 @@ def compile_desired(
     """What should exist, on the paths that there are now."""
     path_mtu = {}
     for name, tunnel in loaded.gateway.tunnels.items():
-        found = routes.home.path_mtu(tunnel.remote, tunnel.local)
+        mark = tunnel_numbers(loaded.gateway, name).set_mark_out.value
+        found = routes.home.path_mtu(tunnel.remote, tunnel.local, mark)
         if found is not None and found[0] != tunnel.interface:
             path_mtu[name] = found[1]
     links = {(link.namespace, link.name): link for link in routes.list_links()}
-    surroundings = Surroundings(path_mtu, links, routes.missing)
+    surroundings = Surroundings(path_mtu, links, routes.missing, NetfilterClient.is_there())
     try:
         return compile_gateway(
             loaded.gateway, loaded.keys, surroundings=surroundings, sequences=sequences
         )
     except ConfigError as error:
         raise error.in_file(str(loaded.path)) from None
+
+
+def strict_reverse_paths(gateway: Gateway, routes: RouteClients) -> tuple[str, ...]:
+    """Devices whose reverse path filter drops what peers send, in words."""
+    covered = {
+        network
+        for tunnel in gateway.tunnels.values()
+        for network in tunnel.routes
+        if network.version == 4 and covers_a_peer(gateway, tunnel, network)
+    }
+    devices = {}
+    for name, tunnel in gateway.tunnels.items():
+        if any(tunnel.remote.version == 4 and tunnel.remote in network for network in covered):
+            mark = tunnel_numbers(gateway, name).set_mark_out.value
+            found = routes.home.path_mtu(tunnel.remote, tunnel.local, mark)
+            # A longer prefix of main's leads back to the peer without a mark too.
+            plain = routes.home.path_mtu(tunnel.remote, tunnel.local)
+            if found is not None and plain != found and has_strict_reverse_path(found[0]):
+                devices[found[0]] = name
+    return tuple(
+        f"rp_filter is strict on {device}: what the peer of tunnel '{name}' sends is dropped, "
+        f"since a tunnel's route covers it; `sysctl net.ipv4.conf.{device}.rp_filter=2` makes it "
+        "loose"
+        for device, name in sorted(devices.items())
+    )
 
 
 def socket_kinds(gateway: Gateway) -> set[SocketKind]:

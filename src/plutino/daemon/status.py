@@ -15,7 +15,7 @@ from plutino.control.report import (
     StatusReport,
     TunnelReport,
 )
-from plutino.daemon.passes import compile_desired, open_routes
+from plutino.daemon.passes import compile_desired, open_routes, system_of
 from plutino.dataplane.choice import PlaneChoice, current_choice, open_plane
 from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
@@ -26,8 +26,10 @@ from plutino.model.drop_reason import XFRM_STAT
 from plutino.model.errors import PlaneError
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
+from plutino.model.netfilter import NetfilterTable
 from plutino.model.numbers import IfId
 from plutino.model.policy import Policy, PolicyDefaults
+from plutino.model.rule import Rule
 from plutino.model.sa import SaDirection, SaUse, SecurityAssociation
 from plutino.netlink.route_clients import RouteClients
 from plutino.plan.diff import ConflictError, diff
@@ -57,13 +59,22 @@ def build_report(
                 if plane is not None:
                     with closing(plane):
                         return _build(
-                            loaded, plane, routes, choice, daemon_pid=daemon_pid, problems=problems
+                            loaded,
+                            runtime,
+                            plane,
+                            routes,
+                            choice,
+                            daemon_pid=daemon_pid,
+                            problems=problems,
                         )
-        return _build(loaded, None, routes, choice, daemon_pid=daemon_pid, problems=problems)
+        return _build(
+            loaded, runtime, None, routes, choice, daemon_pid=daemon_pid, problems=problems
+        )
 
 
 def _build(
     loaded: LoadedGateway,
+    runtime: RuntimePaths,
     plane: ManagedPlane | None,
     routes: RouteClients,
     choice: PlaneChoice,
@@ -72,7 +83,7 @@ def _build(
     problems: tuple[str, ...],
 ) -> StatusReport:
     desired = compile_desired(loaded, routes, {})
-    observed = observe(desired.instance, plane, routes)
+    observed = observe(desired.instance, plane, system_of(desired.instance, runtime, routes))
     try:
         steps = diff(desired, observed)
     except ConflictError as error:
@@ -180,7 +191,7 @@ def _concerns(step: Step, plan: TunnelPlan) -> bool:
             return policy.identity in {one.identity for one in plan.policies}
         case SecurityAssociation() as sa:
             return sa.identity in {one.identity for one in plan.sas}
-        case PolicyDefaults():
+        case PolicyDefaults() | Rule() | NetfilterTable():
             return False
 
 

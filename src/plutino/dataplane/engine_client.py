@@ -78,22 +78,30 @@ class EngineClient:
     def new_devices(self, devices: Iterable[NewDevice]) -> None:
         """Many at once. Raises BatchRefusedError; batches after a refusal are not sent."""
         for batch in _batches(devices):
-            requests = [
+            self._serve(batch)
+
+    def _serve(self, devices: Sequence[NewDevice]) -> None:
+        kind = int(EngineMessage.NEWDEV)
+        self.socket.request_many(
+            [
                 (
-                    f"serve {one.name}",
-                    int(EngineMessage.NEWDEV),
+                    kind,
                     encode_device(one.name, one.if_id, one.ifindex, one.mtu, len(one.descriptors)),
                     0,
                 )
-                for one in batch
-            ]
-            descriptors = [number for one in batch for number in one.descriptors]
-            self.socket.request_many(requests, descriptors=descriptors)
+                for one in devices
+            ],
+            lambda place: f"serve {devices[place].name}",
+            descriptors=[number for one in devices for number in one.descriptors],
+        )
 
     def delete_devices(self, names: Sequence[str]) -> None:
         """Take devices away; ENODEV for each it has not. Raises BatchRefusedError."""
         kind = int(EngineMessage.DELDEV)
-        self.socket.request_many([(f"let go of {one}", kind, encode_name(one), 0) for one in names])
+        self.socket.request_many(
+            [(kind, encode_name(one), 0) for one in names],
+            lambda place: f"let go of {names[place]}",
+        )
 
     def new_map(self, prefix: IpNetwork, if_id: IfId) -> None:
         """Packets to that prefix out of the external device have that if_id; EEXIST if they do."""

@@ -15,6 +15,7 @@ from typing import Final, Self
 
 from plutino.dataplane.engine_messages import EngineInfo, EngineLosses
 from plutino.dataplane.journal import Journals
+from plutino.dataplane.plane import tag_links
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import EncapsulationSockets, SocketKind
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError
@@ -22,7 +23,7 @@ from plutino.model.interface import Interface
 from plutino.model.link import Link, Route, link_alias
 from plutino.model.policy import Default, Policy, PolicyDefaults
 from plutino.model.sa import ReplayState, SaDirection, SaUse, SecurityAssociation
-from plutino.netlink.route.links import KIND_XFRM, KINDS_VTI, LinkChange
+from plutino.netlink.route.links import KIND_XFRM, KINDS_VTI
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.route_clients import RouteClients, delete_interfaces
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
@@ -163,13 +164,7 @@ class KernelPlane:
             raise
 
     def _tag(self, client: RouteClient, interfaces: Sequence[Interface]) -> None:
-        wanted = {one.name for one in interfaces}
-        indexes = [link.index for link in client.list_links() if link.name in wanted]
-        # Nothing of the kernel's own shall go into the tunnel uninvited.
-        with suppress(KernelError):
-            client.set_links(dict.fromkeys(indexes, LinkChange(no_link_local=True)))
-        # The tag comes last: a link that has it is complete.
-        client.set_links(dict.fromkeys(indexes, LinkChange(alias=self._alias)))
+        tag_links(client, [one.name for one in interfaces], link_alias(self.instance))
 
     def attach_link(self, interface: Interface) -> None:
         """Another MTU, VRF or if_id for a link of ours; what else differs is made anew."""

@@ -9,10 +9,13 @@ from typing import Protocol
 
 from plutino.dataplane.engine_messages import EngineInfo, EngineLosses
 from plutino.dataplane.underlay import SocketKind
+from plutino.model.errors import BatchRefusedError
 from plutino.model.interface import Interface
 from plutino.model.link import Link, Route
 from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.sa import SaUse, SecurityAssociation
+from plutino.netlink.route.links import LinkChange
+from plutino.netlink.route_client import RouteClient
 
 
 class DataPlane(Protocol):
@@ -116,6 +119,21 @@ class DataPlane(Protocol):
     def close(self) -> None:
         """Let go of the connection; what is installed stays and goes on."""
         ...
+
+
+def tag_links(client: RouteClient, names: Sequence[str], alias: str) -> None:
+    """Make new links ours: a link that bears the alias is complete. Raises BatchRefusedError.
+
+    With it goes IPv6's own address, so that nothing of the kernel's enters the tunnel uninvited;
+    where there is no IPv6, the alias alone is set.
+    """
+    wanted = set(names)
+    indexes = [link.index for link in client.list_links() if link.name in wanted]
+    try:
+        client.set_links(dict.fromkeys(indexes, LinkChange(alias=alias, no_link_local=True)))
+    except BatchRefusedError as error:
+        refused = [indexes[place] for place in error.refused]
+        client.set_links(dict.fromkeys(refused, LinkChange(alias=alias)))
 
 
 class ManagedPlane(DataPlane, Protocol):

@@ -81,6 +81,11 @@ class RuntimePaths:
         return self.directory / "namespaces"
 
     @property
+    def netfilter(self) -> Path:
+        """Text and listing of the instance's nftables table."""
+        return self.directory / "netfilter.json"
+
+    @property
     def former_defaults(self) -> Path:
         """The policy defaults that were there before the instance set its own."""
         return self.directory / "former-defaults"

@@ -12,6 +12,7 @@ from typing import Final, Self
 from plutino.dataplane.engine_client import MOST_DESCRIPTORS, EngineClient
 from plutino.dataplane.engine_messages import EngineInfo, EngineLosses, NewDevice
 from plutino.dataplane.engine_process import start_engine
+from plutino.dataplane.plane import tag_links
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.tun import open_queues
 from plutino.dataplane.underlay import SocketKind, open_socket
@@ -167,14 +168,7 @@ class UserspacePlane:
         self._client.new_device(name, _device_if_id(interface), moved.index, interface.mtu)
 
     def _tag(self, client: RouteClient, interfaces: Sequence[Interface]) -> None:
-        wanted = {one.name for one in interfaces}
-        indexes = [link.index for link in client.list_links() if link.name in wanted]
-        # Nothing of the kernel's own shall go into the tunnel uninvited.
-        with suppress(KernelError):
-            client.set_links(dict.fromkeys(indexes, LinkChange(no_link_local=True)))
-        # The tag comes last: a link that has it is complete.
-        alias = link_alias(self.instance)
-        client.set_links(dict.fromkeys(indexes, LinkChange(alias=alias)))
+        tag_links(client, [one.name for one in interfaces], link_alias(self.instance))
 
     def attach_link(self, interface: Interface) -> None:
         """Serve a link of ours again, with its if_id, MTU, VRF, and in its namespace."""

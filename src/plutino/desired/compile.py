@@ -11,6 +11,8 @@ from plutino.config.numbers import TunnelNumbers, tunnel_numbers
 from plutino.config.static_keys import StaticKeys
 from plutino.config.values import IpNetwork
 from plutino.desired.interfaces import compile_interfaces
+from plutino.desired.netfilter import compile_netfilter
+from plutino.desired.rules import compile_rules, covers_a_peer, own_table
 from plutino.desired.sequences import SavedSequence, Sequences, starting_replay
 from plutino.desired.state import DesiredState, Surroundings, TunnelPlan
 from plutino.model.errors import ConfigError, Problem
@@ -73,25 +75,33 @@ def compile_gateway(
             network,
             None,
             RouteType.UNREACHABLE,
-            table=_table(gateway, tunnel, surroundings),
+            table=_table(gateway, tunnel, network, surroundings),
             metric=metric,
             namespace=gateway.options(tunnel.interface).namespace,
         ): None
         for tunnel in served.values()
         for network in _guarded(tunnel)
     }
+    covering = {
+        network
+        for tunnel in served.values()
+        for network in tunnel.routes
+        if covers_a_peer(gateway, tunnel, network)
+    }
     addresses = {
         Address(tunnel.interface, address, gateway.options(tunnel.interface).namespace): None
         for tunnel in served.values()
         for address in tunnel.addresses
     }
+    interfaces = tuple(
+        one
+        for one in compile_interfaces(gateway, keys, surroundings.path_mtu)
+        if one.namespace not in surroundings.missing
+    )
+    rules = tuple(compile_rules(gateway, covering))
     return DesiredState(
         instance=gateway.instance,
-        interfaces=tuple(
-            one
-            for one in compile_interfaces(gateway, keys, surroundings.path_mtu)
-            if one.namespace not in surroundings.missing
-        ),
+        interfaces=interfaces,
         addresses=tuple(addresses),
         policies=tuple(policy for plan in plans for policy in plan.policies),
         sas=tuple(sa for plan in plans for sa in plan.sas),
@@ -101,6 +111,8 @@ def compile_gateway(
         ),
         tunnels=tuple(plans),
         defaults=_defaults(gateway),
+        rules=rules,
+        netfilter=compile_netfilter(gateway, interfaces, rules) if surroundings.netfilter else None,
     )
 
 
@@ -132,7 +144,6 @@ def _compile_tunnel(
     numbers = tunnel_numbers(gateway, name)
     reqid = tunnel_reqid(gateway.instance, name)
     options = gateway.options(tunnel.interface)
-    table = _table(gateway, tunnel, surroundings)
     return TunnelPlan(
         name=name,
         interface=tunnel.interface,
@@ -146,7 +157,7 @@ def _compile_tunnel(
             Route(
                 network,
                 tunnel.interface,
-                table=table,
+                table=_table(gateway, tunnel, network, surroundings),
                 metric=ROUTE_METRIC,
                 if_id=numbers.if_id if options.external else None,
                 namespace=options.namespace,
@@ -237,9 +248,11 @@ def _offload(tunnel: Tunnel, direction: SaDirection, surroundings: Surroundings)
     return Offload(surroundings.links[None, options.device].index, OffloadMode(options.mode))
 
 
-def _table(gateway: Gateway, tunnel: Tunnel, surroundings: Surroundings) -> int:
-    """The routing table of a tunnel's routes: that of its interface's VRF, or main."""
+def _table(gateway: Gateway, tunnel: Tunnel, network: IpNetwork, surroundings: Surroundings) -> int:
+    """The routing table of a route: that of its interface's VRF, our own, or main."""
     options = gateway.options(tunnel.interface)
+    if covers_a_peer(gateway, tunnel, network):
+        return own_table(gateway)
     if options.vrf is None or options.namespace in surroundings.missing:
         return MAIN_TABLE
     return surroundings.links[options.namespace, options.vrf].table or MAIN_TABLE

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Link, Namespace, Route
+from plutino.model.netfilter import NetfilterTable
 from plutino.model.policy import Policy, PolicyDefaults
+from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
 
 
@@ -15,12 +17,13 @@ class Surroundings:
 
     ``path_mtu`` is in bytes of the outer packet, by tunnel name, 1500 where it is unknown;
     ``links`` are by network namespace and name; ``missing`` are namespaces that the configuration
-    names and that are not there.
+    names and that are not there; ``netfilter`` tells whether there are nftables.
     """
 
     path_mtu: Mapping[str, int] = field(default_factory=dict)
     links: Mapping[tuple[Namespace, str], Link] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
+    netfilter: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class DesiredState:
     routes: tuple[Route, ...] = ()
     tunnels: tuple[TunnelPlan, ...] = ()
     defaults: PolicyDefaults | None = None
+    rules: tuple[Rule, ...] = ()
+    netfilter: NetfilterTable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +74,5 @@ class ObservedState:
     routes: tuple[Route, ...] = ()
     defaults: PolicyDefaults | None = None
     former_defaults: PolicyDefaults | None = None
+    rules: tuple[Rule, ...] = ()
+    netfilter: NetfilterTable | None = None

@@ -90,7 +90,7 @@ _PLAIN: Final = (
     Feature.ESP_TUNNEL_V6,
     Feature.AES_GCM,
     Feature.ESN,
-    Feature.OUTPUT_MARK,
+    Feature.OUTPUT_MARK_MASK,
 )
 PLAIN_TUNNEL: Final = Demands(
     tuple(Requirement(feature, "a plain tunnel", "") for feature in _PLAIN)

@@ -89,11 +89,16 @@ def named_if_id(name: str) -> IfId:
     return IfId(NAMED_RANGE_START + int.from_bytes(digest[:4], "big") % NAMED_RANGE_SIZE)
 
 
-def output_mark(if_id: IfId, mask: int = U32_MAX) -> Mark:
+DEFAULT_MARK_MASK = 0xFFFF
+"""Room for every if_id that follows from a name; the upper half is left to others."""
+
+
+def output_mark(if_id: IfId, mask: int = DEFAULT_MARK_MASK) -> Mark:
     """The mark of a transformed packet (XFRMA_SET_MARK): the if_id, in the bits of ``mask``.
 
-    Under the full mask mark and if_id are the same number; a narrower mask holds the if_id shifted
-    to its lowest bit. Raises ValueError if the mask is not one run of bits or is too narrow.
+    Under a mask from the lowest bit on mark and if_id are the same number; another holds the if_id
+    shifted to its lowest bit. All bits of the mask together stand for what stays outside of
+    tunnels. Raises ValueError if the mask is not one run of bits or is too narrow.
     """
     if not 0 < mask <= U32_MAX:
         raise ValueError(f"mark mask {mask:#x} must have between 1 and 32 bits")
@@ -101,6 +106,6 @@ def output_mark(if_id: IfId, mask: int = U32_MAX) -> Mark:
     width = mask >> shift
     if width & (width + 1):
         raise ValueError(f"mark mask {mask:#x} must be one run of bits")
-    if if_id > width:
+    if if_id >= width:
         raise ValueError(f"if_id {if_id} does not fit the mark mask {mask:#x}")
     return Mark(if_id << shift, mask)

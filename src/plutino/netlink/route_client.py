@@ -1,7 +1,6 @@
 """Links, addresses and routes of the current network namespace, over rtnetlink."""
 
 import errno
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -9,11 +8,12 @@ from typing import Self, TypeVar
 
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, WireError
 from plutino.model.interface import Interface
-from plutino.model.link import Address, Link, Namespace, Route, RouteType
+from plutino.model.link import Address, Link, Namespace, Route
 from plutino.model.numbers import IfId
 from plutino.model.policy import IpAddress
-from plutino.netlink.namespaces import in_namespace, open_namespace
-from plutino.netlink.route.constants import AF_INET, AF_INET6, RouteGroup, RouteMessage
+from plutino.model.rule import Rule
+from plutino.model.subject import describe_route, describe_rule
+from plutino.netlink.route.constants import AF_INET, AF_INET6, RouteMessage
 from plutino.netlink.route.links import (
     LinkChange,
     encode_link_change,
@@ -36,10 +36,11 @@ from plutino.netlink.route.messages import (
     parse_route,
     parse_route_answer,
 )
+from plutino.netlink.route.rules import encode_rule, encode_rule_dump, parse_rule
 from plutino.netlink.socket import NETLINK_ROUTE, NetlinkSocket, Request
 from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Message
 
-_Value = TypeVar("_Value", Link, Address, Route)
+_Value = TypeVar("_Value", Link, Address, Route, Rule)
 _CREATE = NLM_F_CREATE | NLM_F_EXCL
 _FEW = 4
 """Up to so many links are deleted one by one."""
@@ -117,26 +118,24 @@ class RouteClient:
 
     def set_links(self, changes: Mapping[int, LinkChange]) -> None:
         """Change many, by index. Raises BatchRefusedError."""
+        indexes = list(changes)
         self._socket.request_many(
             [
-                (
-                    f"change link {index}",
-                    int(RouteMessage.NEWLINK),
-                    encode_link_change(index, change),
-                    0,
-                )
+                (int(RouteMessage.NEWLINK), encode_link_change(index, change), 0)
                 for index, change in changes.items()
-            ]
+            ],
+            lambda place: f"change link {indexes[place]}",
         )
 
     def set_links_up(self, names: Sequence[str], *, up: bool) -> None:
         """Set many up or down. Raises BatchRefusedError."""
-        payload = LinkChange(up=up)
+        change = LinkChange(up=up)
         state = "up" if up else "down"
         self._change_many(
             RouteMessage.NEWLINK,
-            [(f"set link {name} {state}", name) for name in names],
-            lambda place, index: encode_link_change(_there(index), payload),
+            names,
+            lambda place, index: encode_link_change(_there(index), change),
+            lambda place: f"set link {names[place]} {state}",
         )
 
     def create_veth(self, name: str, peer: str, *, peer_namespace: int | None = None) -> None:
@@ -151,8 +150,9 @@ class RouteClient:
         """
         self._change_many(
             RouteMessage.NEWLINK,
-            [(f"create link {one.name}", one.link) for one in interfaces],
+            [one.link for one in interfaces],
             lambda place, index: encode_new_interface(interfaces[place], index),
+            lambda place: f"create link {interfaces[place].name}",
             _CREATE,
         )
 
@@ -208,13 +208,13 @@ class RouteClient:
 
     def add_address(self, address: Address) -> None:
         """Add an address; EEXIST if the interface has it."""
-        step = f"add address {address.address} to {address.interface}"
+        step = f"add {_name_address(address, 'to')}"
         payload = encode_address(address, self._index(address.interface, step))
         self._socket.request(step, RouteMessage.NEWADDR, payload, flags=_CREATE)
 
     def delete_address(self, address: Address) -> None:
         """Remove an address; EADDRNOTAVAIL if the interface has it not."""
-        step = f"delete address {address.address} from {address.interface}"
+        step = f"delete {_name_address(address, 'from')}"
         payload = encode_address(address, self._index(address.interface, step))
         self._socket.request(step, RouteMessage.DELADDR, payload)
 
@@ -222,8 +222,9 @@ class RouteClient:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.NEWADDR,
-            [(f"add address {one.address} to {one.interface}", one.interface) for one in addresses],
+            [one.interface for one in addresses],
             lambda place, index: encode_address(addresses[place], _there(index)),
+            lambda place: f"add {_name_address(addresses[place], 'to')}",
             _CREATE,
         )
 
@@ -231,11 +232,9 @@ class RouteClient:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.DELADDR,
-            [
-                (f"delete address {one.address} from {one.interface}", one.interface)
-                for one in addresses
-            ],
+            [one.interface for one in addresses],
             lambda place, index: encode_address(addresses[place], _there(index)),
+            lambda place: f"delete {_name_address(addresses[place], 'from')}",
         )
 
     # --- routes
@@ -263,8 +262,9 @@ class RouteClient:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.NEWROUTE,
-            [(f"add route {describe_route(one)}", one.interface) for one in routes],
+            [one.interface for one in routes],
             lambda place, index: encode_route(routes[place], index),
+            lambda place: f"add route {describe_route(routes[place])}",
             _CREATE,
         )
 
@@ -272,8 +272,9 @@ class RouteClient:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.DELROUTE,
-            [(f"delete route {describe_route(one)}", one.interface) for one in routes],
+            [one.interface for one in routes],
             lambda place, index: encode_route(routes[place], index),
+            lambda place: f"delete route {describe_route(routes[place])}",
         )
 
     def delete_route(self, route: Route) -> None:
@@ -281,6 +282,31 @@ class RouteClient:
         step = f"delete route {describe_route(route)}"
         payload = encode_route(route, self._route_index(route, step))
         self._socket.request(step, RouteMessage.DELROUTE, payload)
+
+    # --- rules
+
+    def list_rules(self, *, protocol: int | None = None) -> tuple[Rule, ...]:
+        """Rules of both IP versions that the model can express, of one ``protocol`` if given."""
+        rules: list[Rule] = []
+        for version in (4, 6):
+            rules += self._dump(
+                "list rules", RouteMessage.GETRULE, encode_rule_dump(version), parse_rule
+            )
+        return tuple(one for one in rules if protocol in (None, one.protocol))
+
+    def add_rules(self, rules: Sequence[Rule]) -> None:
+        """RTM_NEWRULE; EEXIST if there is the same. Raises BatchRefusedError."""
+        self._socket.request_many(
+            [(int(RouteMessage.NEWRULE), encode_rule(one), _CREATE) for one in rules],
+            lambda place: f"add rule {describe_rule(rules[place])}",
+        )
+
+    def delete_rules(self, rules: Sequence[Rule]) -> None:
+        """RTM_DELRULE; ENOENT if there is no such rule. Raises BatchRefusedError."""
+        self._socket.request_many(
+            [(int(RouteMessage.DELRULE), encode_rule(one), 0) for one in rules],
+            lambda place: f"delete rule {describe_rule(rules[place])}",
+        )
 
     def path_mtu(
         self, destination: IpAddress, source: IpAddress | None = None, mark: int = 0
@@ -316,30 +342,32 @@ class RouteClient:
     def _change_many(
         self,
         kind: RouteMessage,
-        steps: Sequence[tuple[str, str | None]],
+        names: Sequence[str | None],
         encode: Callable[[int, int | None], bytes],
+        describe: Callable[[int], str],
         flags: int = 0,
     ) -> None:
-        """A request for each step, which has words and the name of a link, or None.
+        """A request for each of the links' names, of which None is for a request without a link.
 
-        ``encode`` makes the payload from the step's place and the link's index.
+        ``encode`` makes the payload from its place and the link's index, ``describe`` the words
+        for an error from its place.
         """
-        named = any(name is not None for _step, name in steps)
-        indexes = {link.name: link.index for link in self.list_links()} if named else {}
+        indexes: dict[str | None, int | None] = {None: None}
+        if any(name is not None for name in names):
+            indexes |= {one.name: one.index for one in self.list_links()}
         refused: dict[int, KernelError] = {}
         requests: list[Request] = []
         places: list[int] = []
-        for place, (step, name) in enumerate(steps):
-            if name is not None and name not in indexes:
-                refused[place] = KernelError(step, errno.ENODEV, f"no link {name}")
+        for place, name in enumerate(names):
+            if name not in indexes:
+                refused[place] = KernelError(describe(place), errno.ENODEV, f"no link {name}")
                 continue
-            index = None if name is None else indexes[name]
-            requests.append((step, int(kind), encode(place, index), flags))
+            requests.append((int(kind), encode(place, indexes[name]), flags))
             places.append(place)
         try:
-            self._socket.request_many(requests)
+            self._socket.request_many(requests, lambda sent: describe(places[sent]))
         except BatchRefusedError as error:
-            refused |= {places[place]: why for place, why in error.refused.items()}
+            refused |= {places[sent]: why for sent, why in error.refused.items()}
         if refused:
             raise BatchRefusedError(refused)
 
@@ -354,7 +382,7 @@ class RouteClient:
         return tuple(self._placed(value) for value in parsed if value is not None)
 
     def _placed(self, value: _Value) -> _Value:
-        if self.namespace is None:
+        if self.namespace is None or isinstance(value, Rule):
             return value
         return replace(value, namespace=self.namespace)
 
@@ -387,23 +415,5 @@ def _there(index: int | None) -> int:
     return index
 
 
-def describe_route(route: Route) -> str:
-    """A route as ``ip route`` writes it."""
-    kind = "unreachable " if route.route_type is RouteType.UNREACHABLE else ""
-    device = "" if route.interface is None else f" dev {route.interface}"
-    return f"{kind}{route.destination}{device} metric {route.metric}"
-
-
-def route_event_socket(namespace: Namespace = None) -> NetlinkSocket:
-    """A socket that tells of changes of links, addresses and routes in a network namespace.
-
-    Raises NamespaceMissingError if there is none of that name.
-    """
-    groups = sum(1 << (group - 1) for group in RouteGroup)
-    if namespace is None:
-        return NetlinkSocket.kernel(NETLINK_ROUTE, groups=groups)
-    descriptor = open_namespace(namespace)
-    try:
-        return in_namespace(descriptor, lambda: NetlinkSocket.kernel(NETLINK_ROUTE, groups=groups))
-    finally:
-        os.close(descriptor)
+def _name_address(address: Address, preposition: str) -> str:
+    return f"address {address.address} {preposition} {address.interface}"

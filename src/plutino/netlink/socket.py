@@ -18,6 +18,7 @@ from typing import Final, Self
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, WireError
 from plutino.netlink.fault import before_request
 from plutino.netlink.wire import (
+    ALIGNMENT,
     NLM_F_ACK,
     NLM_F_APPEND,
     NLM_F_CREATE,
@@ -30,7 +31,7 @@ from plutino.netlink.wire import (
     NLMSG_OVERRUN,
     Acknowledgement,
     Message,
-    align,
+    encode_message,
     parse_messages,
 )
 
@@ -51,8 +52,8 @@ REPLY_TIMEOUT = 10.0
 """Seconds without any answer before the other side counts as dead."""
 _DUMP_ATTEMPTS = 5
 
-Request = tuple[str, int, bytes, int]
-"""Step (words for an error), message type, payload, further flags."""
+Request = tuple[int, bytes, int]
+"""Message type, payload, further flags."""
 
 
 class NotificationsLostError(PlaneError):
@@ -149,49 +150,57 @@ class NetlinkSocket:
             f"{step}: the tables changed during each of {_DUMP_ATTEMPTS} attempts to read them"
         )
 
-    def request_many(self, requests: Sequence[Request], *, descriptors: Sequence[int] = ()) -> None:
+    def request_many(
+        self,
+        requests: Sequence[Request],
+        describe: Callable[[int], str],
+        *,
+        descriptors: Sequence[int] = (),
+    ) -> None:
         """Send many requests, ``BATCH`` to a datagram, of which the last asks for an ACK.
 
-        ``descriptors`` travel as SCM_RIGHTS with the first datagram.
+        ``describe`` gives the step of a request, by its place, in words: they are made only for
+        what goes wrong. ``descriptors`` travel as SCM_RIGHTS with the first datagram.
 
         Every request is sent, whatever becomes of those before it: a refusal is answered without
         being asked for, and the others of its datagram are carried out. Raises BatchRefusedError.
         """
         refused: dict[int, KernelError] = {}
-        first = 0
-        for chunk in _batches(requests):
-            steps: dict[int, tuple[int, str]] = {}
-            datagram = bytearray()
-            for place, (step, message_type, payload, flags) in enumerate(chunk, first):
+        for places in _batches(requests):
+            last = places[-1]
+            sequences: dict[int, int] = {}
+            messages: list[bytes] = []
+            for place in places:
+                message_type, payload, flags = requests[place]
+                all_flags = NLM_F_REQUEST | flags | (NLM_F_ACK if place == last else 0)
                 sequence = self._next_sequence()
-                steps[sequence] = place, step
-                acknowledged = NLM_F_ACK if place == first + len(chunk) - 1 else 0
-                all_flags = NLM_F_REQUEST | acknowledged | flags
-                datagram += Message(message_type, all_flags, sequence, 0, payload).encode()
+                sequences[sequence] = place
+                messages.append(encode_message(message_type, all_flags, sequence, payload))
             before_request()
-            self._send(chunk[0][0], bytes(datagram), descriptors)
+            self._send(describe(places[0]), b"".join(messages), descriptors)
             descriptors = ()
-            first += len(chunk)
-            refused |= self._refusals(steps, last=sequence)
+            refused |= self._refusals(sequences, last, describe)
         if refused:
             raise BatchRefusedError(refused)
 
     def _refusals(
-        self, steps: Mapping[int, tuple[int, str]], *, last: int
+        self, sequences: Mapping[int, int], last: int, describe: Callable[[int], str]
     ) -> dict[int, KernelError]:
         """What was refused of a datagram, by place; reads until the answer to its last request."""
         refused: dict[int, KernelError] = {}
-        _, last_step = steps[last]
+        last_step = describe(last)
         while True:
             for message in self._answers(last_step):
-                if message.type != NLMSG_ERROR or message.sequence not in steps:
+                place = sequences.get(message.sequence)
+                if message.type != NLMSG_ERROR or place is None:
                     continue
-                place, step = steps[message.sequence]
-                try:
-                    self._check(step, Acknowledgement.parse(message))
-                except KernelError as error:
-                    refused[place] = error
-                if message.sequence == last:
+                acknowledgement = Acknowledgement.parse(message)
+                if acknowledgement.errno or acknowledgement.extack:
+                    try:
+                        self._check(describe(place), acknowledgement)
+                    except KernelError as error:
+                        refused[place] = error
+                if place == last:
                     return refused
 
     def receive(self, timeout: float | None) -> tuple[Message, ...]:
@@ -302,14 +311,14 @@ def _is_modification(flags: int) -> bool:
     return bool(flags & (NLM_F_CREATE | NLM_F_APPEND))
 
 
-def _batches(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
-    """Runs of at most ``BATCH`` requests that fit one datagram."""
+def _batches(requests: Sequence[Request]) -> Iterator[range]:
+    """Places of at most ``BATCH`` requests whose messages fit one datagram."""
     start, size = 0, 0
-    for index, (_step, _type, payload, _flags) in enumerate(requests):
-        length = Message.FIXED.size + align(len(payload))
-        if index > start and (index - start == BATCH or size + length > MAX_DATAGRAM):
-            yield requests[start:index]
-            start, size = index, 0
+    for place, (_type, payload, _flags) in enumerate(requests):
+        length = Message.FIXED.size + len(payload) + ALIGNMENT
+        if place > start and (place - start == BATCH or size + length > MAX_DATAGRAM):
+            yield range(start, place)
+            start, size = place, 0
         size += length
     if start < len(requests):
-        yield requests[start:]
+        yield range(start, len(requests))

@@ -1,6 +1,6 @@
 """XFRM requests over any netlink socket: the kernel's, or the engine's that speaks the same."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -57,16 +57,18 @@ class XfrmClient:
         """XFRM_MSG_DELSA; ESRCH if there is no such SA."""
         self._send(f"delete {_name_sa(sa)}", sa_id_message(sa))
 
-    def add_sas(self, sas: Iterable[SecurityAssociation]) -> None:
+    def add_sas(self, sas: Sequence[SecurityAssociation]) -> None:
         """Many at once. Raises BatchRefusedError."""
         self._socket.request_many(
-            [_request(f"add {_name_sa(sa)}", sa_message(sa), _CREATE) for sa in sas]
+            [_request(sa_message(sa), _CREATE) for sa in sas],
+            lambda place: f"add {_name_sa(sas[place])}",
         )
 
-    def delete_sas(self, sas: Iterable[SecurityAssociation]) -> None:
+    def delete_sas(self, sas: Sequence[SecurityAssociation]) -> None:
         """Many at once. Raises BatchRefusedError."""
         self._socket.request_many(
-            [_request(f"delete {_name_sa(sa)}", sa_id_message(sa)) for sa in sas]
+            [_request(sa_id_message(sa)) for sa in sas],
+            lambda place: f"delete {_name_sa(sas[place])}",
         )
 
     def list_sas(self) -> tuple[tuple[SecurityAssociation, SaUse], ...]:
@@ -88,22 +90,18 @@ class XfrmClient:
         """XFRM_MSG_DELPOLICY; ENOENT if there is no such policy."""
         self._send(f"delete {_name_policy(policy)}", policy_id_message(policy))
 
-    def add_policies(self, policies: Iterable[Policy]) -> None:
+    def add_policies(self, policies: Sequence[Policy]) -> None:
         """Many at once. Raises BatchRefusedError."""
         self._socket.request_many(
-            [
-                _request(f"add {_name_policy(policy)}", policy_message(policy), _CREATE)
-                for policy in policies
-            ]
+            [_request(policy_message(policy), _CREATE) for policy in policies],
+            lambda place: f"add {_name_policy(policies[place])}",
         )
 
-    def delete_policies(self, policies: Iterable[Policy]) -> None:
+    def delete_policies(self, policies: Sequence[Policy]) -> None:
         """Many at once. Raises BatchRefusedError."""
         self._socket.request_many(
-            [
-                _request(f"delete {_name_policy(policy)}", policy_id_message(policy))
-                for policy in policies
-            ]
+            [_request(policy_id_message(policy)) for policy in policies],
+            lambda place: f"delete {_name_policy(policies[place])}",
         )
 
     def list_policies(self) -> tuple[Policy, ...]:
@@ -158,8 +156,8 @@ class XfrmClient:
         raise PlaneError(f"{step}: no {answer.name} came back")
 
 
-def _request(step: str, message: XfrmMessage, flags: int = 0) -> Request:
-    return (step, message.kind, message.encode(), flags)
+def _request(message: XfrmMessage, flags: int = 0) -> Request:
+    return (message.kind, message.encode(), flags)
 
 
 def _parse_all(step: str, messages: Iterable[Message]) -> tuple[XfrmMessage, ...]:

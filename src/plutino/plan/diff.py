@@ -15,7 +15,8 @@ from plutino.model.link import Address, Link, Namespace, Route, RouteType, link_
 from plutino.model.numbers import IfId
 from plutino.model.policy import PolicyDefaults
 from plutino.model.sa import ReplayState, SecurityAssociation
-from plutino.plan.step import Step, StepAction, Subject
+from plutino.model.subject import Subject
+from plutino.plan.step import Step, StepAction
 
 _Value = TypeVar("_Value", bound=Subject)
 
@@ -47,19 +48,25 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     route_steps = tuple(_set_steps(routes, old_routes))
     twin_steps = tuple(_set_steps(twins, old_twins))
     defaults = tuple(_default_steps(desired, observed))
-    moving = _moving(links)
+    rules = tuple(_set_steps(desired.rules, observed.rules))
+    netfilter = tuple(
+        _keyed_steps(_some(desired.netfilter), _some(observed.netfilter), lambda one: one.name)
+    )
+    bared = _bared(links)
     return (
         *_only(twin_steps, StepAction.CREATE),
-        *_of(route_steps, moving),
-        *_of(addresses, moving),
+        *_only(netfilter, StepAction.CREATE, StepAction.UPDATE),
+        *_only(rules, StepAction.CREATE),
+        *_of(route_steps, bared),
+        *_of(addresses, bared),
         *_only(links, StepAction.DOWN),
         *_only(links, StepAction.CREATE, StepAction.UPDATE),
-        *_only(route_steps, StepAction.DELETE, without=moving),
+        *_only(route_steps, StepAction.DELETE, without=bared),
         *_only(policies, StepAction.CREATE, StepAction.UPDATE),
         *replaced,
         *_only(sas, StepAction.CREATE, StepAction.UPDATE),
         *(() if desired.defaults is None else defaults),
-        *_only(addresses, StepAction.DELETE, without=moving),
+        *_only(addresses, StepAction.DELETE, without=bared),
         *_only(addresses, StepAction.CREATE),
         *_only(links, StepAction.UP),
         *_only(route_steps, StepAction.CREATE),
@@ -67,6 +74,8 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(sas, StepAction.DELETE),
         *_only(policies, StepAction.DELETE),
         *(defaults if desired.defaults is None else ()),
+        *_only(rules, StepAction.DELETE),
+        *_only(netfilter, StepAction.DELETE),
         *_only(twin_steps, StepAction.DELETE),
     )
 
@@ -92,16 +101,25 @@ def _interface(subject: Subject) -> str | None:
     return subject.interface if isinstance(subject, Address | Route) else None
 
 
-def _moving(links: tuple[Step, ...]) -> frozenset[str]:
-    """Interfaces that go to another namespace, where they arrive down and bare."""
+def _bared(links: tuple[Step, ...]) -> frozenset[str]:
+    """Interfaces that lose their addresses and routes by what changes of them."""
     return frozenset(
         step.subject.name
         for step in links
         if step.action is StepAction.UPDATE
         and isinstance(step.subject, Interface)
         and isinstance(step.previous, Interface)
-        and step.subject.namespace != step.previous.namespace
+        and _is_bared(step.subject, step.previous)
     )
+
+
+def _is_bared(wanted: Interface, there: Interface) -> bool:
+    """Whether it is moved, put into another table, or made anew."""
+
+    def place(one: Interface) -> tuple[object, ...]:
+        return one.namespace, one.vrf, one.link, one.external, one.vti
+
+    return place(wanted) != place(there)
 
 
 def _split(routes: tuple[Route, ...]) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
@@ -126,10 +144,10 @@ def _link_steps(
         there = _as_interface(link, names)
         if why := _link_differs(interface, there):
             yield Step(StepAction.UPDATE, interface, why, there)
-        if there is not None and there.namespace != interface.namespace:
+        if there is not None and _is_bared(interface, there):
             if link.up:
-                yield Step(StepAction.DOWN, there, "it moves")
-            yield Step(StepAction.UP, interface, "it has moved")
+                yield Step(StepAction.DOWN, there, "it will change")
+            yield Step(StepAction.UP, interface, "it has changed")
         elif not link.up:
             yield Step(StepAction.UP, interface, "it is down")
 
@@ -237,6 +255,10 @@ def _set_steps(wanted: tuple[_Value, ...], there: tuple[_Value, ...]) -> Iterato
     for one in wanted:
         if one not in old:
             yield Step(StepAction.CREATE, one, "it is missing")
+
+
+def _some(value: _Value | None) -> tuple[_Value, ...]:
+    return () if value is None else (value,)
 
 
 def _same(value: _Value) -> _Value:

@@ -25,7 +25,9 @@ def load(engine: Engine, first: int, count: int) -> None:
         ).encode()
         for spi in range(first, first + count)
     ]
-    engine.socket.request_many([("add", MessageType.NEWSA, one, 0) for one in messages])
+    engine.socket.request_many(
+        [(MessageType.NEWSA, one, 0) for one in messages], lambda place: f"add {place}"
+    )
 
 
 def ask_for_dump(sock: socket.socket, times: int = 1) -> None:

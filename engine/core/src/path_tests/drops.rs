@@ -26,7 +26,7 @@ fn received(pair: &Pair) -> [u64; 3] {
 }
 
 /// Sealed by the sender's SA, whatever stands in it.
-fn forge(pair: &Pair, sequence: u64, next_header: u8, payload: &[u8]) -> OnWire {
+pub(super) fn forge(pair: &Pair, sequence: u64, next_header: u8, payload: &[u8]) -> OnWire {
     let sa = &pair.sas[0].0;
     let mut octets = vec![0; crate::esp::sealed_length(&sa.transform, payload.len(), 0)];
     let start = crate::esp::payload_offset(&sa.transform);

@@ -244,3 +244,18 @@ fn each_nested_sa_takes_its_part_of_the_path() {
         assert!(packets.is_empty() && answer.is_some());
     }
 }
+
+#[test]
+fn ah_and_ipcomp_in_transport_mode_have_no_sa() {
+    for (next_header, header) in [(ip::AH, 12), (ip::COMP, 4)] {
+        for (length, reason) in [
+            (header - 1, DropReason::InHdrError),
+            (header, DropReason::InNoStates),
+        ] {
+            let mut pair = Pair::new(vec![ends(|| config(Mode::Transport, 1, V4.0, V4.1))]);
+            let one = drops::forge(&pair, 1, next_header, &vec![0; length]);
+            assert!(pair.open(&[one]).is_empty());
+            assert_eq!(pair.drops(), [(reason, 1)]);
+        }
+    }
+}

@@ -72,10 +72,15 @@ def explain(
             supported=feature not in refusals,
             words=words,
             needs=_needs(need),
-            cure=cure(base, machine) if words else "",
+            cure=_cure(base, need, machine) if words else "",
         )
         findings.append(finding)
     return findings
+
+
+def _cure(base: Need, need: Need, machine: Machine) -> str:
+    found = cure(base, machine)
+    return f"{found}, or {need.instead}" if base is need and need.instead else found
 
 
 def _needs(need: Need) -> str:

@@ -16,13 +16,15 @@ from plutino.model.feature import Feature
 class Need:
     """Build options, the module that holds the feature, and the first version that has it.
 
-    Without ``base`` the feature cannot even be tried.
+    Without ``base`` the feature cannot even be tried. ``instead`` is what a gateway file can say
+    to do without it.
     """
 
     option: str
     module: str = ""
     since: str = ""
     base: Feature | None = None
+    instead: str = ""
 
 
 _ESP: Final = "CONFIG_INET_ESP"
@@ -36,7 +38,9 @@ def _cipher(option: str, module: str, since: str = "") -> Need:
 
 NEEDS: Final[Mapping[Feature, Need]] = MappingProxyType(
     {
-        Feature.XFRM_LINK: Need("CONFIG_XFRM_INTERFACE", "xfrm_interface", "4.19"),
+        Feature.XFRM_LINK: Need(
+            "CONFIG_XFRM_INTERFACE", "xfrm_interface", "4.19", instead='`kind = "vti"`'
+        ),
         Feature.EXTERNAL_LINK: Need(
             "CONFIG_XFRM_INTERFACE", "xfrm_interface", "6.1", Feature.XFRM_LINK
         ),
@@ -68,7 +72,9 @@ NEEDS: Final[Mapping[Feature, Need]] = MappingProxyType(
         Feature.SA_CPU: Need(_USER, "", "6.13", Feature.ESP_TUNNEL_V4),
         Feature.MARK: Need(_USER, "", "2.6.34", Feature.ESP_TUNNEL_V4),
         Feature.OUTPUT_MARK: Need(_USER, "", "4.14", Feature.ESP_TUNNEL_V4),
-        Feature.OUTPUT_MARK_MASK: Need(_USER, "", "4.19", Feature.OUTPUT_MARK),
+        Feature.OUTPUT_MARK_MASK: Need(
+            _USER, "", "4.19", Feature.OUTPUT_MARK, "a mask of all bits (`mark-mask = 0xffffffff`)"
+        ),
         Feature.INPUT_MARK: Need(_USER, "", "4.19", Feature.OUTPUT_MARK),
         Feature.MIGRATE: Need("CONFIG_XFRM_MIGRATE", "", "2.6.21"),
         Feature.MIGRATE_STATE: Need("CONFIG_XFRM_MIGRATE", "", "7.2"),

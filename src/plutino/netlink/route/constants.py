@@ -15,6 +15,9 @@ class RouteMessage(IntEnum):
     NEWROUTE = 24
     DELROUTE = 25
     GETROUTE = 26
+    NEWRULE = 32
+    DELRULE = 33
+    GETRULE = 34
 
 
 class Ifla(IntEnum):
@@ -86,8 +89,10 @@ class RouteGroup(IntEnum):
     LINK = 1
     IPV4_IFADDR = 5
     IPV4_ROUTE = 7
+    IPV4_RULE = 8
     IPV6_IFADDR = 9
     IPV6_ROUTE = 11
+    IPV6_RULE = 19
 
 
 AF_INET = 2

@@ -7,19 +7,33 @@ with what the C compiler makes of the header. Padding is ignored coming in and z
 """
 
 import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final, Protocol, Self
 
 from plutino.model.errors import WireError
+from plutino.netlink.wire import wire_value
 
 ADDRESS_SIZE = 16
 """``xfrm_address_t``: an IPv6 address, or an IPv4 address in its first 4 bytes."""
 NO_ADDRESS = bytes(ADDRESS_SIZE)
 NAME_SIZE = 64
 """``alg_name`` of the algorithm structures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A member that is no structure, as ``struct`` packs it in host order.
+
+    ``path`` leads to it from the outermost structure, with dots. ``code`` is that of ``struct``,
+    ``convert`` makes what it takes, None for the value itself.
+    """
+
+    path: str
+    code: str
+    convert: Callable[[Any], Any] | None = None
 
 
 class Member(Protocol):
@@ -43,18 +57,8 @@ class Member(Protocol):
         """Exactly ``size`` bytes; ValueError if the value does not fit."""
         ...
 
-    @property
-    def code(self) -> str:
-        """Of ``struct`` in host order, for values as ``plain`` gives them."""
-        ...
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether ``code`` packs the value as it is."""
-        ...
-
-    def plain(self, value: Any) -> Any:
-        """What ``code`` packs; ``pack`` says what is wrong with a value that does not fit."""
+    def leaves(self, path: str) -> Iterable[Leaf]:
+        """What it is made of; their codes have ``size`` bytes together."""
         ...
 
 
@@ -65,12 +69,13 @@ class Number:
         self._struct: Final = struct.Struct(code)
         self.size: Final = self._struct.size
         self.alignment: Final = self._struct.size
-        self.is_plain: Final = code[0] == "="
-        self.code: Final = code[1:] if self.is_plain else f"{self.size}s"
+        self._code: Final = code
 
-    def plain(self, value: int) -> int | bytes:
-        """The number, or its bytes in network order."""
-        return value if self.is_plain else value.to_bytes(self.size, "big")
+    def leaves(self, path: str) -> Iterable[Leaf]:
+        """The number."""
+        if self._code[0] == "=":
+            return [Leaf(path, self._code[1:])]
+        return [Leaf(path, f"{self.size}s", self._struct.pack)]
 
     def unpack(self, data: bytes, offset: int) -> int:
         """The number at the offset."""
@@ -90,12 +95,10 @@ class Address:
 
     size = ADDRESS_SIZE
     alignment = 4
-    code = f"{ADDRESS_SIZE}s"
-    is_plain = False
 
-    def plain(self, value: bytes) -> bytes:
+    def leaves(self, path: str) -> Iterable[Leaf]:
         """The 16 bytes."""
-        return value if len(value) == self.size else self.pack(value)
+        return [Leaf(path, f"{self.size}s", self.pack)]
 
     def unpack(self, data: bytes, offset: int) -> bytes:
         """The 16 bytes."""
@@ -103,9 +106,9 @@ class Address:
 
     def pack(self, value: bytes) -> bytes:
         """The 16 bytes; ValueError for any other length."""
-        if len(value) != self.size:
-            raise ValueError(f"an xfrm_address_t has {self.size} bytes, not {len(value)}")
-        return bytes(value)
+        if len(value) != ADDRESS_SIZE:
+            raise ValueError(f"an xfrm_address_t has {ADDRESS_SIZE} bytes, not {len(value)}")
+        return value
 
 
 class Name:
@@ -113,12 +116,10 @@ class Name:
 
     size = NAME_SIZE
     alignment = 1
-    code = f"{NAME_SIZE}s"
-    is_plain = False
 
-    def plain(self, value: str) -> bytes:
+    def leaves(self, path: str) -> Iterable[Leaf]:
         """The text and its NULs."""
-        return self.pack(value)
+        return [Leaf(path, f"{self.size}s", self.pack)]
 
     def unpack(self, data: bytes, offset: int) -> str:
         """The text before the NUL; octets above 127 survive as Latin-1."""
@@ -139,18 +140,12 @@ class Nested:
         self.kind: Final = kind
         self.size: Final = kind.size()
         self.alignment: Final = layout(kind).alignment
-        self.code: Final = f"{self.size}s"
-        self.is_plain: Final = False
-        # Most are one constant, such as "no limits", in one message after another.
-        self._last: tuple[Structure | None, bytes] = (None, b"")
 
-    def plain(self, value: "Structure") -> bytes:
-        """The inner structure's bytes."""
-        last, octets = self._last
-        if last is not value:
-            octets = value.encode()
-            self._last = value, octets
-        return octets
+    def leaves(self, path: str) -> Iterable[Leaf]:
+        """Those of the inner structure."""
+        return [
+            replace(one, path=one.path and f"{path}.{one.path}") for one in layout(self.kind).leaves
+        ]
 
     def unpack(self, data: bytes, offset: int) -> "Structure":
         """The inner structure."""
@@ -225,14 +220,17 @@ class Layout:
     inputs: tuple[str, ...]
     size: int
     alignment: int
+    leaves: tuple[Leaf, ...]
+    """Of the whole in their order; padding has no path."""
     packer: struct.Struct
-    """Of the whole, with its padding, for the plain values of the members."""
+    """Of all leaves."""
     values: Callable[[Any], tuple[Any, ...]]
-    others: tuple[tuple[int, Member], ...]
-    """Members that are not plain, by their place among the inputs."""
+    """Gives the value of each leaf."""
+    conversions: tuple[tuple[int, Callable[[Any], Any]], ...]
+    """Of leaves that need one, by their place among the values."""
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class Structure:
     """A fixed C structure; subclasses give their members by ``u8()``, ``be32()`` and so on."""
 
@@ -256,13 +254,14 @@ class Structure:
 
     def encode(self) -> bytes:
         """The structure's bytes; ValueError if a member does not fit."""
+        # With all that is nested in it, in one go: messages come by the thousand.
         shape = layout(type(self))
-        values = list(shape.values(self))
+        values = [*shape.values(self)]
         try:
-            for place, member in shape.others:
-                values[place] = member.plain(values[place])
+            for place, convert in shape.conversions:
+                values[place] = convert(values[place])
             return shape.packer.pack(*values)
-        except (struct.error, OverflowError):
+        except struct.error:
             return self._encode_each(shape)
 
     def _encode_each(self, shape: Layout) -> bytes:
@@ -286,38 +285,45 @@ def layout(kind: type[Structure]) -> Layout:
 
 def _lay_out(kind: type[Structure]) -> Layout:
     members: dict[str, tuple[int, Member]] = {}
-    inputs: dict[str, Member] = {}
+    leaves: list[Leaf] = []
     offset, alignment = 0, 1
-    code = "="
-    for one in fields(kind):
+    for one in _fields(kind):
         member: Member = one.metadata["member"]
         padding = -offset % member.alignment
         offset += padding
         members[one.name] = (offset, member)
-        code += f"{padding}x"
-        if one.init:
-            inputs[one.name] = member
-            code += member.code
-        else:
-            code += f"{member.size}x"
+        leaves += _padding(padding)
+        leaves += member.leaves(one.name) if one.init else _padding(member.size)
         offset += member.size
         alignment = max(alignment, member.alignment)
     padding = -offset % alignment
-    offset += padding
-    packer = struct.Struct(f"{code}{padding}x")
+    leaves += _padding(padding)
+    told = [leaf for leaf in leaves if leaf.path]
     return Layout(
         members=MappingProxyType(members),
-        inputs=tuple(inputs),
-        size=offset,
+        inputs=tuple(one.name for one in _fields(kind) if one.init),
+        size=offset + padding,
         alignment=alignment,
-        packer=packer,
-        values=_getter(tuple(inputs)),
-        others=tuple((place, one) for place, one in enumerate(inputs.values()) if not one.is_plain),
+        leaves=tuple(leaves),
+        packer=struct.Struct("=" + "".join(leaf.code for leaf in leaves)),
+        values=_getter([leaf.path for leaf in told]),
+        conversions=tuple(
+            (place, leaf.convert) for place, leaf in enumerate(told) if leaf.convert is not None
+        ),
     )
 
 
-def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+def _fields(kind: type[Structure]) -> tuple[Field[Any], ...]:
+    assert is_dataclass(kind)
+    return fields(kind)
+
+
+def _padding(size: int) -> list[Leaf]:
+    return [Leaf("", f"{size}x")] if size else []
+
+
+def _getter(paths: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     """All of the attributes at once."""
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda value: tuple(getattr(value, name) for name in names)
+    if len(paths) > 1:
+        return attrgetter(*paths)
+    return lambda value: tuple(getattr(value, path) for path in paths)

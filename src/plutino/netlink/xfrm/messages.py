@@ -2,18 +2,21 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from types import MappingProxyType
 from typing import Any, Final, Self, TypeVar
 
 from plutino.model.errors import WireError
 from plutino.netlink.wire import (
+    ALIGNMENT,
     NLA_TYPE_MASK,
     NLM_F_DUMP,
     Attribute,
     Message,
     align,
-    encode_attributes,
+    encode_attribute,
     parse_attributes,
+    wire_value,
 )
 from plutino.netlink.xfrm.attributes import (
     OCTETS,
@@ -91,7 +94,7 @@ _DUMP_FORM: Final = Form(None, XFRM_ATTRIBUTES)
 _DUMPABLE: Final = frozenset({MessageType.GETSA, MessageType.GETPOLICY})
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class XfrmAttribute:
     """An attribute with its value; ``type`` is as on the wire, flags included."""
 
@@ -104,7 +107,7 @@ class XfrmAttribute:
         return self.type & NLA_TYPE_MASK
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class XfrmMessage:
     """One XFRM message: its type, fixed structure, attributes in their order.
 
@@ -121,7 +124,7 @@ class XfrmMessage:
         cls, kind: MessageType, fixed: Structure | None, attributes: Iterable[tuple[int, Any]] = ()
     ) -> Self:
         """From pairs of attribute number and value."""
-        return cls(kind, fixed, tuple(XfrmAttribute(number, value) for number, value in attributes))
+        return cls(kind, fixed, tuple(starmap(XfrmAttribute, attributes)))
 
     @classmethod
     def parse(cls, message: Message) -> Self:
@@ -147,10 +150,14 @@ class XfrmMessage:
         ):
             raise ValueError(f"{self.kind.name} does not start with {type(self.fixed).__name__}")
         octets = b"" if self.fixed is None else self.fixed.encode()
-        attributes = encode_attributes(_encode_value(form, one) for one in self.attributes)
-        # What has no attributes ends with its structure, as the kernel and iproute2 send it.
-        padding = bytes(align(len(octets)) - len(octets)) if attributes else b""
-        return octets + padding + attributes
+        if not self.attributes:
+            # Such a message ends with its structure, as the kernel and iproute2 send it.
+            return octets
+        parts = [octets, bytes(-len(octets) % ALIGNMENT)]
+        for one in self.attributes:
+            codec = form.attributes.get(one.number, OCTETS)
+            parts.append(encode_attribute(one.type, codec.encode(one.value)))
+        return b"".join(parts)
 
     def find(self, number: int, expected: type[_Value]) -> _Value | None:
         """The value of the last attribute of that number (as the kernel reads it), or None.
@@ -173,8 +180,3 @@ class XfrmMessage:
 def _parse_value(form: Form, attribute: Attribute) -> XfrmAttribute:
     codec = form.attributes.get(attribute.number, OCTETS)
     return XfrmAttribute(attribute.type, codec.parse(attribute.payload))
-
-
-def _encode_value(form: Form, attribute: XfrmAttribute) -> Attribute:
-    codec = form.attributes.get(attribute.number, OCTETS)
-    return Attribute(attribute.type, codec.encode(attribute.value))

@@ -5,11 +5,10 @@ Those of policies, migration and information are in ``structures_policy``.
 """
 
 # nested() gives a dataclasses.field(), which is no shared default.
-# ruff: noqa: RUF009
 
-from dataclasses import dataclass
 from typing import Final
 
+from plutino.netlink.wire import wire_value
 from plutino.netlink.xfrm.layout import (
     Structure,
     address,
@@ -29,7 +28,7 @@ XFRM_INF: Final = 0xFFFFFFFFFFFFFFFF
 """No limit in octets or packets; limits in seconds have 0 for none."""
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class XfrmId(Structure):
     """``struct xfrm_id``: what identifies an SA, without family and mark."""
 
@@ -38,7 +37,7 @@ class XfrmId(Structure):
     proto: int = u8()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class XfrmSelector(Structure):
     """``struct xfrm_selector``: which packets."""
 
@@ -56,7 +55,7 @@ class XfrmSelector(Structure):
     user: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class LifetimeConfig(Structure):
     """``struct xfrm_lifetime_cfg``: octets, packets, seconds."""
 
@@ -74,7 +73,7 @@ UNLIMITED: Final = LifetimeConfig(XFRM_INF, XFRM_INF, XFRM_INF, XFRM_INF)
 """A lifetime without end. All zero would mean an SA that has expired at its first octet."""
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class LifetimeCurrent(Structure):
     """``struct xfrm_lifetime_cur``: octets and packets so far; seconds since the epoch."""
 
@@ -84,7 +83,7 @@ class LifetimeCurrent(Structure):
     use_time: int = u64()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class XfrmStats(Structure):
     """``struct xfrm_stats``: drops of an SA by cause."""
 
@@ -93,7 +92,7 @@ class XfrmStats(Structure):
     integrity_failed: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserSaInfo(Structure):
     """``struct xfrm_usersa_info``: one SA, but for what attributes say."""
 
@@ -111,7 +110,7 @@ class UserSaInfo(Structure):
     flags: int = u8()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserSaId(Structure):
     """``struct xfrm_usersa_id``: names an SA."""
 
@@ -121,7 +120,7 @@ class UserSaId(Structure):
     proto: int = u8()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class AeventId(Structure):
     """``struct xfrm_aevent_id``: replay and lifetime state of an SA."""
 
@@ -131,7 +130,7 @@ class AeventId(Structure):
     reqid: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserSpiInfo(Structure):
     """``struct xfrm_userspi_info``: asks for an SPI between ``min`` and ``max``."""
 
@@ -140,7 +139,7 @@ class UserSpiInfo(Structure):
     max: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserExpire(Structure):
     """``struct xfrm_user_expire``: an SA has reached a soft or hard limit."""
 
@@ -148,14 +147,14 @@ class UserExpire(Structure):
     hard: int = u8()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserSaFlush(Structure):
     """``struct xfrm_usersa_flush``."""
 
     proto: int = u8()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserMapping(Structure):
     """``struct xfrm_user_mapping``: the peer's NAT has given it another address or port."""
 
@@ -167,7 +166,7 @@ class UserMapping(Structure):
     new_sport: int = be16()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class XfrmMark(Structure):
     """``struct xfrm_mark``: value and mask."""
 
@@ -175,7 +174,7 @@ class XfrmMark(Structure):
     m: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class ReplayState(Structure):
     """``struct xfrm_replay_state``: the legacy window of 32 packets; bit n is number seq - n."""
 
@@ -184,7 +183,7 @@ class ReplayState(Structure):
     bitmap: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class EncapTemplate(Structure):
     """``struct xfrm_encap_tmpl``: ESP in UDP or TCP."""
 
@@ -194,7 +193,7 @@ class EncapTemplate(Structure):
     encap_oa: bytes = address()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class AddressFilter(Structure):
     """``struct xfrm_address_filter``: narrows a dump of SAs."""
 
@@ -205,7 +204,7 @@ class AddressFilter(Structure):
     dplen: int = u8()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserOffload(Structure):
     """``struct xfrm_user_offload``: which device does the cryptography."""
 
@@ -213,7 +212,7 @@ class UserOffload(Structure):
     flags: int = u8()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class AlgorithmHeader(Structure):
     """``struct xfrm_algo`` without its key; lengths in bits."""
 
@@ -221,7 +220,7 @@ class AlgorithmHeader(Structure):
     alg_key_len: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class AuthHeader(Structure):
     """``struct xfrm_algo_auth`` without its key; lengths in bits."""
 
@@ -230,7 +229,7 @@ class AuthHeader(Structure):
     alg_trunc_len: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class AeadHeader(Structure):
     """``struct xfrm_algo_aead`` without its key; lengths in bits."""
 
@@ -239,7 +238,7 @@ class AeadHeader(Structure):
     alg_icv_len: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class ReplayEsnHeader(Structure):
     """``struct xfrm_replay_state_esn`` without its bitmap; ``bmp_len`` in words of 32 bits."""
 
@@ -251,7 +250,7 @@ class ReplayEsnHeader(Structure):
     replay_window: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class SecurityContextHeader(Structure):
     """``struct xfrm_user_sec_ctx`` without its text; lengths in bytes."""
 
@@ -262,7 +261,7 @@ class SecurityContextHeader(Structure):
     ctx_len: int = u16()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class SadHashInfo(Structure):
     """``struct xfrmu_sadhinfo``: hash buckets, now and at most."""
 
@@ -270,7 +269,7 @@ class SadHashInfo(Structure):
     sadhmcnt: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class KmAddress(Structure):
     """``struct xfrm_user_kmaddress``: where IKE is to be found after a migration."""
 

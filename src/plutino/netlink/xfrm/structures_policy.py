@@ -1,11 +1,17 @@
 """The fixed structures of ``linux/xfrm.h`` for policies, acquires, migration and information."""
 
 # nested() gives a dataclasses.field(), which is no shared default.
-# ruff: noqa: RUF009
 
-from dataclasses import dataclass
-
-from plutino.netlink.xfrm.layout import Structure, address, nested, reserved, u8, u16, u32
+from plutino.netlink.wire import wire_value
+from plutino.netlink.xfrm.layout import (
+    Structure,
+    address,
+    nested,
+    reserved,
+    u8,
+    u16,
+    u32,
+)
 from plutino.netlink.xfrm.structures import (
     LifetimeConfig,
     LifetimeCurrent,
@@ -16,7 +22,7 @@ from plutino.netlink.xfrm.structures import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserTemplate(Structure):
     """``struct xfrm_user_tmpl``: the SA that a policy asks for."""
 
@@ -32,7 +38,7 @@ class UserTemplate(Structure):
     calgos: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserPolicyInfo(Structure):
     """``struct xfrm_userpolicy_info``: one policy, but for what attributes say."""
 
@@ -47,7 +53,7 @@ class UserPolicyInfo(Structure):
     share: int = u8()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserPolicyId(Structure):
     """``struct xfrm_userpolicy_id``: names a policy by selector or by index."""
 
@@ -56,7 +62,7 @@ class UserPolicyId(Structure):
     dir: int = u8()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserPolicyType(Structure):
     """``struct xfrm_userpolicy_type``: main or sub policy."""
 
@@ -65,7 +71,7 @@ class UserPolicyType(Structure):
     reserved2: int = reserved("B")
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserPolicyDefault(Structure):
     """``struct xfrm_userpolicy_default``: what happens without a policy, in each direction.
 
@@ -77,7 +83,7 @@ class UserPolicyDefault(Structure):
     out: int = u8()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserAcquire(Structure):
     """``struct xfrm_user_acquire``: a policy needs an SA."""
 
@@ -91,7 +97,7 @@ class UserAcquire(Structure):
     seq: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserPolicyExpire(Structure):
     """``struct xfrm_user_polexpire``: a policy has reached a soft or hard limit."""
 
@@ -99,7 +105,7 @@ class UserPolicyExpire(Structure):
     hard: int = u8()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserReport(Structure):
     """``struct xfrm_user_report``: a packet that fits no SA selector."""
 
@@ -107,7 +113,7 @@ class UserReport(Structure):
     sel: XfrmSelector = nested(XfrmSelector)
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserMigrate(Structure):
     """``struct xfrm_user_migrate``: the addresses of SAs and templates, before and after."""
 
@@ -123,7 +129,7 @@ class UserMigrate(Structure):
     new_family: int = u16()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class UserMigrateState(Structure):
     """``struct xfrm_user_migrate_state``: moves one SA (since Linux 7.2)."""
 
@@ -138,7 +144,7 @@ class UserMigrateState(Structure):
     reserved: int = reserved("H")
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class SpdInfo(Structure):
     """``struct xfrmu_spdinfo``: numbers of policies, then of socket policies."""
 
@@ -150,7 +156,7 @@ class SpdInfo(Structure):
     fwdscnt: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class SpdHashInfo(Structure):
     """``struct xfrmu_spdhinfo``: hash buckets, now and at most."""
 
@@ -158,7 +164,7 @@ class SpdHashInfo(Structure):
     spdhmcnt: int = u32()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class SpdHashThreshold(Structure):
     """``struct xfrmu_spdhthresh``: from which prefix lengths on policies are hashed."""
 
@@ -166,7 +172,7 @@ class SpdHashThreshold(Structure):
     rbits: int = u8()
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class InfoFlags(Structure):
     """The ``__u32`` that opens GETSADINFO, GETSPDINFO and their replies."""
 

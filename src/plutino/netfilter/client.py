@@ -1,0 +1,118 @@
+"""nftables through ``nft``: a table is replaced as one transaction, and known again by its listing.
+
+nft's listing differs from what was loaded, so the listing that followed each change is kept beside
+the text: a table is as we made it if it still lists like that.
+"""
+
+import errno
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from plutino.model.errors import KernelError, PlaneError
+from plutino.model.netfilter import NetfilterTable
+
+PROGRAM: Final = "nft"
+_FAMILY: Final = "inet"
+_CHANGED: Final = "# changed by others"
+_PASSING: Final = frozenset({"handle", "packets", "bytes"})
+"""What a listing shows and a change by others is not."""
+
+
+class NetfilterClient:
+    """The table of one instance in the current network namespace.
+
+    ``memory`` is the file that keeps its text and listing. Every method raises KernelError if nft
+    refuses, with its words; PlaneError if nft is not there and needed.
+    """
+
+    def __init__(self, name: str, memory: Path | None) -> None:
+        self._name = name
+        self._memory = memory
+
+    @staticmethod
+    def is_there() -> bool:
+        """Whether this machine has nft and its kernel nftables."""
+        if shutil.which(PROGRAM) is None:
+            return False
+        done = subprocess.run([PROGRAM, "list", "tables"], capture_output=True, check=False)
+        return done.returncode == 0
+
+    def observe(self) -> NetfilterTable | None:
+        """What is there: our text, or a remark if others changed it; None if nothing."""
+        if not self.is_there():
+            return None
+        listing = self._listing()
+        if listing is None:
+            return None
+        kept = self._read()
+        if kept.get("listing") == listing:
+            return NetfilterTable(self._name, str(kept.get("body")))
+        return NetfilterTable(self._name, _CHANGED)
+
+    def replace(self, table: NetfilterTable) -> None:
+        """Make it, or put it in the place of what is there, at once."""
+        name = f"{_FAMILY} {table.name}"
+        # Adding first makes the deletion right in any case.
+        script = f"table {name}\ndelete table {name}\ntable {name} {{\n{table.body}\n}}\n"
+        _run(f"load nftables table {table.name}", ["-f", "-"], script)
+        self._write({"body": table.body, "listing": self._listing() or ""})
+
+    def delete(self) -> None:
+        """Take it away."""
+        _run(f"delete nftables table {self._name}", ["delete", "table", _FAMILY, self._name])
+        if self._memory is not None:
+            self._memory.unlink(missing_ok=True)
+
+    def _listing(self) -> str | None:
+        command = [PROGRAM, "-j", "list", "table", _FAMILY, self._name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return None
+        try:
+            found = json.loads(done.stdout)["nftables"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise PlaneError(f"nft's listing of {self._name} cannot be read: {error}") from error
+        lasting = [_without_passing(one) for one in found if "metainfo" not in one]
+        return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
+
+    def _read(self) -> Mapping[str, object]:
+        try:
+            found = json.loads(self._memory.read_text()) if self._memory is not None else {}
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _write(self, document: Mapping[str, str]) -> None:
+        if self._memory is None:
+            return
+        try:
+            self._memory.write_text(json.dumps(document))
+        except OSError as error:
+            raise PlaneError(f"{self._memory} cannot be written: {error.strerror}") from error
+
+
+def _without_passing(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_passing(one) for key, one in value.items() if key not in _PASSING}
+    if isinstance(value, list):
+        return [_without_passing(one) for one in value]
+    return value
+
+
+def _run(step: str, arguments: list[str], script: str = "") -> None:
+    try:
+        done = subprocess.run(
+            [PROGRAM, *arguments], input=script, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError as error:
+        raise PlaneError(
+            f"{step}: {PROGRAM} is not installed", "apt-get install nftables"
+        ) from error
+    if done.returncode != 0:
+        words = next((line for line in done.stderr.splitlines() if line), "nft says nothing")
+        raise KernelError(step, errno.EINVAL, words)
