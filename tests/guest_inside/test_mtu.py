@@ -3,6 +3,7 @@
 import socket
 from contextlib import suppress
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from plutino.apply.applier import apply_state
 from plutino.apply.system import System
 from plutino.dataplane.journal import Journals
 from plutino.dataplane.kernel import KernelPlane
+from plutino.model.netfilter import table_name
 from plutino.netfilter.client import NetfilterClient
 from plutino.netlink.route_clients import RouteClients
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
@@ -48,7 +50,7 @@ def kernel_mtu(version: int) -> int:
     ("mode", "outer", "inner"), list(product(("tunnel", "beet"), (4, 6), (4, 6)))
 )
 def test_the_mtu_is_the_largest_that_the_kernel_takes(
-    mode: str, outer: int, inner: int, algorithm: str, encapsulation: str
+    mode: str, outer: int, inner: int, algorithm: str, encapsulation: str, tmp_path: Path
 ) -> None:
     (here, there), (ours, theirs) = OUTER[outer], INNER[inner]
     prefix, host = LENGTH[inner]
@@ -65,7 +67,11 @@ def test_the_mtu_is_the_largest_that_the_kernel_takes(
         state = compiled(text.replace("mode =", "mtu = 9000\nmode ="), algorithm=algorithm)
         with RouteClients() as routes, NetlinkSocket.kernel(NETLINK_XFRM) as xfrm:
             plane = KernelPlane("default", xfrm, routes, Journals.in_memory())
-            apply_state(state, plane, System(routes, NetfilterClient("mtu", None)))
+            apply_state(
+                state,
+                plane,
+                System(routes, NetfilterClient(table_name("default"), tmp_path / "nft")),
+            )
             found = kernel_mtu(inner)
     if mode == "beet" and algorithm == "aes128-sha256":
         # With whole blocks the kernel's own figure may be more than fits the path.
