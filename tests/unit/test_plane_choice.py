@@ -130,6 +130,7 @@ def test_no_more_is_tried_than_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_is_configured_is_not_probed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plutino.dataplane.choice.probe_kernel", lambda _: pytest.fail("probed"))
     assert choose("userspace", BEET) == PlaneChoice("userspace", "so configured")
+    assert choose("auto", Demands(BEET.requirements, (LOOP,))).plane == "userspace"
 
 
 @pytest.fixture

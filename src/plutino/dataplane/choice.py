@@ -65,8 +65,8 @@ def choose(configured: str, demands: Demands) -> PlaneChoice:
 
     Raises PlaneError if the kernel shall serve it, or must, and lacks what is asked for.
     """
-    if configured == USERSPACE:
-        return PlaneChoice(USERSPACE, SO_CONFIGURED)
+    if (choice := _without_a_look(configured, demands)) is not None:
+        return choice
     try:
         report = probe_kernel({one.feature for one in demands.requirements})
     except ScratchError as error:
@@ -80,22 +80,29 @@ def choose(configured: str, demands: Demands) -> PlaneChoice:
 
 def choose_by(configured: str, demands: Demands, report: KernelReport) -> PlaneChoice:
     """The choice on a kernel that can do that. Pure. Raises PlaneError as ``choose`` does."""
-    if configured == USERSPACE:
-        return PlaneChoice(USERSPACE, SO_CONFIGURED)
+    if (choice := _without_a_look(configured, demands)) is not None:
+        return choice
     lacks = tuple(report.lacks(demands.requirements))
     if configured == KERNEL or _bound_to(KERNEL, demands) is not None:
         if lacks:
             raise _kernel_refusal(configured, demands, lacks)
         return PlaneChoice(KERNEL, _why_kernel(configured, demands))
-    binding = _bound_to(USERSPACE, demands)
-    if binding is not None:
-        return PlaneChoice(USERSPACE, f"auto: `{binding.key}` needs the engine: {binding.why}")
     if lacks:
         first = lacks[0]
         why = f"auto: {_asks(first)}: {first.finding.words}{_more(lacks)}"
         return PlaneChoice(USERSPACE, why)
     why = f"auto: Linux {report.release} can do all that is asked for"
     return PlaneChoice(KERNEL, why)
+
+
+def _without_a_look(configured: str, demands: Demands) -> PlaneChoice | None:
+    """The engine, where nothing that the kernel can do would make a difference."""
+    if configured == USERSPACE:
+        return PlaneChoice(USERSPACE, SO_CONFIGURED)
+    binding = _bound_to(USERSPACE, demands)
+    if configured == AUTO and binding is not None:
+        return PlaneChoice(USERSPACE, f"auto: `{binding.key}` needs the engine: {binding.why}")
+    return None
 
 
 def _bound_to(plane: str, demands: Demands) -> PlaneBinding | None:
