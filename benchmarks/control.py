@@ -18,9 +18,10 @@ from plutino.apply.applier import execute
 from plutino.apply.system import System
 from plutino.dataplane.journal import Journals
 from plutino.dataplane.kernel import KernelPlane
-from plutino.dataplane.probe import probe_kernel
+from plutino.dataplane.probe.attempts import probe_kernel
 from plutino.lab.namespaces import NetworkNamespace
 from plutino.model.algorithms import AeadKey
+from plutino.model.feature import PLAIN_TUNNEL
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
 from plutino.model.netfilter import NetfilterTable
@@ -52,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print, and fail if plutino is the slower for the whole."""
-    whole = not probe_kernel().missing
+    whole = not any(probe_kernel().lacks(PLAIN_TUNNEL.requirements))
     wanted = objects(options.tunnels, whole=whole)
     best: dict[str, dict[str, float]] = {"ip -batch": {}, "plutino": {}}
     for _round in range(options.rounds):

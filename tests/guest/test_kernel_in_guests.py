@@ -28,8 +28,21 @@ def test_crashes_at_every_request() -> None:
     run_tests_in_guest("uml-6.12", "tests/guest_inside/test_kernel_crashes.py", 400)
 
 
+def test_the_mtu_is_the_kernels() -> None:
+    run_tests_in_guest("uml-6.12", "tests/guest_inside/test_mtu.py", 300)
+
+
+def test_offload_as_far_as_netdevsim_shows_it() -> None:
+    run_tests_in_guest("uml-6.12", "tests/guest_inside/test_offload.py", 200)
+
+
+@pytest.mark.parametrize("kernel", ["uml-6.12", "qemu-6.12", "qemu-6.1"])
+def test_what_each_kernel_can_do_is_found_by_trying(kernel: str) -> None:
+    run_tests_in_guest(kernel, "tests/guest_inside/test_probe.py", 900)
+
+
 @pytest.mark.parametrize("kernel", ["qemu-6.12"])
 def test_the_demo_on_the_kernel_that_users_run(kernel: str) -> None:
     demo = [".venv/bin/plutino", "demo", "--plane", "kernel"]
-    done = run_in_guest(kernel, demo, 400)
+    done = run_in_guest(kernel, demo, 600)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,38 +1,111 @@
 """`plutino doctor`."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
-from plutino.cli.target import print_json
-from plutino.dataplane.choice import KERNEL, PlaneChoice, choose_by
-from plutino.dataplane.probe import KernelReport, probe_kernel
+from plutino.cli.target import FILE, load_target, print_json
+from plutino.config.files import LoadedGateway
+from plutino.daemon.passes import compile_desired, open_routes
+from plutino.dataplane.choice import AUTO, KERNEL, PlaneChoice, choose_by, current_choice
+from plutino.dataplane.probe.attempts import probe_kernel
+from plutino.dataplane.probe.report import KernelReport
+from plutino.dataplane.runtime import RuntimePaths
+from plutino.desired.demands import demands_of
+from plutino.model.errors import PlaneError
+from plutino.model.feature import PLAIN_TUNNEL, Demands, Feature
+
+_FEW = 3
+"""So many keys are named for a feature that a file asks for."""
+_ENGINE = "; the engine in user space needs /dev/net/tun alone"
 
 
-@click.command(epilog="Examples: plutino doctor     plutino doctor --json | jq .choice.plane")
+@click.command(
+    epilog="Examples: plutino doctor     plutino doctor paris.toml     "
+    "plutino doctor --json | jq .choice.plane"
+)
+@click.argument("file", type=FILE, required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(as_json: bool) -> None:
+def doctor(file: Path | None, as_json: bool) -> None:
     """Try what this machine's kernel can do as a data plane, and say what `auto` would choose.
 
-    Everything is tried in network namespaces that nobody sees and that end at once; the kernel may
-    load its modules.
+    With FILE, say what that gateway needs, and the choice for it. Everything is tried in a network
+    namespace that nobody sees and that ends at once; the kernel may load its modules.
     """
+    loaded, demands, configured = None, PLAIN_TUNNEL, AUTO
+    serving: PlaneChoice | None = None
+    if file is not None:
+        loaded, runtime = load_target(file, "")
+        configured = loaded.gateway.data_plane
+        demands, serving = _look(loaded, runtime)
     report = probe_kernel()
-    choice = choose_by(report)
+    problem, choice = None, None
+    try:
+        choice = choose_by(configured, demands, report)
+    except PlaneError as error:
+        problem = error
     if as_json:
-        print_json({"version": 1, **report.to_json(), "choice": asdict(choice)})
-        return
-    for line in render(report, choice):
-        click.echo(line)
+        print_json(
+            {
+                "version": 1,
+                **report.to_json(),
+                "needs": [asdict(one) for one in demands.requirements],
+                "only": [asdict(one) for one in demands.bindings],
+                "choice": None if choice is None else asdict(choice),
+                "problem": None if problem is None else str(problem),
+            }
+        )
+    else:
+        for line in render(report, demands, choice, file):
+            click.echo(line)
+        if loaded is not None and serving is not None:
+            name = loaded.gateway.instance
+            click.echo(f"instance '{name}' is on the {serving.plane} plane until `plutino down`")
+    if problem is not None:
+        raise problem
 
 
-def render(report: KernelReport, choice: PlaneChoice) -> list[str]:
+def _look(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Demands, PlaneChoice | None]:
+    """What a gateway asks for, and the plane that serves it already."""
+    with open_routes(runtime, loaded.gateway) as routes:
+        desired = compile_desired(loaded, routes, {})
+        serving = current_choice(loaded.gateway.instance, runtime, routes)
+    return demands_of(loaded.gateway, desired), serving
+
+
+def render(
+    report: KernelReport, demands: Demands, choice: PlaneChoice | None, file: Path | None = None
+) -> list[str]:
     """The report as lines for people. Pure."""
-    lines = [f"Linux {report.release}"]
+    needed = {one.feature for one in demands.requirements}
     width = max(len(one.feature.value) for one in report.findings)
+    lines = [f"Linux {report.release}"]
     for one in report.findings:
-        answer = "yes" if one.supported else "NO " if one.needed else "no "
-        words = "" if one.supported else f"{one.words}; needs {one.option}"
+        answer = "yes" if one.supported else "NO " if one.feature in needed else "no "
+        words = one.words
+        if one.words and not one.words.startswith("not tried"):
+            words = f"{one.words}; needs {one.cure}"
         lines.append(f"  {answer}  {one.feature.value:<{width}}  {words}".rstrip())
-    engine = "" if choice.plane == KERNEL else "; the engine in user space needs /dev/net/tun alone"
-    return [*lines, f"data plane: {choice.plane}, {choice.why}{engine}"]
+    if file is not None:
+        lines += _render_demands(report, demands, file, width)
+    if choice is not None:
+        engine = "" if choice.plane == KERNEL else _ENGINE
+        lines.append(f"data plane: {choice.plane}, {choice.why}{engine}")
+    return lines
+
+
+def _render_demands(
+    report: KernelReport, demands: Demands, file: Path, width: int
+) -> Iterator[str]:
+    yield f"{file} asks for"
+    keys: dict[Feature, list[str]] = {}
+    for one in demands.requirements:
+        keys.setdefault(one.feature, []).append(one.key)
+    for feature, users in keys.items():
+        answer = "yes" if report.find(feature).supported else "NO "
+        more = f" and {len(users) - _FEW} more" if len(users) > _FEW else ""
+        yield f"  {answer}  {feature.value:<{width}}  {', '.join(users[:_FEW])}{more}"
+    for binding in demands.bindings:
+        yield f"  {binding.plane} alone: {binding.key}: {binding.why}"

@@ -266,9 +266,10 @@ class Tunnel(_Table):
         int,
         Field(
             strict=True,
-            ge=0,
+            ge=1,
             le=4096,
-            description="Replay window in packets; 0 turns the check off.",
+            description="Replay window in packets. With extended sequence numbers, which every "
+            "tunnel has, there is always one.",
         ),
     ] = 1024
     static: Annotated[StaticKeying, Field(description="Static keys.")]

@@ -36,12 +36,7 @@ def check_mode(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
 
 
 def _check_beet(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
-    versions = set()
     for key, selectors in (("local-ts", tunnel.local_ts), ("remote-ts", tunnel.remote_ts)):
         if len(selectors) != 1 or selectors[0].num_addresses != 1:
             why = "BEET mode has one fixed inner address on each side"
             yield (*at, key), why, 'such as ["10.255.0.1/32"]'
-        else:
-            versions.add(selectors[0].version)
-    if len(versions) > 1:
-        yield (*at, "remote-ts"), "is of another IP version than `local-ts`", None

@@ -29,6 +29,7 @@ from plutino.dataplane.reverse_path import has_strict_reverse_path
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import SocketKind
 from plutino.desired.compile import compile_gateway, is_ours, tunnel_reqid
+from plutino.desired.demands import demands_of
 from plutino.desired.rules import covers_a_peer
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
 from plutino.desired.state import DesiredState, Surroundings
@@ -58,9 +59,9 @@ class PassResult:
 def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
     """The steps that a pass would do. Changes nothing and starts nothing."""
     with open_routes(runtime, loaded.gateway) as routes:
-        plane = find_plane(loaded.gateway, runtime, routes)
+        desired = compile_desired(loaded, routes, load_sequences(runtime.sequences))
+        plane = _find_plane(loaded.gateway, desired, runtime, routes)
         try:
-            desired = compile_desired(loaded, routes, load_sequences(runtime.sequences))
             system = system_of(desired.instance, runtime, routes)
             return diff(desired, observe(desired.instance, plane, system))
         finally:
@@ -79,14 +80,33 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
         sequences = load_sequences(runtime.sequences)
         was_running = engine_running(runtime) or holder_running(runtime)
         noted = PlaneChoice.read(runtime)
-        choice = settle_choice(gateway.data_plane, gateway.instance, runtime, routes)
+        desired = compile_desired(loaded, routes, sequences)
+        choice = settle_choice(
+            gateway.data_plane, gateway.instance, runtime, routes, demands_of(gateway, desired)
+        )
         if noted != choice:
             choice.write(runtime)
         plane = None
         try:
             plane = _open(choice, gateway, runtime, routes, start=True)
             assert plane is not None, "a plane that is started is there"
-            return _run(loaded, runtime, plane, routes, sequences=sequences, choice=choice)
+            problems = _reserve(runtime, plane, desired, sequences)
+            # A conflict is found before anything is opened or made.
+            system = system_of(desired.instance, runtime, routes)
+            diff(desired, observe(desired.instance, plane, system))
+            kinds = socket_kinds(gateway)
+            plane.ensure_sockets(kinds)
+            Journal.read(runtime.namespaces).note(namespace_names(gateway))
+            outcome = apply_state(desired, plane, system)
+            plane.release_sockets(kinds)
+            problems += tuple(
+                f"there is no network namespace {name}: what belongs there waits for it"
+                for name in sorted(routes.missing & namespace_names(gateway))
+            )
+            if not NetfilterClient.is_there():
+                problems += (NO_NETFILTER,)
+            problems += strict_reverse_paths(gateway, routes)
+            return PassResult(outcome.steps, choice, problems)
         except PlutinoError:
             if plane is not None and not was_running:
                 with suppress(PlutinoError):
@@ -99,11 +119,13 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
                 plane.close()
 
 
-def find_plane(
-    gateway: Gateway, runtime: RuntimePaths, routes: RouteClients
+def _find_plane(
+    gateway: Gateway, desired: DesiredState, runtime: RuntimePaths, routes: RouteClients
 ) -> ManagedPlane | None:
     """The plane that serves a gateway, or would serve it and runs anyway. Starts nothing."""
-    choice = current_choice(gateway.instance, runtime, routes) or choose(gateway.data_plane)
+    choice = current_choice(gateway.instance, runtime, routes)
+    if choice is None:
+        choice = choose(gateway.data_plane, demands_of(gateway, desired))
     return _open(choice, gateway, runtime, routes, start=False)
 
 
@@ -117,35 +139,6 @@ def _open(
 ) -> ManagedPlane | None:
     reqids = [tunnel_reqid(gateway.instance, name) for name in gateway.tunnels]
     return open_plane(choice, gateway.instance, runtime, routes=routes, start=start, reqids=reqids)
-
-
-def _run(
-    loaded: LoadedGateway,
-    runtime: RuntimePaths,
-    plane: ManagedPlane,
-    routes: RouteClients,
-    *,
-    sequences: Sequences,
-    choice: PlaneChoice,
-) -> PassResult:
-    desired = compile_desired(loaded, routes, sequences)
-    problems = _reserve(runtime, plane, desired, sequences)
-    # A conflict is found before anything is opened or made.
-    system = system_of(desired.instance, runtime, routes)
-    diff(desired, observe(desired.instance, plane, system))
-    kinds = socket_kinds(loaded.gateway)
-    plane.ensure_sockets(kinds)
-    Journal.read(runtime.namespaces).note(namespace_names(loaded.gateway))
-    outcome = apply_state(desired, plane, system)
-    plane.release_sockets(kinds)
-    problems += tuple(
-        f"there is no network namespace {name}: what belongs there waits for it"
-        for name in sorted(routes.missing & namespace_names(loaded.gateway))
-    )
-    if not NetfilterClient.is_there():
-        problems += (NO_NETFILTER,)
-    problems += strict_reverse_paths(loaded.gateway, routes)
-    return PassResult(outcome.steps, choice, problems)
 
 
 def namespace_names(gateway: Gateway) -> set[str]:

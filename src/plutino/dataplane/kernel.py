@@ -437,6 +437,6 @@ def _sa_hint(sa: SecurityAssociation, error: KernelError) -> str | None:
         return "this kernel cannot do that; `plutino doctor` tells what it can"
     if error.errno == errno.EEXIST:
         return "an SA of others has that address and SPI: see `ip xfrm state`"
-    if error.errno == errno.EINVAL and not sa.replay.window:
-        return "with extended sequence numbers the kernel needs a `replay-window` of at least 1"
+    if error.errno == errno.EINVAL and sa.offload is not None:
+        return "the device takes no such SA over: remove `offload`, or choose another mode of it"
     return None

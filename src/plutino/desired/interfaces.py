@@ -79,26 +79,38 @@ def inner_mtu(
     mode: Mode = Mode.TUNNEL,
     inner_version: int = 4,
 ) -> int:
-    """Bytes of the largest inner packet that fits a path (``xfrm_state_mtu()``).
+    """Bytes of the largest inner packet that fits a path, and that the kernel takes for such.
 
     ``version`` is that of the outer addresses; ``inner_version`` matters to BEET alone.
     """
-    overhead = _ESP_HEADER + suite.encryption.iv_size + suite.icv_size
+    around = _ESP_HEADER + suite.encryption.iv_size + suite.icv_size + _IP_HEADER[version]
     if encapsulation is Encapsulation.UDP:
-        overhead += _UDP_HEADER
-    # Outside tunnel mode the packet's own header stands before ESP and is not encrypted.
-    own_header = 0 if mode is Mode.TUNNEL else _IP_HEADER[version]
+        around += _UDP_HEADER
+    room = path_mtu - around
     if mode is Mode.TUNNEL:
-        overhead += _IP_HEADER[version]
-    if mode is Mode.BEET and inner_version == 4:
-        overhead += _BEET_HEADER
+        fits = _payload(room, suite)
+    elif mode is Mode.TRANSPORT:
+        # The packet's own header stands outside and is not encrypted.
+        fits = _payload(room, suite) + _IP_HEADER[version]
+    else:
+        pseudo = _BEET_HEADER if inner_version == 4 else 0
+        fits = _payload(room, suite) - pseudo + _IP_HEADER[inner_version]
+        fits = min(fits, _kernel_beet_mtu(room - pseudo, version, inner_version, suite))
+    return max(fits, LOWEST_MTU)
+
+
+def _kernel_beet_mtu(room: int, version: int, inner_version: int, suite: EspSuite) -> int:
+    """``xfrm_state_mtu()`` takes the inner header to be as long as the outer one.
+
+    So it allows less than fits for IPv6 in IPv4, and more for some ciphers for IPv4. What is
+    larger is answered with "packet too big" before it is sent.
+    """
+    if version == 6 and inner_version == 4:
+        room -= _IP_HEADER[6] - _IP_HEADER[4]
+    return _payload(room, suite) + _IP_HEADER[version]
+
+
+def _payload(room: int, suite: EspSuite) -> int:
+    """Bytes to encrypt, without ESP's trailer, that fill whole blocks."""
     block = suite.encryption.block_size
-    aligned = (path_mtu - overhead - own_header) // block * block
-    inner = aligned + own_header - _ESP_TRAILER
-    if mode is Mode.BEET and inner_version < version:
-        # The kernel takes the difference off before it aligns (``esp6_init_state()``). The other
-        # way round there is room for 20 more, of which it knows nothing.
-        difference = _IP_HEADER[version] - _IP_HEADER[inner_version]
-        kept = (path_mtu - overhead - own_header - difference) // block * block
-        inner = min(inner - difference, kept + own_header - _ESP_TRAILER)
-    return max(inner, LOWEST_MTU)
+    return room // block * block - _ESP_TRAILER

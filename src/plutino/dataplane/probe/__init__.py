@@ -1,0 +1,1 @@
+"""What this machine's kernel can do as a data plane, found by trying."""
