@@ -1,0 +1,144 @@
+"""From a live VTI to plutino, both ends under load, by the very steps that the import prints."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
+from plutino.lab.hosts import Host
+from tests.guest_inside.test_kernel_plane import ip, pings
+from tests.support.fault_stream import Stream
+from tests.support.lab import Pair, running_pair
+
+pytestmark = pytest.mark.guest
+
+BEHIND = {PARIS: ("10.1.0.1", "2001:db8:1::1"), BERLIN: ("10.2.0.1", "2001:db8:2::1")}
+NETWORKS = {PARIS: ("10.1.0.0/16", "2001:db8:1::/48"), BERLIN: ("10.2.0.0/16", "2001:db8:2::/48")}
+KEY = {PARIS: "0x" + "01" * 36, BERLIN: "0x" + "02" * 36}
+"""Of what that host sends."""
+EVERYTHING = ("0.0.0.0/0", "::/0")
+STREAMS = (
+    (BEHIND[BERLIN][0], False),
+    (BEHIND[PARIS][0], True),
+    (BEHIND[BERLIN][1], False),
+    (INNER[BERLIN][0], False),
+    (INNER[PARIS][1], True),
+)
+
+
+def make_live_vti(here: Host, there: str, family: int, reqid: int, priority: int) -> None:
+    """As an administrator does it with iproute2."""
+    local, remote = OUTER[family][here.name], OUTER[family][there]
+    kind = "vti" if family == 4 else "vti6"
+    commands = [
+        f"link add vti1 type {kind} local {local} remote {remote} key 5",
+        "link set vti1 mtu 1400 up",
+        f"address add {INNER[here.name][0]}/31 dev vti1",
+        f"address add {INNER[here.name][1]}/127 dev vti1 nodad",
+        f"address add {BEHIND[here.name][0]}/32 dev lo",
+        f"address add {BEHIND[here.name][1]}/128 dev lo nodad",
+        *(f"route add {network} dev vti1" for network in NETWORKS[there]),
+    ]
+    spis = {PARIS: 0x101, BERLIN: 0x102}
+    for source, target, name in ((local, remote, here.name), (remote, local, there)):
+        commands.append(
+            f"xfrm state add src {source} dst {target} proto esp spi {spis[name]} reqid {reqid} "
+            f"mode tunnel mark 5 replay-window 32 flag af-unspec aead rfc4106(gcm(aes)) "
+            f"{KEY[name]} 128"
+        )
+    for one in EVERYTHING:
+        for direction, source, target in (
+            ("out", local, remote),
+            ("in", remote, local),
+            ("fwd", remote, local),
+        ):
+            commands.append(
+                f"xfrm policy add src {one} dst {one} dir {direction} mark 5 priority {priority} "
+                f"tmpl src {source} dst {target} proto esp reqid {reqid} mode tunnel"
+            )
+    for command in commands:
+        ip(here, command)
+
+
+@contextmanager
+def live_pair(family: int, reqid: int = 1, priority: int = 0) -> Iterator[Pair]:
+    with running_pair(family, plane="kernel", start=False) as pair:
+        for host, peer in ((pair.paris, BERLIN), (pair.berlin, PARIS)):
+            for path in (host.file, host.folder / f"{host.name}-{peer}.keys"):
+                path.unlink()
+            make_live_vti(host, peer, family, reqid, priority)
+        assert pings(pair)
+        yield pair
+
+
+def import_at_both(pair: Pair) -> tuple[list[list[str]], list[list[str]]]:
+    """The steps of both ends, after the keys were handed over."""
+    first = pair.paris.plutino("import", "vti")
+    assert first.returncode == 0, first.stdout + first.stderr
+    half = pair.berlin.folder / "from-paris.keys"
+    (pair.paris.folder / "vti1-peer.keys").rename(half)
+    second = pair.berlin.plutino("import", "vti", "--keys", half)
+    assert second.returncode == 0, second.stdout + second.stderr
+    for host in (pair.paris, pair.berlin):
+        for name in ("gateway.toml", "vti1.keys"):
+            assert (host.folder / name).stat().st_mode & 0o777 == 0o600
+    print(first.stdout, pair.paris.file.read_text())
+    return steps_of(first.stdout)[1:], steps_of(second.stdout)
+
+
+def steps_of(text: str) -> list[list[str]]:
+    """The commands of each numbered step."""
+    steps = re.split(r"(?m)^\d+\. ", text)[1:]
+    return [[line.strip() for line in step.splitlines() if line.startswith("  ")] for step in steps]
+
+
+def run(host: Host, command: str) -> None:
+    program, *arguments = command.split()
+    if program == "plutino":
+        done = host.plutino(*arguments)
+    else:
+        with host.namespace.entered():
+            done = subprocess.run(
+                command.split(), capture_output=True, text=True, check=False, timeout=60
+            )
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+def received(host: Host, link: str) -> int:
+    """Packets that came out of a link."""
+    return int(ip(host, f"-s link show {link}").split("RX:")[1].split()[7])
+
+
+@pytest.mark.parametrize(("family", "reqid", "priority"), [(4, 1, 0), (6, 1, 375423), (4, 0, 2000)])
+def test_no_packet_is_lost(family: int, reqid: int, priority: int) -> None:
+    with live_pair(family, reqid, priority) as pair, ExitStack() as stack:
+        streams = [
+            stack.enter_context(Stream(pair, address, 7100 + number, back=back, interval=0.02))
+            for number, (address, back) in enumerate(STREAMS)
+        ]
+        ours, theirs = import_at_both(pair)
+        assert len(ours) == len(theirs)
+        for number, commands in enumerate(zip(ours, theirs, strict=True)):
+            for host, lines in zip((pair.paris, pair.berlin), commands, strict=True):
+                for line in lines:
+                    if not line.startswith("What an IKE"):
+                        print(host.name, line, flush=True)
+                        run(host, line)
+                for stream in streams:
+                    stream.until_it_passes()
+            if number == len(ours) - 2:  # the traffic has moved, and the VTI is there
+                assert received(pair.berlin, "ipsec5") == 0  # the VTI takes it all
+        for stream in streams:
+            assert (stream.lost(), stream.refused) == (set(), 0)
+        for host in (pair.paris, pair.berlin):
+            assert "vti1" not in ip(host, "link")
+            assert ip(host, "xfrm state").count("proto esp") == 2
+            assert ip(host, "xfrm policy").count("tmpl") == 6
+            assert "mark" not in ip(host, "xfrm policy")
+            assert host.plutino("apply", "gateway.toml").stdout == "nothing to do\n"
+        assert received(pair.berlin, "ipsec5") > 0
+        assert pings(pair)
+        pair.assert_nothing_in_clear()
