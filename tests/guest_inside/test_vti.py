@@ -11,6 +11,7 @@ import pytest
 
 from plutino.config.static_keys import encode_keys, generate_pair
 from plutino.control.report import State
+from plutino.dataplane.kernel import XFRM_STAT, parse_xfrm_stat
 from plutino.desired.compile import tunnel_reqid
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.hosts import Host
@@ -35,7 +36,7 @@ FOREIGN = (
     "xfrm policy add src 10.9.0.0/16 dst 10.8.0.0/16 dir out mark 5 "
     "tmpl src 192.0.2.1 dst 192.0.2.9 proto esp reqid 9 mode tunnel",
 )
-SHOWS = ("-d link", "address", "xfrm state", "xfrm policy", "route show table all")
+SHOWS = ("-d link", "xfrm state", "xfrm policy", "route show table all proto 134", "-4 address")
 
 
 def rewrite(host: Host, *changes: tuple[str, str], more: str = "") -> None:
@@ -198,6 +199,21 @@ def test_a_vti_becomes_an_xfrm_interface_and_back() -> None:
             assert f" {kind} " in ip(pair.paris, "-d link show vti1")
             until(lambda: pings(pair), f"packets pass as {kind}")
             assert pair.paris.plutino("apply", pair.paris.file).stdout == "nothing to do\n"
+
+
+def test_a_default_that_blocks_stops_what_a_vti_has_decrypted() -> None:
+    """Why such a configuration is refused: there is no sign of the SA any more."""
+    with vti_pair() as pair:
+        assert pings(pair)
+        ip(pair.paris, "xfrm policy setdefault in block")
+        assert (
+            ping(pair.paris.namespace, ip_address(INNER[BERLIN][0]), count=1, timeout=0.5)[0] == 0
+        )
+        with pair.paris.namespace.entered():
+            stat = parse_xfrm_stat(XFRM_STAT.read_text())
+            Path("/proc/sys/net/ipv4/conf/vti1/disable_policy").write_text("1\n")
+        assert stat["XfrmInNoPols"] == 1
+        assert ping(pair.paris.namespace, ip_address(INNER[BERLIN][0]), count=1)[0] == 1
 
 
 def test_the_daemon_heals_a_vti() -> None:

@@ -4,11 +4,15 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
+from plutino.dataplane.kernel import XFRM_STAT, parse_xfrm_stat
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.hosts import Host
+from plutino.lab.traffic import ping
 from tests.guest_inside.test_kernel_plane import ip, pings
 from tests.support.fault_stream import Stream
 from tests.support.lab import Pair, running_pair
@@ -27,6 +31,20 @@ STREAMS = (
     (INNER[BERLIN][0], False),
     (INNER[PARIS][1], True),
 )
+
+
+def policy_commands(here: Host, there: str, family: int, reqid: int, priority: int) -> list[str]:
+    local, remote = OUTER[family][here.name], OUTER[family][there]
+    return [
+        f"src {one} dst {one} dir {direction} mark 5 priority {priority} "
+        f"tmpl src {source} dst {target} proto esp reqid {reqid} mode tunnel"
+        for one in EVERYTHING
+        for direction, source, target in (
+            ("out", local, remote),
+            ("in", remote, local),
+            ("fwd", remote, local),
+        )
+    ]
 
 
 def make_live_vti(here: Host, there: str, family: int, reqid: int, priority: int) -> None:
@@ -49,16 +67,8 @@ def make_live_vti(here: Host, there: str, family: int, reqid: int, priority: int
             f"mode tunnel mark 5 replay-window 32 flag af-unspec aead rfc4106(gcm(aes)) "
             f"{KEY[name]} 128"
         )
-    for one in EVERYTHING:
-        for direction, source, target in (
-            ("out", local, remote),
-            ("in", remote, local),
-            ("fwd", remote, local),
-        ):
-            commands.append(
-                f"xfrm policy add src {one} dst {one} dir {direction} mark 5 priority {priority} "
-                f"tmpl src {source} dst {target} proto esp reqid {reqid} mode tunnel"
-            )
+    for words in policy_commands(here, there, family, reqid, priority):
+        commands.append(f"xfrm policy add {words}")
     for command in commands:
         ip(here, command)
 
@@ -85,7 +95,6 @@ def import_at_both(pair: Pair) -> tuple[list[list[str]], list[list[str]]]:
     for host in (pair.paris, pair.berlin):
         for name in ("gateway.toml", "vti1.keys"):
             assert (host.folder / name).stat().st_mode & 0o777 == 0o600
-    print(first.stdout, pair.paris.file.read_text())
     return steps_of(first.stdout)[1:], steps_of(second.stdout)
 
 
@@ -112,9 +121,16 @@ def received(host: Host, link: str) -> int:
     return int(ip(host, f"-s link show {link}").split("RX:")[1].split()[7])
 
 
-@pytest.mark.parametrize(("family", "reqid", "priority"), [(4, 1, 0), (6, 1, 375423), (4, 0, 2000)])
-def test_no_packet_is_lost(family: int, reqid: int, priority: int) -> None:
+@pytest.mark.parametrize(
+    ("family", "reqid", "priority", "strict"),
+    [(4, 1, 0, False), (6, 1, 375423, False), (4, 0, 2000, True)],
+)
+def test_no_packet_is_lost(family: int, reqid: int, priority: int, strict: bool) -> None:
     with live_pair(family, reqid, priority) as pair, ExitStack() as stack:
+        for host in (pair.paris, pair.berlin):
+            with host.namespace.entered():
+                path = Path("/proc/sys/net/ipv4/conf/vti1/rp_filter")
+                path.write_text(f"{int(strict)}\n")
         streams = [
             stack.enter_context(Stream(pair, address, 7100 + number, back=back, interval=0.02))
             for number, (address, back) in enumerate(STREAMS)
@@ -125,10 +141,14 @@ def test_no_packet_is_lost(family: int, reqid: int, priority: int) -> None:
             for host, lines in zip((pair.paris, pair.berlin), commands, strict=True):
                 for line in lines:
                     if not line.startswith("What an IKE"):
-                        print(host.name, line, flush=True)
                         run(host, line)
                 for stream in streams:
                     stream.until_it_passes()
+            if priority:  # an IKE daemon puts its policies back when it rekeys
+                for host, peer in ((pair.paris, BERLIN), (pair.berlin, PARIS)):
+                    for words in policy_commands(host, peer, family, reqid, priority):
+                        if number < len(ours) - 1:
+                            ip(host, f"xfrm policy update {words}")
             if number == len(ours) - 2:  # the traffic has moved, and the VTI is there
                 assert received(pair.berlin, "ipsec5") == 0  # the VTI takes it all
         for stream in streams:
@@ -142,3 +162,15 @@ def test_no_packet_is_lost(family: int, reqid: int, priority: int) -> None:
         assert received(pair.berlin, "ipsec5") > 0
         assert pings(pair)
         pair.assert_nothing_in_clear()
+
+
+def test_without_the_first_step_the_vti_drops_the_new_packets() -> None:
+    with live_pair(4) as pair:
+        (_prepare, start, move, _remove), (_, *others) = import_at_both(pair)
+        for host, lines in ((pair.paris, start), (pair.berlin, others[0]), (pair.paris, move)):
+            for line in lines:
+                run(host, line)
+        address = ip_address(INNER[BERLIN][0])
+        assert ping(pair.paris.namespace, address, count=1, timeout=0.5)[0] == 0
+        with pair.berlin.namespace.entered():
+            assert parse_xfrm_stat(XFRM_STAT.read_text())["XfrmInTmplMismatch"] == 1

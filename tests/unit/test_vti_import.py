@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ def policies(
     )
 
 
-def system(**changes: object) -> LiveSystem:
+def system(**changes: Any) -> LiveSystem:
     """A usual VTI: everything may pass, one network of each family is behind the peer."""
     whole = LiveSystem(
         links=(Link(1, "lo", None, 65536, up=True), LINK),
@@ -127,7 +128,7 @@ dst 192.0.2.1 proto esp mode tunnel
      ip -6 route del 2001:db8:2::/48 dev vti1 metric 1
      ip -6 route del 2001:db8:2::/48 dev vti1 metric 1024
      ip route del 10.255.0.0/31 dev vti1
-5. When both ends have, and vti1 count no more packets, take the old away:
+5. When both ends have, and nothing is sent by vti1 any more, take the old away:
      ip link del vti1
 """
 
@@ -156,6 +157,28 @@ def test_the_steps_of_a_usual_vti() -> None:
         "0xffffffff"
     )
     assert removing[-1].strip().startswith("What an IKE daemon has made")
+
+
+def test_a_policy_of_a_daemon_stays_and_gets_a_wider_one_before_it() -> None:
+    some = policies(EVERYTHING[0], EVERYTHING[0], priority=375423)
+    steps = next_steps(
+        [imported(system(policies=some))], "gateway.toml", strict=frozenset(), handed_over=[]
+    )
+    assert (
+        "ip xfrm policy add src 0.0.0.0/0 dst 0.0.0.0/0 dir in mark 0x5 mask 0x7fffffff priority "
+        "375422 tmpl src 192.0.2.2 dst 192.0.2.1 proto esp mode tunnel\n"
+    ) in steps
+    name = "src 0.0.0.0/0 dst 0.0.0.0/0 dir in mark 0x5 mask"
+    for mask in ("0x7fffffff", "0xffffffff"):
+        assert f"ip xfrm policy delete {name} {mask}\n" in steps
+    without = tuple(
+        replace(one, templates=(replace(one.templates[0], reqid=ReqId(0)),)) for one in some
+    )
+    steps = next_steps(
+        [imported(system(policies=without))], "gateway.toml", strict=frozenset(), handed_over=[]
+    )
+    assert "policy add" not in steps
+    assert "policy update" not in steps
 
 
 def test_no_key_of_the_vti_is_anywhere() -> None:
@@ -218,7 +241,7 @@ def test_no_key_of_the_vti_is_anywhere() -> None:
         ),
     ],
 )
-def test_what_is_left_out_is_told(changes: dict[str, object], words: str) -> None:
+def test_what_is_left_out_is_told(changes: dict[str, Any], words: str) -> None:
     one = imported(system(**changes))
     assert any(words in problem for problem in one.problems), one.problems
     squeezed = " ".join(text_of(one).replace("\n# ", " ").split())

@@ -3,14 +3,16 @@
 While the VTI is up, the kernel gives it all ESP between its ends, that of the new SAs too: after
 decryption the packet must fit an inbound policy with the VTI's key as mark (``vti_rcv_cb()``). Such
 a policy fits SAs of any if_id, but it may ask for a reqid or an SPI; the new SAs have their own.
+Beside it comes one that asks for neither, which an IKE daemon does not touch when it rekeys.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from plutino.desired.compile import ROUTE_METRIC
 from plutino.migration.vti import ImportedVti, is_connected, is_movable
 from plutino.model.link import MAIN_TABLE, Route
-from plutino.model.numbers import Mark
+from plutino.model.numbers import U32_MAX, Mark
 from plutino.model.policy import Action, Direction, Mode, Policy, Selector, Template
 from plutino.model.sa import SecurityAssociation
 
@@ -23,9 +25,9 @@ def prepare(vti: ImportedVti, *, is_strict: bool) -> Iterator[str]:
     ``is_strict`` tells that the VTI has rp_filter 1.
     """
     for policy in vti.live.policies:
-        if policy.direction is Direction.IN and any(
-            one.reqid or one.spi for one in policy.templates
-        ):
+        if _is_narrow(policy) and policy.priority:
+            yield f"ip xfrm policy add {_name(_wider(policy, vti))}{_rest(_wider(policy, vti))}"
+        elif _is_narrow(policy):
             yield f"ip xfrm policy update {_name(policy)}{_rest(policy)}"
     for route in _moving(vti):
         if route.metric >= ROUTE_METRIC and not is_connected(vti.live, route):
@@ -52,6 +54,8 @@ def remove(vti: ImportedVti) -> Iterator[str]:
     yield f"ip link del {vti.live.name}"
     for policy in vti.live.policies:
         yield f"ip xfrm policy delete {_name(policy)}"
+        if _is_narrow(policy) and policy.priority:
+            yield f"ip xfrm policy delete {_name(_wider(policy, vti))}"
     for sa in vti.live.sas:
         yield f"ip xfrm state delete {_sa(sa)}"
 
@@ -78,7 +82,7 @@ def next_steps(
         ("Look, then start; the traffic stays where it is:", [f"plutino plan {file}"]),
         ("When BOTH ends have come so far, move what this end sends:", moving),
         (
-            f"When both ends have, and {names} count no more packets, take the old away:",
+            f"When both ends have, and nothing is sent by {names} any more, take the old away:",
             removing,
         ),
     ]
@@ -91,6 +95,20 @@ def next_steps(
         "   What an IKE daemon has made, remove there instead, and stop it from making it anew."
     )
     return "\n".join(lines) + "\n"
+
+
+def _is_narrow(policy: Policy) -> bool:
+    return policy.direction is Direction.IN and any(
+        one.reqid or one.spi for one in policy.templates
+    )
+
+
+def _wider(policy: Policy, vti: ImportedVti) -> Policy:
+    """One that is asked first, and that the kernel tells from the other by its mark."""
+    key = vti.live.ends.input_key
+    marks = [Mark(key & mask, mask) for mask in (U32_MAX, U32_MAX >> 1)]
+    mark = next(one for one in marks if one != policy.mark)
+    return replace(policy, mark=mark, priority=policy.priority - 1)
 
 
 def _moving(vti: ImportedVti) -> list[Route]:
