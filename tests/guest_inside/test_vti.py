@@ -14,7 +14,7 @@ from plutino.control.report import State
 from plutino.dataplane.kernel import XFRM_STAT, parse_xfrm_stat
 from plutino.desired.compile import tunnel_reqid
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
-from plutino.lab.hosts import Host
+from plutino.lab.hosts import WIRE, Host
 from plutino.lab.traffic import ping, transfer
 from tests.guest_inside.test_kernel_plane import ip, pings
 from tests.support.fault_stream import state_of
@@ -201,19 +201,24 @@ def test_a_vti_becomes_an_xfrm_interface_and_back() -> None:
             assert pair.paris.plutino("apply", pair.paris.file).stdout == "nothing to do\n"
 
 
-def test_a_default_that_blocks_stops_what_a_vti_has_decrypted() -> None:
-    """Why such a configuration is refused: there is no sign of the SA any more."""
+def test_a_default_that_blocks_stops_a_vti() -> None:
+    """Why that is refused: first ESP itself is blocked, then what it held, which has no policy."""
+
+    def replies() -> int:
+        address = ip_address(INNER[BERLIN][0])
+        return ping(pair.paris.namespace, address, count=1, timeout=0.5)[0]
+
     with vti_pair() as pair:
-        assert pings(pair)
+        assert replies() == 1
         ip(pair.paris, "xfrm policy setdefault in block")
-        assert (
-            ping(pair.paris.namespace, ip_address(INNER[BERLIN][0]), count=1, timeout=0.5)[0] == 0
-        )
         with pair.paris.namespace.entered():
-            stat = parse_xfrm_stat(XFRM_STAT.read_text())
-            Path("/proc/sys/net/ipv4/conf/vti1/disable_policy").write_text("1\n")
-        assert stat["XfrmInNoPols"] == 1
-        assert ping(pair.paris.namespace, ip_address(INNER[BERLIN][0]), count=1)[0] == 1
+            for device in (WIRE, "vti1"):
+                before = parse_xfrm_stat(XFRM_STAT.read_text())["XfrmInNoPols"]
+                assert replies() == 0
+                assert parse_xfrm_stat(XFRM_STAT.read_text())["XfrmInNoPols"] > before
+                path = Path(f"/proc/sys/net/ipv4/conf/{device}/disable_policy")
+                path.write_text("1\n")
+        assert replies() == 1
 
 
 def test_the_daemon_heals_a_vti() -> None:

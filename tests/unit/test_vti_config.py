@@ -124,6 +124,16 @@ ROME = "203.0.113.3"
             "is for XFRM interfaces, not for a VTI",
         ),
         (
+            VTI + "key = 5\n" + tunnel(more='mark-in = "0x6/0xff"\n'),
+            "tunnels.berlin.mark-in",
+            "0x6/0xff does not fit the VTI's key 5, by which the kernel looks it up",
+        ),
+        (
+            VTI.replace("vti1", "ipsec9999999999") + tunnel(interface="ipsec9999999999"),
+            "tunnels.berlin.interface",
+            "IfId must be between 0 and 4294967295, not 9999999999",
+        ),
+        (
             VTI + tunnel(more="if-id = 3\n"),
             "tunnels.berlin.if-id",
             "a VTI has keys instead of an if_id",

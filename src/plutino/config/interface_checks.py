@@ -1,8 +1,10 @@
 """What the options of an interface must be, together and with its tunnels. Pure."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from plutino.config.gateway import Gateway, InterfaceOptions, Tunnel
+from plutino.config.numbers import VtiKeys, vti_keys
 from plutino.config.positions import Finding, KeyPath
 
 
@@ -16,6 +18,8 @@ def check_interfaces(gateway: Gateway) -> Iterator[Finding]:
             yield at, f'no tunnel has `interface = "{name}"`', "remove it, or is it misspelled?"
         if options.kind == "vti":
             yield from _check_vti(options, tunnels, at)
+            with suppress(ValueError):  # said of the tunnel's interface
+                yield from _check_marks(vti_keys(gateway, name), tunnels)
             continue
         for key, value in (
             ("key", options.key),
@@ -60,6 +64,17 @@ def _check_vti(
         elif first is not None and tunnel.local != first.local:
             why = f"{at[1]} is a VTI of {first.local}: a VTI has one local address"
             yield (*place, "local"), why, 'use a second VTI, or `kind = "xfrm"`'
+
+
+def _check_marks(keys: VtiKeys, tunnels: dict[str, Tunnel]) -> Iterator[Finding]:
+    for name, tunnel in tunnels.items():
+        for option, mark, key in (
+            ("mark-in", tunnel.mark_in, keys.input),
+            ("mark-out", tunnel.mark_out, keys.output),
+        ):
+            if mark is not None and key & mark.mask != mark.value:
+                why = f"{mark} does not fit the VTI's key {key}, by which the kernel looks it up"
+                yield ("tunnels", name, option), why, "remove it: the key is the mark"
 
 
 def _check_ends(gateway: Gateway) -> Iterator[Finding]:
