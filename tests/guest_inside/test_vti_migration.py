@@ -4,6 +4,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -33,11 +34,22 @@ STREAMS = (
 )
 
 
-def policy_commands(here: Host, there: str, family: int, reqid: int, priority: int) -> list[str]:
-    local, remote = OUTER[family][here.name], OUTER[family][there]
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """How the live VTI was made; ``family`` is that of the outer addresses."""
+
+    family: int
+    reqid: int = 1
+    priority: int = 0
+    strict: bool = False
+    wildcard: bool = False
+
+
+def policy_commands(here: Host, there: str, how: SetUp) -> list[str]:
+    local, remote = OUTER[how.family][here.name], OUTER[how.family][there]
     return [
-        f"src {one} dst {one} dir {direction} mark 5 priority {priority} "
-        f"tmpl src {source} dst {target} proto esp reqid {reqid} mode tunnel"
+        f"src {one} dst {one} dir {direction} mark 5 priority {how.priority} "
+        f"tmpl src {source} dst {target} proto esp reqid {how.reqid} mode tunnel"
         for one in EVERYTHING
         for direction, source, target in (
             ("out", local, remote),
@@ -47,12 +59,13 @@ def policy_commands(here: Host, there: str, family: int, reqid: int, priority: i
     ]
 
 
-def make_live_vti(here: Host, there: str, family: int, reqid: int, priority: int) -> None:
+def make_live_vti(here: Host, there: str, how: SetUp) -> None:
     """As an administrator does it with iproute2."""
-    local, remote = OUTER[family][here.name], OUTER[family][there]
-    kind = "vti" if family == 4 else "vti6"
+    local, remote = OUTER[how.family][here.name], OUTER[how.family][there]
+    kind = "vti" if how.family == 4 else "vti6"
+    ends = f"local {local}" if how.wildcard else f"local {local} remote {remote}"
     commands = [
-        f"link add vti1 type {kind} local {local} remote {remote} key 5",
+        f"link add vti1 type {kind} {ends} key 5",
         "link set vti1 mtu 1400 up",
         f"address add {INNER[here.name][0]}/31 dev vti1",
         f"address add {INNER[here.name][1]}/127 dev vti1 nodad",
@@ -63,23 +76,26 @@ def make_live_vti(here: Host, there: str, family: int, reqid: int, priority: int
     spis = {PARIS: 0x101, BERLIN: 0x102}
     for source, target, name in ((local, remote, here.name), (remote, local, there)):
         commands.append(
-            f"xfrm state add src {source} dst {target} proto esp spi {spis[name]} reqid {reqid} "
-            f"mode tunnel mark 5 replay-window 32 flag af-unspec aead rfc4106(gcm(aes)) "
+            f"xfrm state add src {source} dst {target} proto esp spi {spis[name]} "
+            f"reqid {how.reqid} mode tunnel mark 5 replay-window 32 flag af-unspec aead rfc4106(gcm(aes)) "
             f"{KEY[name]} 128"
         )
-    for words in policy_commands(here, there, family, reqid, priority):
+    for words in policy_commands(here, there, how):
         commands.append(f"xfrm policy add {words}")
     for command in commands:
         ip(here, command)
+    with here.namespace.entered():
+        path = Path("/proc/sys/net/ipv4/conf/vti1/rp_filter")
+        path.write_text(f"{int(how.strict)}\n")
 
 
 @contextmanager
-def live_pair(family: int, reqid: int = 1, priority: int = 0) -> Iterator[Pair]:
-    with running_pair(family, plane="kernel", start=False) as pair:
+def live_pair(how: SetUp) -> Iterator[Pair]:
+    with running_pair(how.family, plane="kernel", start=False) as pair:
         for host, peer in ((pair.paris, BERLIN), (pair.berlin, PARIS)):
             for path in (host.file, host.folder / f"{host.name}-{peer}.keys"):
                 path.unlink()
-            make_live_vti(host, peer, family, reqid, priority)
+            make_live_vti(host, peer, how)
         assert pings(pair)
         yield pair
 
@@ -121,16 +137,19 @@ def received(host: Host, link: str) -> int:
     return int(ip(host, f"-s link show {link}").split("RX:")[1].split()[7])
 
 
-@pytest.mark.parametrize(
-    ("family", "reqid", "priority", "strict"),
-    [(4, 1, 0, False), (6, 1, 375423, False), (4, 0, 2000, True)],
-)
-def test_no_packet_is_lost(family: int, reqid: int, priority: int, strict: bool) -> None:
-    with live_pair(family, reqid, priority) as pair, ExitStack() as stack:
-        for host in (pair.paris, pair.berlin):
-            with host.namespace.entered():
-                path = Path("/proc/sys/net/ipv4/conf/vti1/rp_filter")
-                path.write_text(f"{int(strict)}\n")
+SET_UPS = {
+    "by hand": SetUp(4),
+    "by a daemon": SetUp(6, priority=375423),
+    "without reqid": SetUp(4, reqid=0, priority=2000, strict=True),
+    "wildcard": SetUp(4, reqid=7, priority=100, wildcard=True),
+    "wildcard over IPv6": SetUp(6, wildcard=True),
+}
+
+
+@pytest.mark.parametrize("name", SET_UPS)
+def test_no_packet_is_lost(name: str) -> None:
+    how = SET_UPS[name]
+    with live_pair(how) as pair, ExitStack() as stack:
         streams = [
             stack.enter_context(Stream(pair, address, 7100 + number, back=back, interval=0.02))
             for number, (address, back) in enumerate(STREAMS)
@@ -144,11 +163,11 @@ def test_no_packet_is_lost(family: int, reqid: int, priority: int, strict: bool)
                         run(host, line)
                 for stream in streams:
                     stream.until_it_passes()
-            if priority:  # an IKE daemon puts its policies back when it rekeys
+            if how.priority and number < len(ours) - 1:
+                # An IKE daemon puts its policies back when it rekeys.
                 for host, peer in ((pair.paris, BERLIN), (pair.berlin, PARIS)):
-                    for words in policy_commands(host, peer, family, reqid, priority):
-                        if number < len(ours) - 1:
-                            ip(host, f"xfrm policy update {words}")
+                    for words in policy_commands(host, peer, how):
+                        ip(host, f"xfrm policy update {words}")
             if number == len(ours) - 2:  # the traffic has moved, and the VTI is there
                 assert received(pair.berlin, "ipsec5") == 0  # the VTI takes it all
         for stream in streams:
@@ -165,7 +184,7 @@ def test_no_packet_is_lost(family: int, reqid: int, priority: int, strict: bool)
 
 
 def test_without_the_wider_policies_the_vti_drops_the_new_packets() -> None:
-    with live_pair(4) as pair:
+    with live_pair(SetUp(4)) as pair:
         ours, theirs = import_at_both(pair)
         for host, steps in ((pair.paris, ours[:3]), (pair.berlin, theirs[:2])):
             for line in (line for lines in steps for line in lines):
