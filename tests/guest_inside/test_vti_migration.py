@@ -77,8 +77,8 @@ def make_live_vti(here: Host, there: str, how: SetUp) -> None:
     for source, target, name in ((local, remote, here.name), (remote, local, there)):
         commands.append(
             f"xfrm state add src {source} dst {target} proto esp spi {spis[name]} "
-            f"reqid {how.reqid} mode tunnel mark 5 replay-window 32 flag af-unspec aead rfc4106(gcm(aes)) "
-            f"{KEY[name]} 128"
+            f"reqid {how.reqid} mode tunnel mark 5 replay-window 32 flag af-unspec "
+            f"aead rfc4106(gcm(aes)) {KEY[name]} 128"
         )
     for words in policy_commands(here, there, how):
         commands.append(f"xfrm policy add {words}")
@@ -151,7 +151,7 @@ def test_no_packet_is_lost(name: str) -> None:
     how = SET_UPS[name]
     with live_pair(how) as pair, ExitStack() as stack:
         streams = [
-            stack.enter_context(Stream(pair, address, 7100 + number, back=back, interval=0.02))
+            stack.enter_context(Stream(pair, address, 7100 + number, back=back, interval=0.005))
             for number, (address, back) in enumerate(STREAMS)
         ]
         ours, theirs = import_at_both(pair)

@@ -135,3 +135,21 @@ def test_with_several_peers_each_half_is_named(
     done = run(monkeypatch, live, tmp_path)
     assert "[tunnels.vti2]" in (tmp_path / "gateway.toml").read_text()
     assert done.exit_code == 3  # vti2 has neither SAs nor policies
+
+
+def test_a_vti_without_a_local_address_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    live = system(links=(LINK, Link(8, "vti8", "vti", 1480, up=True)))
+    done = run(monkeypatch, live, tmp_path)
+    assert done.exit_code == 3
+    assert "warning: vti8: it has no local address, and is not imported" in done.stderr
+
+
+def test_two_names_that_become_one_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ends = VtiEnds(LOCAL, ROME, 6, 6)
+    links = (replace(LINK, name="vti.1"), replace(LINK, index=8, name="vti-1", vti=ends))
+    with pytest.raises(PlaneError, match="would have one name: vti-1, vti-1"):
+        run(monkeypatch, system(links=links), tmp_path)

@@ -111,24 +111,24 @@ replay-window = 32
 static.key-file = "vti1.keys"
 """
 STEPS = """\
-1. Bring the peer's keys to it by a safe way, and there give them to the import:
+1. Hand over: bring the peer's keys to it by a safe way, and give them to its import:
      plutino import vti --keys vti1-peer.keys
-2. Let vti1 take in the new SAs' packets, and keep the traffic:
+2. Prepare: vti1 lets the new SAs' packets in, and keeps the traffic:
      ip xfrm policy update src 0.0.0.0/0 dst 0.0.0.0/0 dir in mark 0x5 mask 0xffffffff tmpl src \
 192.0.2.2 dst 192.0.2.1 proto esp mode tunnel
      ip xfrm policy update src ::/0 dst ::/0 dir in mark 0x5 mask 0xffffffff tmpl src 192.0.2.2 \
 dst 192.0.2.1 proto esp mode tunnel
      ip -6 route add 2001:db8:2::/48 dev vti1 metric 1
      sysctl -w net.ipv4.conf.vti1.rp_filter=2
-3. Look, then start; the traffic stays where it is:
+3. Start; the traffic stays where it is:
      plutino plan gateway.toml
      plutino apply gateway.toml
-4. When BOTH ends have come so far, move what this end sends:
+4. Move, when BOTH ends have started; what this end sends changes its way:
      ip route del 10.2.0.0/16 dev vti1
      ip -6 route del 2001:db8:2::/48 dev vti1 metric 1
      ip -6 route del 2001:db8:2::/48 dev vti1 metric 1024
      ip route del 10.255.0.0/31 dev vti1
-5. When both ends have, and nothing is sent by vti1 any more, take the old away:
+5. Remove, when both ends have moved and nothing is sent by vti1 any more:
      ip link del vti1
 """
 

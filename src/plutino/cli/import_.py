@@ -84,6 +84,10 @@ def vti(
     for path in files:
         click.echo(f"wrote {path}")
     problems = [f"{one.live.name}: {why}" for one in imported for why in one.problems]
+    if not names:
+        problems += [
+            f"{one}: it has no local address, and is not imported" for one in _endless(system)
+        ]
     problems += problems_of(text, str(output_dir / _GATEWAY))
     click.echo()
     click.echo(
@@ -138,16 +142,18 @@ def choose_vtis(system: LiveSystem, names: Sequence[str]) -> tuple[LiveVti, ...]
             kind = next((link.kind for link in system.links if link.name == name), None)
             why = f"there is no VTI {name} with a local address"
             raise PlaneError(why if kind is None or kind in KINDS else f"{name} is no VTI", hint)
-    without_ends = [
+    if not theirs:
+        raise PlaneError("there is no VTI in this network namespace", hint)
+    return tuple(theirs[name] for name in names or theirs)
+
+
+def _endless(system: LiveSystem) -> list[str]:
+    """VTIs that take ESP to any address of the host."""
+    return [
         link.name
         for link in system.links
         if link.kind in KINDS and link.vti is None and link.name not in FALLBACK_DEVICES
     ]
-    for name in without_ends if not names else ():
-        click.echo(f"plutino: warning: {name} has no local address; not imported", err=True)
-    if not theirs:
-        raise PlaneError("there is no VTI in this network namespace", hint)
-    return tuple(theirs[name] for name in names or theirs)
 
 
 def _is_strict(name: str) -> bool:
@@ -201,6 +207,11 @@ def _import_all(
         taken = [other.interface for other in imported]
         imported.append(import_vti(one, system, free_interface(one, system, taken), keys))
     names = [tunnel_name(one, peer) for one in vtis for peer in peers_of(one)]
+    if len(set(names)) < len(names):
+        raise PlaneError(
+            f"some of the tunnels would have one name: {', '.join(sorted(names))}",
+            "import one VTI at a time, with --interface",
+        )
     if not names:
         raise PlaneError("none of the VTIs has a peer: no remote address, no outbound policy")
     return imported

@@ -72,22 +72,22 @@ def next_steps(
     verb = "run" if runs_daemon else "apply"
     steps: list[tuple[str, list[str]]] = []
     if handed_over:
-        words = "Bring the peer's keys to it by a safe way, and there give them to the import:"
+        words = "Hand over: bring the peer's keys to it by a safe way, and give them to its import:"
         steps.append((words, [f"plutino import vti --keys {one}" for one in handed_over]))
     if preparing:
-        steps.append(
-            (f"Let {names} take in the new SAs' packets, and keep the traffic:", preparing)
-        )
+        words = f"Prepare: {names} lets the new SAs' packets in, and keeps the traffic:"
+        steps.append((words, preparing))
     steps += [
-        ("Look, then start; the traffic stays where it is:", [f"plutino plan {file}"]),
-        ("When BOTH ends have come so far, move what this end sends:", moving),
         (
-            f"When both ends have, and nothing is sent by {names} any more, take the old away:",
+            "Start; the traffic stays where it is:",
+            [f"plutino plan {file}", f"plutino {verb} {file}"],
+        ),
+        ("Move, when BOTH ends have started; what this end sends changes its way:", moving),
+        (
+            f"Remove, when both ends have moved and nothing is sent by {names} any more:",
             removing,
         ),
     ]
-    place = len(steps) - 3
-    steps[place][1].append(f"plutino {verb} {file}")
     lines = []
     for number, (words, commands) in enumerate(steps, 1):
         lines += [f"{number}. {words}", *(f"     {one}" for one in commands)]

@@ -35,7 +35,7 @@ def encode_gateway(vtis: Sequence[ImportedVti], instance: str, key_files: Mappin
         lines.append(f'instance = "{instance}"')
     for vti in vtis:
         lines += ["", *_head(vti)]
-        if vti.vrf is not None:
+        if vti.vrf is not None and vti.tunnels:
             lines += [f"[interfaces.{vti.interface}]", f'vrf = "{vti.vrf}"', ""]
         for number, tunnel in enumerate(vti.tunnels):
             lines += [*([""] if number else []), *_tunnel(vti, tunnel, first=not number)]
