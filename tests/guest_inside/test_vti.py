@@ -16,6 +16,7 @@ from plutino.desired.compile import tunnel_reqid
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.hosts import WIRE, Host
 from plutino.lab.traffic import ping, transfer
+from plutino.lab.wire import FrameKind
 from tests.guest_inside.test_kernel_plane import ip, pings
 from tests.support.fault_stream import state_of
 from tests.support.lab import Pair, running_pair
@@ -122,6 +123,19 @@ def test_a_vti_and_an_xfrm_interface_understand_each_other(family: int, plane: s
         assert pings(pair)
         done = transfer(pair.berlin.namespace, pair.paris.namespace, ip_address(INNER[PARIS][0]))
         assert done.intact, done.error
+        pair.assert_nothing_in_clear()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_esp_in_udp_passes_a_vti(family: int) -> None:
+    with running_pair(family, "udp", plane="kernel", start=False) as pair:
+        for host in (pair.paris, pair.berlin):
+            make_vti(host)
+            host.start_daemon()
+        for host in (pair.paris, pair.berlin):
+            host.wait_until_up()
+        assert pings(pair)
+        assert pair.tap.count(FrameKind.ESP) == 0
         pair.assert_nothing_in_clear()
 
 

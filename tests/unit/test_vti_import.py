@@ -296,6 +296,20 @@ def test_options_are_taken_over() -> None:
     assert 'vrf = "red"' in text_of(imported(live))
 
 
+def test_an_underlay_in_a_vrf_is_named() -> None:
+    live = system(
+        links=(
+            replace(LINK, master=9),
+            Link(8, "eth0", None, 1500, up=True, master=9),
+            Link(9, "red", "vrf", 1500, up=True, table=10),
+        ),
+        addresses=(Address("eth0", ip_interface("192.0.2.1/24")),),
+        routes=(),
+    )
+    options = load_text(text_of(imported(live)), "gateway.toml").interfaces["ipsec5"]
+    assert (options.vrf, options.link) == ("red", "eth0")
+
+
 def test_names_that_are_taken_are_avoided() -> None:
     (vti,) = live_vtis(system())
     taken = system(

@@ -35,8 +35,10 @@ def encode_gateway(vtis: Sequence[ImportedVti], instance: str, key_files: Mappin
         lines.append(f'instance = "{instance}"')
     for vti in vtis:
         lines += ["", *_head(vti)]
-        if vti.vrf is not None and vti.tunnels:
-            lines += [f"[interfaces.{vti.interface}]", f'vrf = "{vti.vrf}"', ""]
+        options = [("vrf", vti.vrf), ("link", vti.link)]
+        table = [f'{key} = "{value}"' for key, value in options if value is not None]
+        if table and vti.tunnels:
+            lines += [f"[interfaces.{vti.interface}]", *table, ""]
         for number, tunnel in enumerate(vti.tunnels):
             lines += [*([""] if number else []), *_tunnel(vti, tunnel, first=not number)]
             lines.append(f'static.key-file = "{key_files[tunnel.name]}"')

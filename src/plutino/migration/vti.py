@@ -51,6 +51,7 @@ class ImportedVti:
     addresses: tuple[InterfaceAddress, ...]
     mtu: int | None
     vrf: str | None
+    link: str | None
     tunnels: tuple[ImportedTunnel, ...]
     notes: tuple[str, ...]
     problems: tuple[str, ...]
@@ -105,6 +106,7 @@ def import_vti(
         addresses,
         _mtu(vti, _fitting(system, tunnels, keys), notes, problems),
         vrf,
+        _underlying(vti, system),
         tuple(tunnels),
         tuple(notes),
         tuple(problems),
@@ -119,6 +121,16 @@ def _vrf(vti: LiveVti, system: LiveSystem, problems: list[str]) -> tuple[str | N
         problems.append(f"it belongs to {master.name}, which is no VRF (but {master.kind})")
         return None, MAIN_TABLE
     return master.name, master.table
+
+
+def _underlying(vti: LiveVti, system: LiveSystem) -> str | None:
+    """The device of the local address where it is in a VRF: an XFRM interface must know it."""
+    holders = {one.interface for one in system.addresses if one.address.ip == vti.ends.local}
+    tables = {link.index: link.table for link in system.links}
+    for link in system.links:
+        if link.name in holders and link.master is not None and tables.get(link.master):
+            return link.name
+    return None
 
 
 def _addresses(
