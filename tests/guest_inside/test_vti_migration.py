@@ -151,7 +151,7 @@ def test_no_packet_is_lost(name: str) -> None:
     how = SET_UPS[name]
     with live_pair(how) as pair, ExitStack() as stack:
         streams = [
-            stack.enter_context(Stream(pair, address, 7100 + number, back=back, interval=0.005))
+            stack.enter_context(Stream(pair, address, 7100 + number, back=back, interval=0.01))
             for number, (address, back) in enumerate(STREAMS)
         ]
         ours, theirs = import_at_both(pair)
