@@ -13,6 +13,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "netlink": {"model"},
     "config": {"model"},
     "desired": {"model", "config"},
+    "migration": {"model", "config", "desired"},
     "plan": {"model", "desired"},
     "dataplane": {"model", "netlink"},
     "netfilter": {"model"},
@@ -25,11 +26,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lab": {"model", "netlink", "config", "dataplane", "control"},
     "cli": {
         "model", "config", "desired", "plan", "apply", "dataplane", "netlink", "control",
-        "daemon", "lab",
+        "daemon", "lab", "migration",
     },
 }  # fmt: skip
 
-PURE = ("model", "desired", "plan", "netlink/wire.py", "netlink/xfrm/", "netlink/route/", "config")
+PURE = (
+    "model", "desired", "migration", "plan", "netlink/wire.py", "netlink/xfrm/", "netlink/route/",
+    "config",
+)  # fmt: skip
 IMPURE_FILES = {"config/files.py"}
 IO_MODULES = {
     "socket", "os", "subprocess", "asyncio", "time", "random", "secrets", "threading", "select",

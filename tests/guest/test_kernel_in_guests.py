@@ -24,6 +24,11 @@ def test_iproute2_and_the_codec(tests: str) -> None:
     run_tests_in_guest("uml-6.12", f"tests/guest_inside/{tests}", 300)
 
 
+@pytest.mark.parametrize("file", ["test_vti.py", "test_vti_migration.py"])
+def test_vti_and_the_way_from_it(file: str) -> None:
+    run_tests_in_guest("uml-6.12", f"tests/guest_inside/{file}", 600)
+
+
 def test_crashes_at_every_request() -> None:
     run_tests_in_guest("uml-6.12", "tests/guest_inside/test_kernel_crashes.py", 400)
 

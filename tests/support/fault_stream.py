@@ -19,15 +19,26 @@ INTERVAL = 0.002
 
 
 class Stream:
-    """Numbered packets from Paris to an address of Berlin, every few milliseconds."""
+    """Numbered packets to an address of Berlin, or from there to Paris, every few milliseconds."""
 
-    def __init__(self, pair: Pair) -> None:
-        self._address = (INNER[BERLIN][0], PORT)
-        with pair.berlin.namespace.entered():
-            self._receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._receiver.bind(("0.0.0.0", PORT))  # the address may go and come
-        with pair.paris.namespace.entered():
-            self._sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    def __init__(
+        self,
+        pair: Pair,
+        address: str = INNER[BERLIN][0],
+        port: int = PORT,
+        *,
+        back: bool = False,
+        interval: float = INTERVAL,
+    ) -> None:
+        self._interval = interval
+        self._address = (address, port)
+        source, target = (pair.berlin, pair.paris) if back else (pair.paris, pair.berlin)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with target.namespace.entered():
+            self._receiver = socket.socket(family, socket.SOCK_DGRAM)
+        self._receiver.bind(("", port))  # the address may go and come
+        with source.namespace.entered():
+            self._sender = socket.socket(family, socket.SOCK_DGRAM)
         self.sent = 0
         self.refused = 0
         self.received: set[int] = set()
@@ -60,7 +71,7 @@ class Stream:
         return numbers - self.received
 
     def _send(self) -> None:
-        while not self._stop.wait(INTERVAL):
+        while not self._stop.wait(self._interval):
             try:
                 self._sender.sendto(NUMBER.pack(self.sent) + MARKER, self._address)
             except OSError:

@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 import traceback
+from keyword import iskeyword
 from typing import Final
 
 import click
@@ -25,6 +26,7 @@ _COMMANDS: Final = {
     "down": "take everything of ours away",
     "doctor": "what this machine's kernel can do, and which data plane `auto` takes",
     "keygen": "make static keys for both ends of a tunnel",
+    "import": "turn live VTIs into a gateway file with XFRM interfaces",
     "demo": "show a tunnel between two hosts on this machine",
     "reference": "print every option of the configuration",
     "completion": "print the completion script of a shell",
@@ -40,8 +42,9 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"plutino.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        module = importlib.import_module(f"plutino.cli.{name}")
+        command: click.Command = getattr(module, name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

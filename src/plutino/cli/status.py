@@ -80,9 +80,10 @@ def render(report: StatusReport, now: float) -> list[str]:
 
 def _render_tunnel(tunnel: TunnelReport, now: float) -> list[str]:
     how = "ESP in UDP" if tunnel.encapsulation == "udp" else "ESP"
+    number = f"if_id {tunnel.if_id}, " if tunnel.if_id else ""  # a VTI has none
     lines = [
-        f"  {tunnel.name}: {tunnel.state}, {tunnel.interface} (if_id {tunnel.if_id}, "
-        f"mtu {tunnel.mtu}), {tunnel.local} - {tunnel.remote}, {how}"
+        f"  {tunnel.name}: {tunnel.state}, {tunnel.interface} ({number}mtu {tunnel.mtu}), "
+        f"{tunnel.local} - {tunnel.remote}, {how}"
     ]
     lines += [f"    to be done: {step}" for step in tunnel.missing]
     lines += [_render_sa(sa, now) for sa in tunnel.sas]

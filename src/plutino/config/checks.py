@@ -7,7 +7,7 @@ from itertools import combinations
 from plutino.config.gateway import Gateway, Tunnel
 from plutino.config.interface_checks import check_interfaces
 from plutino.config.mode_checks import check_mode
-from plutino.config.numbers import tunnel_if_id, tunnel_numbers
+from plutino.config.numbers import tunnel_if_id, tunnel_numbers, vti_keys
 from plutino.config.planes import check_plane
 from plutino.config.positions import Finding, KeyPath
 from plutino.config.values import IpInterface, IpNetwork
@@ -50,6 +50,12 @@ def _check_interface(gateway: Gateway, name: str, at: KeyPath) -> Iterator[Findi
     except ValueError as error:
         yield (*at, "interface"), str(error), "give `if-id` of your own"
         return
+    if gateway.options(tunnel.interface).kind == "vti":
+        try:
+            vti_keys(gateway, tunnel.interface)
+        except ValueError as error:
+            yield (*at, "interface"), str(error), "give `key` of your own"
+            return
     try:
         numbers = tunnel_numbers(gateway, name)
     except ValueError as error:

@@ -16,6 +16,7 @@ from typing import Final, Self
 from plutino.dataplane.engine_messages import EngineInfo, EngineLosses
 from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.journal import Journals
+from plutino.dataplane.own_links import OwnLinks
 from plutino.dataplane.plane import tag_links
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import UDP_KINDS, SocketKind
@@ -168,7 +169,7 @@ class KernelPlane:
         tag_links(client, [one.name for one in interfaces], link_alias(self.instance))
 
     def attach_link(self, interface: Interface) -> None:
-        """Another MTU, VRF or if_id for a link of ours; what else differs is made anew."""
+        """Another MTU, VRF, if_id, key or end for a link of ours; what else differs is new."""
         link = self._find_own(interface.name)
         step = f"serve link {interface.name}"
         if link is None:
@@ -192,11 +193,13 @@ class KernelPlane:
             here.set_link(interface.name, mtu=interface.mtu)
         if (link.master is None) != (interface.vrf is None) or interface.vrf is not None:
             here.set_link(interface.name, master=interface.vrf or "")
-        if interface.vti is None and (link.if_id or 0) != interface.if_id:
-            try:
+        try:
+            if interface.vti is None and (link.if_id or 0) != interface.if_id:
                 here.set_xfrm_if_id(link, interface.if_id)
-            except KernelError as error:
-                raise _with_hint(error, _link_hint(interface, error)) from error
+            elif interface.vti is not None and link.vti != interface.vti:
+                here.set_vti_ends(link, interface.vti, interface.mtu)
+        except KernelError as error:
+            raise _with_hint(error, _link_hint(interface, error)) from error
 
     def _find_own(self, name: str) -> Link | None:
         """Our link of that name, in whatever namespace."""
@@ -208,7 +211,7 @@ class KernelPlane:
     def _is_another(self, link: Link, interface: Interface) -> bool:
         """Whether the kernel cannot make the one of the other."""
         if interface.vti is not None:
-            return link.vti != interface.vti
+            return link.vti is None or link.vti.family != interface.vti.family
         underlying = None
         if interface.link is not None:
             found = self._routes.home.find_link(interface.link)
@@ -283,11 +286,11 @@ class KernelPlane:
 
     def list_sas(self) -> tuple[tuple[SecurityAssociation, SaUse], ...]:
         """SAs of this instance with their counters and replay state."""
-        if_ids, reqids = self._own_if_ids(), self._own_reqids()
+        own, reqids = self._own_links(), self._own_reqids()
         return tuple(
             (_without_outbound_window(sa), use)
             for sa, use in self._xfrm.list_sas()
-            if sa.reqid in reqids or sa.if_id in if_ids
+            if sa.reqid in reqids or own.use_sa(sa)
         )
 
     def add_policies(self, policies: Sequence[Policy]) -> None:
@@ -306,11 +309,11 @@ class KernelPlane:
 
     def list_policies(self) -> tuple[Policy, ...]:
         """Policies of this instance."""
-        if_ids, reqids = self._own_if_ids(), self._own_reqids()
+        own, reqids = self._own_links(), self._own_reqids()
         return tuple(
             policy
             for policy in self._xfrm.list_policies()
-            if policy.if_id in if_ids
+            if own.use_policy(policy)
             or any(template.reqid in reqids for template in policy.templates)
         )
 
@@ -341,12 +344,8 @@ class KernelPlane:
     def _own_reqids(self) -> frozenset[int]:
         return self._configured | {int(word) for word in self._reqids.words if word.isdigit()}
 
-    def _own_if_ids(self) -> set[int]:
-        return {
-            link.if_id
-            for link in self.bind_links(self._routes.list_links())
-            if link.alias == self._alias and link.if_id is not None
-        }
+    def _own_links(self) -> OwnLinks:
+        return OwnLinks.among(self.bind_links(self._routes.list_links()), self._alias)
 
     # --- counters
 
@@ -422,13 +421,19 @@ def _with_hint(error: KernelError, hint: str | None) -> KernelError:
 
 
 def _link_hint(interface: Interface, error: KernelError) -> str | None:
+    if error.errno == errno.EEXIST and interface.vti is not None:
+        return (
+            "another VTI has the same ends, whatever its keys (see `ip -d link show type vti` and "
+            "`type vti6`): remove it, or use an XFRM interface (`plutino import vti`)"
+        )
     if error.errno == errno.EEXIST:
         return (
             f"another XFRM interface has if_id {int(interface.if_id)} (see `ip -d link show type "
             "xfrm`): remove it, or give the tunnel an `if-id` of its own"
         )
     if error.errno in (errno.EOPNOTSUPP, errno.ENODEV):
-        return "this kernel has no XFRM interfaces; `plutino doctor` tells what it has"
+        kind = "XFRM interfaces" if interface.vti is None else "VTIs"
+        return f"this kernel has no {kind}; `plutino doctor` tells what it has"
     return None
 
 

@@ -22,6 +22,7 @@ _IPSEC_NAME = re.compile(r"ipsec(0|[1-9][0-9]{0,9})")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f/:%]")
 
 InterfaceAddress = IPv4Interface | IPv6Interface
+IpAddress = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,23 @@ class VtiEnds:
     ``remote`` None is the wildcard, for the tunnels of several peers.
     """
 
-    local: IPv4Address | IPv6Address
-    remote: IPv4Address | IPv6Address | None
+    local: IpAddress
+    remote: IpAddress | None
     input_key: int
     output_key: int
+
+    @property
+    def family(self) -> tuple[int, bool]:
+        """What the kernel does not change of a VTI: IP version, and whether it is a wildcard."""
+        return self.local.version, self.remote is None
+
+    def carries(self, source: IpAddress, destination: IpAddress, mark: Mark | None) -> bool:
+        """Whether an SA with that mark serves it: the kernel looks it up by the key as mark."""
+        local, remote, key = source, destination, self.output_key
+        if source != self.local:
+            local, remote, key = destination, source, self.input_key
+        fits = mark is None or key & mark.mask == mark.value
+        return fits and local == self.local and self.remote in (None, remote)
 
 
 @dataclass(frozen=True, slots=True)

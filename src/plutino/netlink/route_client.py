@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, WireError
-from plutino.model.interface import Interface
+from plutino.model.interface import Interface, VtiEnds
 from plutino.model.link import Address, Link, Namespace, Route
 from plutino.model.numbers import IfId
 from plutino.model.policy import IpAddress
@@ -23,6 +23,7 @@ from plutino.netlink.route.links import (
     encode_new_interface,
     encode_no_queue,
     encode_veth,
+    encode_vti_change,
     encode_xfrm_if_id,
     parse_link,
     parse_link_stats,
@@ -170,6 +171,15 @@ class RouteClient:
         """Give an XFRM interface another if_id; EEXIST if another link has it."""
         payload = encode_xfrm_if_id(link.index, if_id, link.underlying)
         step = f"change if_id of link {link.name}"
+        self._socket.request(step, RouteMessage.NEWLINK, payload)
+
+    def set_vti_ends(self, link: Link, vti: VtiEnds, mtu: int) -> None:
+        """Other keys or ends for a VTI; EEXIST if another has those ends.
+
+        EINVAL for a wildcard that was none or the other way round.
+        """
+        step = f"change keys and ends of link {link.name}"
+        payload = encode_vti_change(link.index, vti, mtu)
         self._socket.request(step, RouteMessage.NEWLINK, payload)
 
     def delete_link(self, name: str) -> None:

@@ -138,6 +138,12 @@ def encode_xfrm_if_id(index: int, if_id: IfId, link: int | None = None) -> bytes
     return encode_link_header(index) + encode_attributes([_xfrm_info(if_id, link)])
 
 
+def encode_vti_change(index: int, vti: VtiEnds, mtu: int) -> bytes:
+    """RTM_NEWLINK that gives a VTI other keys or ends; without ``mtu`` the kernel sets its own."""
+    attributes = [u32_attribute(Ifla.MTU, mtu), _vti_info(vti)]
+    return encode_link_header(index) + encode_attributes(attributes)
+
+
 def _xfrm_info(if_id: IfId | None, link: int | None) -> Attribute:
     if if_id is None:
         data = [Attribute(IflaXfrm.COLLECT_METADATA, b"")]
