@@ -120,7 +120,7 @@ BAD_FILES = {
     "interface name with a slash": (GOOD.replace("ipsec1", "ip/sec"), "interface"),
     "no address": (GOOD.replace("192.0.2.2", "192.0.2.256"), "remote"),
     "two families outside": (GOOD.replace("192.0.2.2", "2001:db8::2"), "remote"),
-    "the peer inside its own tunnel": (GOOD.replace("10.2.0.0/16", "192.0.2.0/24"), "routes"),
+    "the peer on its own interface": (GOOD.replace("10.255.0.0/31", "192.0.2.9/24"), "addresses"),
     "missing key file": (GOOD.replace("paris-berlin", "nowhere"), "nowhere.keys"),
 }
 

@@ -114,7 +114,7 @@ def test_beet_of_both_ip_versions_is_refused_once() -> None:
         BEET.replace("10.255.0.1/32", "fd00::1/128").replace("10.255.0.2/32", "fd00::2/128"),
         'mode = "transport"',
         'encapsulation = "udp"\nnat-keepalive = 20',
-        'mark-in = "0x10"\nmark-out = "16/0xff"\nset-mark-in = "0x0/0x0"',
+        'mark-in = "0x10"\nmark-out = "16/0xff"\nset-mark-in = "0x0/0xf"',
         "replay-window = 1",
         "replay-window = 4096",
         'offload.device = "eth0"\noffload.mode = "packet"\noffload.directions = "both"',
