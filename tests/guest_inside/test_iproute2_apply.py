@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from plutino.config.static_keys import StaticKeys, encode_keys, generate_pair
-from plutino.desired.compile import tunnel_reqid, twin_metric
+from plutino.desired.routes import twin_metric
+from plutino.desired.sas import tunnel_reqid
 from plutino.lab.hosts import Host
 from plutino.model.numbers import IfId, Mark
 from plutino.model.policy import (

@@ -14,7 +14,7 @@ import pytest
 from plutino.config.static_keys import encode_keys, generate_pair
 from plutino.control.report import State
 from plutino.dataplane.held_sockets import holder_pids
-from plutino.desired.compile import tunnel_reqid
+from plutino.desired.sas import tunnel_reqid
 from plutino.lab.demo import BERLIN, INNER
 from plutino.lab.hosts import Host, plutino_program
 from plutino.lab.traffic import ping

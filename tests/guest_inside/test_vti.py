@@ -12,7 +12,7 @@ import pytest
 from plutino.config.static_keys import encode_keys, generate_pair
 from plutino.control.report import State
 from plutino.dataplane.kernel import XFRM_STAT, parse_xfrm_stat
-from plutino.desired.compile import tunnel_reqid
+from plutino.desired.sas import tunnel_reqid
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.hosts import WIRE, Host
 from plutino.lab.traffic import ping, transfer

@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from plutino.desired.compile import EVERYTHING, POLICY_PRIORITY, tunnel_reqid
+from plutino.desired.sas import EVERYTHING, POLICY_PRIORITY, tunnel_reqid
 from plutino.desired.state import DesiredState
 from plutino.model.algorithms import ESP_SUITES, algorithm_names
 from plutino.model.errors import ConfigError

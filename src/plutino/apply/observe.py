@@ -2,8 +2,9 @@
 
 from plutino.apply.system import System
 from plutino.dataplane.plane import DataPlane
-from plutino.desired.compile import is_ours, twin_metric
+from plutino.desired.routes import twin_metric
 from plutino.desired.rules import is_our_rule
+from plutino.desired.sas import is_ours
 from plutino.desired.state import ObservedState
 from plutino.model.link import RTPROT_PLUTINO, RouteType, link_alias
 

@@ -4,12 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import combinations
 
-from plutino.config.gateway import Gateway, Tunnel
+from plutino.config.gateway import Gateway
 from plutino.config.interface_checks import check_interfaces
 from plutino.config.mode_checks import check_mode
 from plutino.config.numbers import tunnel_if_id, tunnel_numbers, vti_keys
 from plutino.config.planes import check_plane
 from plutino.config.positions import Finding, KeyPath
+from plutino.config.tunnel import Tunnel
 from plutino.config.values import IpInterface, IpNetwork
 from plutino.model.interface import interface_name_problem
 from plutino.model.numbers import U32_MAX

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import suppress
 
-from plutino.config.gateway import Gateway, InterfaceOptions, Tunnel
+from plutino.config.gateway import Gateway
+from plutino.config.interface_options import InterfaceOptions
 from plutino.config.numbers import VtiKeys, vti_keys
 from plutino.config.positions import Finding, KeyPath
+from plutino.config.tunnel import Tunnel
 
 
 def check_interfaces(gateway: Gateway) -> Iterator[Finding]:

@@ -9,15 +9,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from plutino.config.checks import check_gateway
-from plutino.config.gateway import (
-    Gateway,
-    InterfaceOptions,
-    OffloadOptions,
-    PolicyDefault,
-    StaticKeying,
-    Tunnel,
-)
+from plutino.config.gateway import Gateway, PolicyDefault
+from plutino.config.interface_options import InterfaceOptions
 from plutino.config.positions import KeyPath, key_lines
+from plutino.config.tunnel import OffloadOptions, StaticKeying, Tunnel
 from plutino.model.errors import ConfigError, Problem
 
 _EXAMPLE: Final = (

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from plutino.config.gateway import Tunnel
 from plutino.config.positions import Finding, KeyPath
+from plutino.config.tunnel import Tunnel
 
 
 def check_mode(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:

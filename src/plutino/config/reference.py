@@ -6,14 +6,9 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from plutino.config.gateway import (
-    Gateway,
-    InterfaceOptions,
-    OffloadOptions,
-    PolicyDefault,
-    StaticKeying,
-    Tunnel,
-)
+from plutino.config.gateway import Gateway, PolicyDefault
+from plutino.config.interface_options import InterfaceOptions
+from plutino.config.tunnel import OffloadOptions, StaticKeying, Tunnel
 
 TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Top of the file", Gateway),

@@ -28,9 +28,10 @@ from plutino.dataplane.plane import DataPlane, ManagedPlane
 from plutino.dataplane.reverse_path import has_strict_reverse_path
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import SocketKind
-from plutino.desired.compile import compile_gateway, is_ours, tunnel_reqid
+from plutino.desired.compile import compile_gateway
 from plutino.desired.demands import demands_of
 from plutino.desired.rules import covers_a_peer
+from plutino.desired.sas import is_ours, tunnel_reqid
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
 from plutino.desired.state import DesiredState, Surroundings
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError

@@ -5,8 +5,8 @@ from contextlib import closing, suppress
 
 from plutino.apply.observe import observe
 from plutino.config.files import LoadedGateway
-from plutino.config.gateway import Tunnel
 from plutino.config.numbers import tunnel_if_id
+from plutino.config.tunnel import Tunnel
 from plutino.control.report import (
     DropReport,
     EngineReport,
@@ -19,7 +19,7 @@ from plutino.daemon.passes import compile_desired, open_routes, socket_kinds, sy
 from plutino.dataplane.choice import PlaneChoice, current_choice, open_plane
 from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
-from plutino.desired.compile import tunnel_reqid
+from plutino.desired.sas import tunnel_reqid
 from plutino.desired.state import TunnelPlan
 from plutino.model.algorithms import algorithm_names
 from plutino.model.drop_reason import XFRM_STAT

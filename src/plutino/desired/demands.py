@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from plutino.config.gateway import Gateway, InterfaceOptions
+from plutino.config.gateway import Gateway
+from plutino.config.interface_options import InterfaceOptions
 from plutino.config.planes import plane_needs
 from plutino.desired.state import DesiredState, TunnelPlan
 from plutino.model.algorithms import AeadKey

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from plutino.config.gateway import Gateway, Tunnel
+from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_if_id, vti_keys
 from plutino.config.static_keys import StaticKeys
+from plutino.config.tunnel import Tunnel
 from plutino.model.algorithms import EspSuite
 from plutino.model.interface import Interface, VtiEnds
 from plutino.model.numbers import IfId

@@ -14,7 +14,8 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from plutino.config.gateway import DEFAULT_INSTANCE, Gateway, Tunnel
+from plutino.config.gateway import DEFAULT_INSTANCE, Gateway
+from plutino.config.tunnel import Tunnel
 from plutino.config.values import IpNetwork
 from plutino.model.link import MAIN_TABLE, RTPROT_PLUTINO
 from plutino.model.numbers import Mark

@@ -9,7 +9,7 @@ Beside it comes one that asks for neither, which an IKE daemon does not touch wh
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from plutino.desired.compile import ROUTE_METRIC
+from plutino.desired.routes import ROUTE_METRIC
 from plutino.migration.vti import ImportedVti, is_connected, is_movable
 from plutino.model.link import MAIN_TABLE, Route
 from plutino.model.numbers import U32_MAX, Mark

@@ -1,0 +1,175 @@
+"""``[tunnels.NAME]``: one tunnel to one peer, and how it gets its keys."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from plutino.config.table import Table
+from plutino.config.values import IpAddress, IpInterface, IpNetwork, PacketMark
+
+
+class StaticKeying(Table):
+    """Keys that both ends hold in a file, made by `plutino keygen`."""
+
+    key_file: Annotated[
+        str,
+        Field(
+            description="File with the SPIs, the algorithm and the keys of both directions, made "
+            "by `plutino keygen`; relative to this file. Only its owner may be able to read it.",
+            examples=["berlin.keys"],
+        ),
+    ]
+
+
+class OffloadOptions(Table):
+    """Cryptography by the network device."""
+
+    device: Annotated[
+        str, Field(description="The device that outer packets pass.", examples=["eth0"])
+    ]
+    mode: Annotated[
+        Literal["crypto", "packet"],
+        Field(
+            description="`crypto` lets the device encrypt and authenticate, `packet` does all of "
+            "ESP there."
+        ),
+    ] = "crypto"
+    directions: Annotated[
+        Literal["out", "both"],
+        Field(
+            description="Newer kernels refuse offload of inbound SAs that have an if_id, so `out` "
+            "is what works with an XFRM interface."
+        ),
+    ] = "out"
+
+
+class Tunnel(Table):
+    """One tunnel to one peer."""
+
+    interface: Annotated[
+        str,
+        Field(
+            description="The interface to route into. `ipsecN` has if_id N, `ipsec0` has 16384; "
+            "another name needs `if-id` or gets one from a stable range. Tunnels may share one "
+            "interface if their `remote-ts` do not overlap.",
+            examples=["ipsec1"],
+        ),
+    ]
+    if_id: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            description="XFRM interface id of the interface, 1 to 4294967295, if it shall not "
+            "follow from the name.",
+        ),
+    ] = None
+    local: Annotated[IpAddress, Field(description="Our outer address.", examples=["192.0.2.1"])]
+    remote: Annotated[
+        IpAddress, Field(description="The peer's outer address.", examples=["198.51.100.2"])
+    ]
+    addresses: Annotated[
+        tuple[IpInterface, ...],
+        Field(
+            description="Addresses of the interface, with prefix length.",
+            examples=[["10.255.0.0/31", "fd00:1::/127"]],
+        ),
+    ] = ()
+    routes: Annotated[
+        tuple[IpNetwork, ...],
+        Field(
+            description="Networks behind the peer: each becomes a route to the interface, and an "
+            "unreachable route of higher metric that holds when the interface is gone.",
+            examples=[["10.2.0.0/16", "2001:db8:2::/48"]],
+        ),
+    ] = ()
+    local_ts: Annotated[
+        tuple[IpNetwork, ...],
+        Field(description="Traffic selectors on our side; everything if not given."),
+    ] = ()
+    remote_ts: Annotated[
+        tuple[IpNetwork, ...],
+        Field(
+            description="Traffic selectors on the peer's side; everything if not given. Needed "
+            "where several tunnels share an interface."
+        ),
+    ] = ()
+    mtu: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            ge=1280,
+            le=65535,
+            description="MTU of the interface in bytes; computed from path, cipher and "
+            "encapsulation if not given.",
+        ),
+    ] = None
+    encapsulation: Annotated[
+        Literal["esp", "udp"],
+        Field(
+            description="`udp` sends ESP in UDP port 4500, which passes NAT and is faster between "
+            "two user-space gateways; `esp` sends IP protocol 50."
+        ),
+    ] = "esp"
+    mode: Annotated[
+        Literal["tunnel", "transport", "beet"],
+        Field(
+            description="`tunnel` wraps whole packets; `beet` sends fixed inner addresses, one "
+            "of `local-ts` and one of `remote-ts`, without an inner header; `transport` protects "
+            "what is sent between `local` and `remote` themselves, which the kernel's XFRM "
+            "interfaces cannot (the engine can)."
+        ),
+    ] = "tunnel"
+    mark_in: Annotated[
+        PacketMark | None,
+        Field(
+            description="XFRMA_MARK of inbound SAs and policies: a lookup key besides the if_id.",
+            examples=["0x10/0xff"],
+        ),
+    ] = None
+    mark_out: Annotated[
+        PacketMark | None,
+        Field(
+            description="XFRMA_MARK of outbound SAs and policies: only packets with that mark use "
+            "the tunnel. Kernel plane only.",
+            examples=["0x10/0xff"],
+        ),
+    ] = None
+    set_mark_in: Annotated[
+        PacketMark | None,
+        Field(
+            description="XFRMA_SET_MARK of inbound SAs: the mark of decrypted packets. Kernel "
+            "plane only."
+        ),
+    ] = None
+    set_mark_out: Annotated[
+        PacketMark | None,
+        Field(
+            description="XFRMA_SET_MARK of outbound SAs: the mark that outer packets are routed "
+            "by; follows from the if_id under `mark-mask` if not given."
+        ),
+    ] = None
+    nat_keepalive: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=0,
+            le=3600,
+            description="Seconds without a packet after which a keepalive is sent to a peer behind "
+            'NAT; 0 for none. Needs `encapsulation = "udp"`.',
+        ),
+    ] = 0
+    offload: Annotated[
+        OffloadOptions | None,
+        Field(description="Cryptography by the network device. Kernel plane only."),
+    ] = None
+    replay_window: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=1,
+            le=4096,
+            description="Replay window in packets. With extended sequence numbers, which every "
+            "tunnel has, there is always one.",
+        ),
+    ] = 1024
+    static: Annotated[StaticKeying, Field(description="Static keys.")]

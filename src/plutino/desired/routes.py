@@ -1,0 +1,79 @@
+"""The routes into tunnels, and the unreachable twin of each. Pure."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from plutino.config.gateway import Gateway
+from plutino.config.numbers import tunnel_numbers
+from plutino.config.tunnel import Tunnel
+from plutino.config.values import IpNetwork
+from plutino.desired.rules import covers_a_peer, own_table
+from plutino.desired.state import Surroundings
+from plutino.model.link import MAIN_TABLE, Route, RouteType
+
+ROUTE_METRIC: Final = 50
+"""Explicit, because IPv6 turns 0 into 1024."""
+TWIN_METRIC: Final = 0xFFFF0000
+"""Unreachable twins lose against every other route; the low half tells instances apart."""
+
+
+def compile_routes(gateway: Gateway, name: str, surroundings: Surroundings) -> Iterator[Route]:
+    """The routes of one tunnel."""
+    tunnel = gateway.tunnels[name]
+    options = gateway.options(tunnel.interface)
+    for network in tunnel.routes:
+        yield Route(
+            network,
+            tunnel.interface,
+            table=_table(gateway, tunnel, network, surroundings),
+            metric=ROUTE_METRIC,
+            if_id=tunnel_numbers(gateway, name).if_id if options.external else None,
+            namespace=options.namespace,
+        )
+
+
+def compile_twins(
+    gateway: Gateway, served: Mapping[str, Tunnel], surroundings: Surroundings
+) -> Iterator[Route]:
+    """An unreachable route for every prefix of the ``served`` tunnels, each once."""
+    twins = {
+        Route(
+            network,
+            None,
+            RouteType.UNREACHABLE,
+            table=_table(gateway, tunnel, network, surroundings),
+            metric=twin_metric(gateway.instance),
+            namespace=gateway.options(tunnel.interface).namespace,
+        ): None
+        for tunnel in served.values()
+        for network in _guarded(tunnel)
+    }
+    yield from twins
+
+
+def twin_metric(instance: str) -> int:
+    """The metric of an instance's unreachable routes, by which they are known as its own."""
+    digest = hashlib.sha256(instance.encode()).digest()
+    return TWIN_METRIC | int.from_bytes(digest[:2], "big")
+
+
+def _table(gateway: Gateway, tunnel: Tunnel, network: IpNetwork, surroundings: Surroundings) -> int:
+    """The routing table of a route: that of its interface's VRF, our own, or main."""
+    options = gateway.options(tunnel.interface)
+    if covers_a_peer(gateway, tunnel, network):
+        return own_table(gateway)
+    if options.vrf is None or options.namespace in surroundings.missing:
+        return MAIN_TABLE
+    return surroundings.links[options.namespace, options.vrf].table or MAIN_TABLE
+
+
+def _guarded(tunnel: Tunnel) -> Iterator[IpNetwork]:
+    """Prefixes that must not leave in clear: routes, and what the addresses connect to.
+
+    When the interface goes, its connected routes go too, and the default route would take over.
+    """
+    yield from tunnel.routes
+    for address in tunnel.addresses:
+        if address.network.num_addresses > 1:
+            yield address.network
