@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from plutino.config.static_keys import StaticKeys, encode_keys, generate_pair
-from plutino.desired.routes import twin_metric
+from plutino.desired.instance import twin_metric
 from plutino.desired.sas import tunnel_reqid
 from plutino.lab.hosts import Host
 from plutino.model.numbers import IfId, Mark

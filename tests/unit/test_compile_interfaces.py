@@ -5,8 +5,9 @@ from itertools import product
 
 import pytest
 
+from plutino.desired.instance import twin_metric
 from plutino.desired.interfaces import inner_mtu
-from plutino.desired.routes import ROUTE_METRIC, twin_metric
+from plutino.desired.routes import ROUTE_METRIC
 from plutino.desired.state import DesiredState
 from plutino.model.algorithms import ESP_SUITES, EspSuite
 from plutino.model.interface import Interface, VtiEnds, named_if_id

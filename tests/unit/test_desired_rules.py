@@ -8,7 +8,8 @@ import pytest
 from plutino.config.load import load_text
 from plutino.config.static_keys import generate_pair
 from plutino.desired.compile import compile_gateway
-from plutino.desired.rules import DEFAULT_PRIORITY, DEFAULT_TABLE, is_our_rule
+from plutino.desired.instance import DEFAULT_PRIORITY
+from plutino.desired.rules import DEFAULT_TABLE, is_our_rule
 from plutino.desired.state import DesiredState
 from plutino.model.errors import ConfigError
 from plutino.model.link import MAIN_TABLE

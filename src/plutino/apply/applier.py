@@ -19,7 +19,7 @@ from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
 from plutino.netlink.route_client import RouteClient
-from plutino.plan.diff import diff
+from plutino.plan.diff import diff, may_update
 from plutino.plan.step import Step, StepAction
 
 _Value = TypeVar("_Value")
@@ -134,11 +134,19 @@ def execute(run: Sequence[Step], plane: DataPlane, system: System) -> None:
             )
             act_on_policies(subjects(run, Policy))
         case SecurityAssociation():
-            act_on_sas = _pick(action, plane.add_sas, plane.delete_sas, plane.update_sa)
-            act_on_sas(subjects(run, SecurityAssociation))
+            _execute_sas(run, plane)
         case PolicyDefaults():
             for defaults in subjects(run, PolicyDefaults):
                 plane.set_policy_defaults(defaults)
+
+
+def _execute_sas(run: Sequence[Step], plane: DataPlane) -> None:
+    action, before = run[0].action, run[0].previous
+    sas = subjects(run, SecurityAssociation)
+    if isinstance(before, SecurityAssociation) and not may_update(before, *sas):
+        plane.move_sa(before, *sas)
+        return
+    _pick(action, plane.add_sas, plane.delete_sas, plane.update_sa)(sas)
 
 
 def subjects(run: Sequence[Step], kind: type[_Value]) -> list[_Value]:

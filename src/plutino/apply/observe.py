@@ -2,10 +2,11 @@
 
 from plutino.apply.system import System
 from plutino.dataplane.plane import DataPlane
-from plutino.desired.routes import twin_metric
+from plutino.desired.instance import twin_metric
 from plutino.desired.rules import is_our_rule
 from plutino.desired.sas import is_ours
 from plutino.desired.state import ObservedState
+from plutino.desired.uplinks import uplink_metric
 from plutino.model.link import RTPROT_PLUTINO, RouteType, link_alias
 
 
@@ -25,6 +26,7 @@ def observe(instance: str, plane: DataPlane | None, system: System) -> ObservedS
         for route in system.routes.list_routes(protocol=RTPROT_PLUTINO)
         if (route.namespace, route.interface) in ours
         or (route.route_type is RouteType.UNREACHABLE and route.metric == twin)
+        or route.metric == uplink_metric(instance)
     )
     return ObservedState(
         links=links,

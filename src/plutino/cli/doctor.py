@@ -70,7 +70,7 @@ def doctor(file: Path | None, as_json: bool) -> None:
 def _look(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Demands, PlaneChoice | None]:
     """What a gateway asks for, and the plane that serves it already."""
     with open_routes(runtime, loaded.gateway) as routes:
-        desired = compile_desired(loaded, routes, {})
+        desired = compile_desired(loaded, routes, {}, frozenset())
         serving = current_choice(loaded.gateway.instance, runtime, routes)
     return demands_of(loaded.gateway, desired), serving
 

@@ -83,7 +83,7 @@ def _render_tunnel(tunnel: TunnelReport, now: float) -> list[str]:
     number = f"if_id {tunnel.if_id}, " if tunnel.if_id else ""  # a VTI has none
     lines = [
         f"  {tunnel.name}: {tunnel.state}, {tunnel.interface} ({number}mtu {tunnel.mtu}), "
-        f"{tunnel.local} - {tunnel.remote}, {how}"
+        f"{tunnel.local} - {tunnel.remote}, {how}{_render_path(tunnel)}"
     ]
     lines += [f"    to be done: {step}" for step in tunnel.missing]
     lines += [_render_sa(sa, now) for sa in tunnel.sas]
@@ -93,6 +93,11 @@ def _render_tunnel(tunnel: TunnelReport, now: float) -> list[str]:
         if name in LINK_DROP_MEANINGS
     ]
     return lines
+
+
+def _render_path(tunnel: TunnelReport) -> str:
+    uplink = f", uplink {tunnel.uplink}" if tunnel.uplink else ""
+    return f"{uplink}, {tunnel.standby} more usable" if tunnel.standby else uplink
 
 
 def _render_sa(sa: SaReport, now: float) -> str:

@@ -10,7 +10,8 @@ from plutino.config.mode_checks import check_mode
 from plutino.config.numbers import tunnel_if_id, tunnel_numbers, vti_keys
 from plutino.config.planes import check_plane
 from plutino.config.positions import Finding, KeyPath
-from plutino.config.tunnel import Tunnel
+from plutino.config.tunnel import NO_ADDRESS, Tunnel
+from plutino.config.uplink_checks import check_uplinks
 from plutino.config.values import IpInterface, IpNetwork
 from plutino.model.interface import interface_name_problem
 from plutino.model.numbers import U32_MAX
@@ -27,6 +28,7 @@ def check_gateway(gateway: Gateway) -> Iterator[Finding]:
         yield from check_mode(tunnel, at)
     yield from check_interfaces(gateway)
     yield from check_plane(gateway)
+    yield from check_uplinks(gateway)
     yield from _check_if_ids(gateway)
     yield from _check_shared_interfaces(gateway)
     yield from _check_routes_between(gateway)
@@ -69,13 +71,17 @@ def _check_interface(gateway: Gateway, name: str, at: KeyPath) -> Iterator[Findi
 
 
 def _check_peers(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
-    if tunnel.local.version != tunnel.remote.version:
+    if tunnel.local == NO_ADDRESS:
+        pass  # said where uplinks are checked
+    elif tunnel.local.version != tunnel.remote.version:
         why = f"is IPv{tunnel.remote.version}, but `local` is IPv{tunnel.local.version}"
         yield (*at, "remote"), why, "both outer addresses are of one family"
     elif tunnel.local == tunnel.remote:
         yield (*at, "remote"), "is the same address as `local`", None
     for key, address in (("local", tunnel.local), ("remote", tunnel.remote)):
-        if address.is_unspecified or address.is_multicast:
+        if (
+            address.is_unspecified and (key, address) != ("local", NO_ADDRESS)
+        ) or address.is_multicast:
             yield (*at, key), f"{address} is no address of one host", None
 
 
@@ -173,7 +179,7 @@ def _check_routes_between(gateway: Gateway) -> Iterator[Finding]:
 def _check_connected(gateway: Gateway, address: IpInterface, at: KeyPath) -> Iterator[Finding]:
     """The kernel makes a route of an address's network, which no rule can keep from a peer."""
     network = address.network
-    for peer in {tunnel.remote for tunnel in gateway.tunnels.values()}:
+    for peer in {peer for tunnel in gateway.tunnels.values() for peer in tunnel.peers}:
         if peer.version == network.version and peer in network:
             why = f"{network} holds the peer's own address {peer}: ESP would loop"
             yield at, why, f'write "{address.ip}/{address.max_prefixlen}" and a route'

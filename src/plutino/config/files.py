@@ -9,6 +9,7 @@ from typing import Final
 
 from plutino.config.gateway import Gateway
 from plutino.config.load import load_text
+from plutino.config.numbers import standby_keys
 from plutino.config.static_keys import StaticKeys, parse_keys
 from plutino.model.errors import ConfigError, Problem
 
@@ -18,7 +19,7 @@ _LARGEST: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class LoadedGateway:
-    """A gateway with the keys of its tunnels, by tunnel name."""
+    """A gateway with the keys of its tunnels, by tunnel name or ``standby_keys``."""
 
     gateway: Gateway
     path: Path
@@ -30,10 +31,10 @@ def load_gateway(path: Path) -> LoadedGateway:
     gateway = load_text(_read(path, path), str(path))
     keys: dict[str, StaticKeys] = {}
     problems: list[Problem] = []
-    for name, tunnel in gateway.tunnels.items():
-        key_path = path.parent / tunnel.static.key_file
+    for name, (file, key) in _key_files(gateway).items():
+        key_path = path.parent / file
         try:
-            _check_privacy(key_path, path, f"tunnels.{name}.static.key-file")
+            _check_privacy(key_path, path, key)
             keys[name] = parse_keys(_read(key_path, path), str(key_path))
         except ConfigError as error:
             problems += error.problems
@@ -41,6 +42,17 @@ def load_gateway(path: Path) -> LoadedGateway:
     if problems:
         raise ConfigError(problems)
     return LoadedGateway(gateway, path, keys)
+
+
+def _key_files(gateway: Gateway) -> Mapping[str, tuple[str, str]]:
+    """Every key file, with the key that names it, by the name of the keys."""
+    files = {}
+    for name, tunnel in gateway.tunnels.items():
+        files[name] = tunnel.static.key_file, f"tunnels.{name}.static.key-file"
+        for place, one in enumerate(tunnel.standby):
+            key = f"tunnels.{name}.standby[{place}].key-file"
+            files[standby_keys(name, place)] = one.key_file, key
+    return files
 
 
 def _read(path: Path, gateway_file: Path) -> str:
@@ -81,19 +93,21 @@ def _check_privacy(path: Path, gateway_file: Path, key: str) -> None:
 
 
 def _spi_clashes(gateway: Gateway, keys: Mapping[str, StaticKeys], file: str) -> list[Problem]:
-    """Two SAs to one address with one SPI are one to the kernel (RFC 4303, 2.1)."""
+    """Two SAs to one address with one SPI are one to the kernel (RFC 4303, 2.1).
+
+    Uplinks may give any address to any of their tunnels.
+    """
     seen: dict[tuple[object, int], str] = {}
     problems = []
     for name, one in keys.items():
-        tunnel = gateway.tunnels[name]
-        for address, spi in (
-            (tunnel.local, one.inbound.spi),
-            (tunnel.remote, one.outbound.spi),
-        ):
+        tunnel = gateway.tunnels[name.partition("/")[0]]
+        ends = [("us" if tunnel.uplinks else tunnel.local, one.inbound.spi)]
+        ends += [(remote, one.outbound.spi) for remote in tunnel.peers]
+        for address, spi in ends:
             other = seen.setdefault((address, spi), name)
             if other != name:
-                why = f"SPI {spi} towards {address} is that of tunnel '{other}' already"
-                hint = "each tunnel needs keys of its own: run `plutino keygen` again"
-                key = f"tunnels.{name}.static.key-file"
-                problems.append(Problem(file, None, key, why, hint))
+                whose = _key_files(gateway)[other][1]
+                why = f"SPI {spi} towards {address} is that of `{whose}` already"
+                hint = "each pair of SAs needs keys of its own: run `plutino keygen` again"
+                problems.append(Problem(file, None, _key_files(gateway)[name][1], why, hint))
     return problems

@@ -11,7 +11,8 @@ from pydantic import Field
 from plutino.config.interface_options import InterfaceOptions
 from plutino.config.table import Table
 from plutino.config.tunnel import Tunnel
-from plutino.model.interface import DEFAULT_MARK_MASK
+from plutino.config.uplink import Uplink
+from plutino.model.interface import DEFAULT_MARK_MASK, DEFAULT_UPLINK_MASK
 from plutino.model.numbers import U32_MAX
 
 DEFAULT_INSTANCE = "default"
@@ -74,6 +75,14 @@ class Gateway(Table):
             "them go into tunnels as those without a mark.",
         ),
     ] = DEFAULT_MARK_MASK
+    uplink_mask: Annotated[
+        int,
+        Field(
+            strict=True,
+            description="The bits of the packet mark that tell uplinks apart; one run of bits, "
+            "none of them in `mark-mask`, with room for the number of every uplink.",
+        ),
+    ] = DEFAULT_UPLINK_MASK
     policy_default: Annotated[
         PolicyDefault | None,
         Field(
@@ -84,6 +93,10 @@ class Gateway(Table):
     interfaces: Annotated[
         dict[str, InterfaceOptions],
         Field(description="Options of interfaces by name, `[interfaces.NAME]`."),
+    ] = {}  # noqa: RUF012 - pydantic copies it
+    uplinks: Annotated[
+        dict[str, Uplink],
+        Field(description="The ways out of this host by name, `[uplinks.NAME]`."),
     ] = {}  # noqa: RUF012 - pydantic copies it
     tunnels: Annotated[
         dict[str, Tunnel],

@@ -12,7 +12,8 @@ from plutino.config.checks import check_gateway
 from plutino.config.gateway import Gateway, PolicyDefault
 from plutino.config.interface_options import InterfaceOptions
 from plutino.config.positions import KeyPath, key_lines
-from plutino.config.tunnel import OffloadOptions, StaticKeying, Tunnel
+from plutino.config.tunnel import OffloadOptions, Standby, StaticKeying, Tunnel
+from plutino.config.uplink import ProbeOptions, Uplink
 from plutino.model.errors import ConfigError, Problem
 
 _EXAMPLE: Final = (
@@ -22,14 +23,18 @@ _TABLES: Final[Mapping[str, type[BaseModel]]] = {
     "": Gateway,
     "policy-default": PolicyDefault,
     "interfaces.*": InterfaceOptions,
+    "uplinks.*": Uplink,
+    "uplinks.*.probe": ProbeOptions,
     "tunnels.*": Tunnel,
     "tunnels.*.static": StaticKeying,
+    "tunnels.*.standby": Standby,
     "tunnels.*.offload": OffloadOptions,
 }
 _EXPECTED: Final[Mapping[str, tuple[str, str | None]]] = {
     "string_type": ("must be a text in quotes", None),
     "int_type": ("must be a whole number", None),
     "bool_type": ("must be true or false", None),
+    "float_type": ("must be a number", None),
     "dict_type": ("must be a table", None),
     "model_type": ("must be a table", None),
     "tuple_type": ("must be a list in square brackets", None),
@@ -138,7 +143,8 @@ def _unknown_key(path: KeyPath) -> tuple[str, str | None]:
 
 
 def _table_of(path: KeyPath) -> str:
-    steps = ["*" if number == 1 else str(step) for number, step in enumerate(path)]
+    names = [step for step in path if isinstance(step, str)]
+    steps = ["*" if number == 1 else str(step) for number, step in enumerate(names)]
     return ".".join(steps)
 
 

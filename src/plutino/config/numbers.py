@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from plutino.config.gateway import Gateway
-from plutino.model.interface import interface_if_id, named_if_id, output_mark
+from plutino.model.interface import bits_of_mark, interface_if_id, named_if_id, output_mark
 from plutino.model.numbers import IfId, Mark
 
 
@@ -42,6 +42,25 @@ def tunnel_if_id(gateway: Gateway, name: str) -> IfId:
     if options.external:
         return named_if_id(name) if tunnel.if_id is None else IfId(tunnel.if_id)
     return interface_if_id(tunnel.interface, tunnel.if_id)
+
+
+def standby_keys(tunnel: str, place: int) -> str:
+    """The name of the keys of a tunnel's standby SAs; no tunnel can have it."""
+    return f"{tunnel}/{place + 1}"
+
+
+def uplink_mark(gateway: Gateway, name: str) -> Mark:
+    """What leads outer packets to an uplink: its number in the file, from 1 on.
+
+    Raises ValueError if the mask has no room for it.
+    """
+    number = 1 + list(gateway.uplinks).index(name)
+    mark = bits_of_mark(number, gateway.uplink_mask)
+    if mark is None:
+        raise ValueError(
+            f"uplink number {number} does not fit uplink mask {gateway.uplink_mask:#x}"
+        )
+    return mark
 
 
 def vti_keys(gateway: Gateway, interface: str) -> VtiKeys:

@@ -8,14 +8,18 @@ from pydantic.fields import FieldInfo
 
 from plutino.config.gateway import Gateway, PolicyDefault
 from plutino.config.interface_options import InterfaceOptions
-from plutino.config.tunnel import OffloadOptions, StaticKeying, Tunnel
+from plutino.config.tunnel import NO_ADDRESS, OffloadOptions, Standby, StaticKeying, Tunnel
+from plutino.config.uplink import ProbeOptions, Uplink
 
 TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Top of the file", Gateway),
     ("`[policy-default]`", PolicyDefault),
     ("`[interfaces.NAME]`", InterfaceOptions),
+    ("`[uplinks.NAME]`", Uplink),
+    ("`[uplinks.NAME.probe]`", ProbeOptions),
     ("`[tunnels.NAME]`", Tunnel),
     ("`[tunnels.NAME.static]`", StaticKeying),
+    ("`[[tunnels.NAME.standby]]`", Standby),
     ("`[tunnels.NAME.offload]`", OffloadOptions),
 )
 """Every table of a gateway file, in the order of the page."""
@@ -53,9 +57,9 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _default(name: str, value: Any) -> str:
-    if value is None or value in ((), {}):
+    if value is None or value in ((), {}, NO_ADDRESS) or isinstance(value, ProbeOptions):
         return "none"
-    return f"`{value:#x}`" if name == "mark_mask" else f"`{json.dumps(value)}`"
+    return f"`{value:#x}`" if name.endswith("_mask") else f"`{json.dumps(value)}`"
 
 
 def _type(field: FieldInfo) -> str:
@@ -70,6 +74,9 @@ _WORDS = {
     "int": "number",
     "StaticKeying": "table",
     "OffloadOptions": "table",
+    "ProbeOptions": "table",
+    "Standby": "table",
+    "float": "number",
     "PolicyDefault": "table",
     "Mark": "mark",
     "bool": "true or false",

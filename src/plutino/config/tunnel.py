@@ -1,11 +1,15 @@
 """``[tunnels.NAME]``: one tunnel to one peer, and how it gets its keys."""
 
-from typing import Annotated, Literal
+from ipaddress import IPv4Address
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from plutino.config.table import Table
 from plutino.config.values import IpAddress, IpInterface, IpNetwork, PacketMark
+
+NO_ADDRESS: Final = IPv4Address(0)
+"""Stands for an address that follows from something else."""
 
 
 class StaticKeying(Table):
@@ -43,6 +47,25 @@ class OffloadOptions(Table):
     ] = "out"
 
 
+class Standby(Table):
+    """A second pair of SAs of a tunnel, on another path, with keys of its own."""
+
+    uplink: Annotated[str | None, Field(description="The uplink that it uses.")] = None
+    local: Annotated[
+        IpAddress | None, Field(description="Our outer address, if not that of the tunnel.")
+    ] = None
+    remote: Annotated[
+        IpAddress | None, Field(description="The peer's outer address, if not the tunnel's.")
+    ] = None
+    key_file: Annotated[
+        str,
+        Field(
+            description="File with its keys, made by `plutino keygen`; never that of the tunnel.",
+            examples=["berlin-isp2.keys"],
+        ),
+    ]
+
+
 class Tunnel(Table):
     """One tunnel to one peer."""
 
@@ -63,10 +86,37 @@ class Tunnel(Table):
             "follow from the name.",
         ),
     ] = None
-    local: Annotated[IpAddress, Field(description="Our outer address.", examples=["192.0.2.1"])]
+    local: Annotated[
+        IpAddress,
+        Field(
+            description="Our outer address; that of the uplink where there are `uplinks`.",
+            examples=["192.0.2.1"],
+        ),
+    ] = NO_ADDRESS
     remote: Annotated[
         IpAddress, Field(description="The peer's outer address.", examples=["198.51.100.2"])
     ]
+    uplinks: Annotated[
+        tuple[str, ...],
+        Field(
+            description="The uplinks that may carry the tunnel, by name, the best first.",
+            examples=[["isp1", "isp2"]],
+        ),
+    ] = ()
+    remotes: Annotated[
+        tuple[IpAddress, ...],
+        Field(
+            description="Further outer addresses of the peer, the best first: where `remote` "
+            "cannot be reached any more, the SAs move to the next."
+        ),
+    ] = ()
+    standby: Annotated[
+        tuple[Standby, ...],
+        Field(
+            description="SAs that stand ready on other paths, `[[tunnels.NAME.standby]]`: the "
+            "tunnel changes to one by a single policy. The peer has the same, mirrored."
+        ),
+    ] = ()
     addresses: Annotated[
         tuple[IpInterface, ...],
         Field(
@@ -173,3 +223,9 @@ class Tunnel(Table):
         ),
     ] = 1024
     static: Annotated[StaticKeying, Field(description="Static keys.")]
+
+    @property
+    def peers(self) -> tuple[IpAddress, ...]:
+        """Every outer address that the peer may have, the best first."""
+        others = (one.remote for one in self.standby if one.remote is not None)
+        return tuple(dict.fromkeys((self.remote, *self.remotes, *others)))

@@ -33,6 +33,10 @@ def _parse_address(value: object) -> IPv4Address | IPv6Address:
     raise _refusal(f"must be an IPv4 or IPv6 address in quotes, not {value!r}")
 
 
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 def _parse_interface(value: object) -> IPv4Interface | IPv6Interface:
     try:
         if isinstance(value, str) and "/" in value:
@@ -71,4 +75,6 @@ def _parse_mark(value: object) -> Mark:
 IpAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_parse_address)]
 IpInterface = Annotated[IPv4Interface | IPv6Interface, BeforeValidator(_parse_interface)]
 IpNetwork = Annotated[IPv4Network | IPv6Network, BeforeValidator(_parse_network)]
+IpAddresses = Annotated[tuple[IpAddress, ...], BeforeValidator(_listed)]
+"""One in quotes, or a list of them."""
 PacketMark = Annotated[Mark, BeforeValidator(_parse_mark), WithJsonSchema({"type": "string"})]

@@ -37,7 +37,11 @@ class SaReport:
 
 @dataclass(frozen=True, slots=True)
 class TunnelReport:
-    """One tunnel. ``missing`` tells in words what a pass would change; ``link`` is not zero."""
+    """One tunnel. ``missing`` tells in words what a pass would change; ``link`` is not zero.
+
+    ``local`` and ``remote`` are the ends of the path that it uses now, ``uplink`` is that path's,
+    and ``standby`` counts the other paths that are usable.
+    """
 
     name: str
     state: State
@@ -50,6 +54,8 @@ class TunnelReport:
     missing: tuple[str, ...]
     sas: tuple[SaReport, ...]
     link: dict[str, int]
+    uplink: str | None = None
+    standby: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,16 @@ from plutino.config.files import LoadedGateway, load_gateway
 from plutino.control.protocol import Answer, Request
 from plutino.control.report import encode_report
 from plutino.control.server import ControlServer
+from plutino.daemon.health_store import load_lost, save_lost
 from plutino.daemon.namespaces import NamespaceWatch
 from plutino.daemon.passes import PassResult, namespace_names, run_pass, save_running
+from plutino.daemon.prober import Prober
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
 from plutino.dataplane.choice import PlaneChoice, open_events
 from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.runtime import RuntimePaths
+from plutino.desired.health import Health
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
 from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
@@ -65,6 +68,7 @@ class Daemon:
         self._stopping = False
         self._plane_events: NetlinkSocket | None = None
         self._namespaces = NamespaceWatch(self._wake.set)
+        self._prober = Prober(Health(load_lost(runtime.health)), self._hear_prober)
         self._holder: socket.socket | None = None
         self._idle_passes = 0
         self._failures = 0
@@ -102,6 +106,7 @@ class Daemon:
             events.close()
             self._let_go_of_plane()
             self._namespaces.close()
+            self._prober.close()
             self._let_go_of_holder()
             await server.close()
             with suppress(PlutinoError):
@@ -154,6 +159,7 @@ class Daemon:
         self._watch_plane(result.choice)
         self._namespaces.watch(namespace_names(loaded.gateway))
         self._watch_holder()
+        self._prober.watch(result.probes)
         for problem in result.problems:
             if problem not in self._problems:
                 log(f"warning: {problem}")
@@ -209,6 +215,10 @@ class Daemon:
                 self._holder = HeldSockets(self._runtime.holder_socket).watch()
             if self._holder is not None:
                 asyncio.get_running_loop().add_reader(self._holder, self._hear_holder)
+
+    def _hear_prober(self) -> None:
+        save_lost(self._runtime.health, self._prober.health.lost)
+        self._wake.set()
 
     def _hear_holder(self) -> None:
         log("the process that held UDP port 4500 has ended")

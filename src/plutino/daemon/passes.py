@@ -13,6 +13,7 @@ from plutino.apply.system import System
 from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_numbers
+from plutino.daemon.health_store import load_lost
 from plutino.daemon.sequence_store import load_sequences, save_sequences
 from plutino.dataplane.choice import (
     PlaneChoice,
@@ -30,12 +31,18 @@ from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import SocketKind
 from plutino.desired.compile import compile_gateway
 from plutino.desired.demands import demands_of
+from plutino.desired.paths import choose_paths
 from plutino.desired.rules import covers_a_peer
 from plutino.desired.sas import is_ours, tunnel_reqid
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
 from plutino.desired.state import DesiredState, Surroundings
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
+from plutino.model.interface import InterfaceAddress
+from plutino.model.link import MAIN_TABLE
 from plutino.model.netfilter import table_name
+from plutino.model.path import describe_path
+from plutino.model.policy import IpAddress
+from plutino.model.probe import Probe
 from plutino.model.sa import Encapsulation, SecurityAssociation
 from plutino.netfilter.client import NetfilterClient
 from plutino.netlink.route_clients import RouteClients
@@ -55,12 +62,14 @@ class PassResult:
     steps: tuple[Step, ...]
     choice: PlaneChoice
     problems: tuple[str, ...] = ()
+    probes: tuple[Probe, ...] = ()
 
 
 def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
     """The steps that a pass would do. Changes nothing and starts nothing."""
     with open_routes(runtime, loaded.gateway) as routes:
-        desired = compile_desired(loaded, routes, load_sequences(runtime.sequences))
+        sequences = load_sequences(runtime.sequences)
+        desired = compile_desired(loaded, routes, sequences, load_lost(runtime.health))
         plane = _find_plane(loaded.gateway, desired, runtime, routes)
         try:
             system = system_of(desired.instance, runtime, routes)
@@ -81,7 +90,7 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
         sequences = load_sequences(runtime.sequences)
         was_running = engine_running(runtime) or holder_running(runtime)
         noted = PlaneChoice.read(runtime)
-        desired = compile_desired(loaded, routes, sequences)
+        desired = compile_desired(loaded, routes, sequences, load_lost(runtime.health))
         choice = settle_choice(
             gateway.data_plane, gateway.instance, runtime, routes, demands_of(gateway, desired)
         )
@@ -107,7 +116,8 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
             if not NetfilterClient.is_there():
                 problems += (NO_NETFILTER,)
             problems += strict_reverse_paths(gateway, routes)
-            return PassResult(outcome.steps, choice, problems)
+            problems += lost_paths(desired)
+            return PassResult(outcome.steps, choice, problems, desired.probes)
         except PlutinoError:
             if plane is not None and not was_running:
                 with suppress(PlutinoError):
@@ -161,23 +171,58 @@ def open_routes(runtime: RuntimePaths, gateway: Gateway | None = None) -> RouteC
 
 
 def compile_desired(
-    loaded: LoadedGateway, routes: RouteClients, sequences: Sequences
+    loaded: LoadedGateway,
+    routes: RouteClients,
+    sequences: Sequences,
+    lost: frozenset[str],
 ) -> DesiredState:
-    """What should exist, on the paths that there are now."""
-    path_mtu = {}
-    for name, tunnel in loaded.gateway.tunnels.items():
-        mark = tunnel_numbers(loaded.gateway, name).set_mark_out.value
-        found = routes.home.path_mtu(tunnel.remote, tunnel.local, mark)
-        if found is not None and found[0] != tunnel.interface:
-            path_mtu[name] = found[1]
-    links = {(link.namespace, link.name): link for link in routes.list_links()}
-    surroundings = Surroundings(path_mtu, links, routes.missing, NetfilterClient.is_there())
+    """What should exist, on the paths that there are now; ``lost`` are keys of probes."""
+    surroundings = _surroundings(loaded.gateway, routes, lost)
     try:
         return compile_gateway(
             loaded.gateway, loaded.keys, surroundings=surroundings, sequences=sequences
         )
     except ConfigError as error:
         raise error.in_file(str(loaded.path)) from None
+
+
+def _surroundings(gateway: Gateway, routes: RouteClients, lost: frozenset[str]) -> Surroundings:
+    links = {(link.namespace, link.name): link for link in routes.list_links()}
+    addresses: dict[str, tuple[InterfaceAddress, ...]] = {}
+    gateways: dict[tuple[str, int], IpAddress] = {}
+    if gateway.uplinks:
+        for one in routes.home.list_addresses():
+            addresses[one.interface] = (*addresses.get(one.interface, ()), one.address)
+        for route in routes.home.list_routes():
+            is_default = route.destination.prefixlen == 0 and route.table == MAIN_TABLE
+            if is_default and route.gateway is not None and route.interface is not None:
+                key = (route.interface, route.destination.version)
+                gateways.setdefault(key, route.gateway)
+    found = Surroundings(
+        links=links,
+        missing=routes.missing,
+        netfilter=NetfilterClient.is_there(),
+        addresses=addresses,
+        gateways=gateways,
+        lost=lost,
+    )
+    return replace(found, path_mtu=dict(_path_mtus(gateway, routes, found)))
+
+
+def _path_mtus(
+    gateway: Gateway, routes: RouteClients, surroundings: Surroundings
+) -> Iterator[tuple[str, int]]:
+    for name, tunnel in gateway.tunnels.items():
+        path = choose_paths(gateway, name, surroundings).active
+        found = routes.home.path_mtu(path.remote, path.local, path.set_mark.value)
+        if path.uplink is not None:
+            # Before its table is there, the way may still be another.
+            device = gateway.uplinks[path.uplink].interface
+            link = surroundings.links.get((None, device))
+            if link is not None and (found is None or found[0] != device):
+                found = (device, link.mtu)
+        if found is not None and found[0] != tunnel.interface:
+            yield name, found[1]
 
 
 def strict_reverse_paths(gateway: Gateway, routes: RouteClients) -> tuple[str, ...]:
@@ -203,6 +248,19 @@ def strict_reverse_paths(gateway: Gateway, routes: RouteClients) -> tuple[str, .
         f"`sysctl net.ipv4.conf.{device}.rp_filter=2` makes it loose"
         for device, name in sorted(devices.items())
     )
+
+
+def lost_paths(desired: DesiredState) -> tuple[str, ...]:
+    """Tunnels that do not go by their best path, in words."""
+    told = []
+    for plan in desired.tunnels:
+        best, active = plan.paths.every[0], plan.paths.active
+        if plan.paths.lost:
+            told.append(f"tunnel '{plan.name}' has no path: {describe_path(best)} is lost")
+        elif active != best:
+            words = f"{describe_path(best)} is lost"
+            told.append(f"tunnel '{plan.name}' goes by {describe_path(active)}: {words}")
+    return tuple(told)
 
 
 def socket_kinds(gateway: Gateway) -> set[SocketKind]:

@@ -15,6 +15,7 @@ from plutino.control.report import (
     StatusReport,
     TunnelReport,
 )
+from plutino.daemon.health_store import load_lost
 from plutino.daemon.passes import compile_desired, open_routes, socket_kinds, system_of
 from plutino.dataplane.choice import PlaneChoice, current_choice, open_plane
 from plutino.dataplane.plane import ManagedPlane
@@ -82,7 +83,7 @@ def _build(
     daemon_pid: int | None,
     problems: tuple[str, ...],
 ) -> StatusReport:
-    desired = compile_desired(loaded, routes, {})
+    desired = compile_desired(loaded, routes, {}, load_lost(runtime.health))
     observed = observe(desired.instance, plane, system_of(desired.instance, runtime, routes))
     try:
         steps = diff(desired, observed)
@@ -178,8 +179,10 @@ def _tunnel(
         interface=plan.interface,
         if_id=int(if_id),
         mtu=mtu,
-        local=str(tunnel.local),
-        remote=str(tunnel.remote),
+        local=str(plan.paths.active.local or "none"),
+        remote=str(plan.paths.active.remote),
+        uplink=plan.paths.active.uplink,
+        standby=sum(1 for one in plan.paths.every if one != plan.paths.active and one.usable),
         encapsulation=tunnel.encapsulation,
         missing=missing,
         sas=sas,

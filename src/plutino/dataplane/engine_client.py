@@ -44,12 +44,19 @@ class EngineClient:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self.socket = NetlinkSocket.engine(path)
         """The same connection for XFRM messages."""
 
     def close(self) -> None:
         """Close the connection; the engine goes on."""
         self.socket.close()
+
+    def open_events(self, groups: int) -> NetlinkSocket:
+        """Another connection, which hears these multicast groups."""
+        other = EngineClient(self._path)
+        other.join(groups)
+        return other.socket
 
     def info(self) -> EngineInfo:
         """Who answers."""

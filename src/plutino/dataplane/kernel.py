@@ -16,6 +16,8 @@ from typing import Final, Self
 from plutino.dataplane.engine_messages import EngineInfo, EngineLosses
 from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.journal import Journals
+from plutino.dataplane.moved_sa import delete_and_tell, with_numbers
+from plutino.dataplane.older_kernels import for_older_kernels, without_outbound_window
 from plutino.dataplane.own_links import OwnLinks
 from plutino.dataplane.plane import tag_links
 from plutino.dataplane.runtime import RuntimePaths
@@ -24,11 +26,12 @@ from plutino.model.errors import BatchRefusedError, KernelError, PlaneError
 from plutino.model.interface import Interface
 from plutino.model.link import Link, Route, link_alias
 from plutino.model.policy import Default, Policy, PolicyDefaults
-from plutino.model.sa import ReplayState, SaDirection, SaUse, SecurityAssociation
+from plutino.model.sa import SaUse, SecurityAssociation
 from plutino.netlink.route.links import KIND_XFRM, KINDS_VTI
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.route_clients import RouteClients, delete_interfaces
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
+from plutino.netlink.xfrm.constants import Group
 from plutino.netlink.xfrm_client import XfrmClient
 
 XFRM_STAT: Final = Path("/proc/thread-self/net/xfrm_stat")
@@ -251,13 +254,13 @@ class KernelPlane:
             refused = {
                 place: _with_hint(why, _sa_hint(sas[place], why))
                 for place, why in error.refused.items()
-                if not self._add_for_older_kernels(sas[place], why)
+                if not self._addfor_older_kernels(sas[place], why)
             }
             if refused:
                 raise BatchRefusedError(refused) from error
 
-    def _add_for_older_kernels(self, sa: SecurityAssociation, why: KernelError) -> bool:
-        older = _for_older_kernels(sa)
+    def _addfor_older_kernels(self, sa: SecurityAssociation, why: KernelError) -> bool:
+        older = for_older_kernels(sa)
         if why.errno != errno.EINVAL or older is None:
             return False
         try:
@@ -272,13 +275,19 @@ class KernelPlane:
         try:
             self._xfrm.update_sa(sa)
         except KernelError as error:
-            older = _for_older_kernels(sa)
+            older = for_older_kernels(sa)
             if error.errno != errno.EINVAL or older is None:
                 raise
             try:
                 self._xfrm.update_sa(older)
             except KernelError:
                 raise error from None
+
+    def move_sa(self, before: SecurityAssociation, after: SecurityAssociation) -> None:
+        """XFRM_MSG_DELSA, which tells the last numbers, then XFRM_MSG_NEWSA with them."""
+        with NetlinkSocket.kernel(NETLINK_XFRM, groups=Group.SA.bit) as events:
+            last = delete_and_tell(self._xfrm, events, before)
+        self.add_sas([with_numbers(after, last)])
 
     def delete_sas(self, sas: Sequence[SecurityAssociation]) -> None:
         """XFRM_MSG_DELSA."""
@@ -288,7 +297,7 @@ class KernelPlane:
         """SAs of this instance with their counters and replay state."""
         own, reqids = self._own_links(), self._own_reqids()
         return tuple(
-            (_without_outbound_window(sa), use)
+            (without_outbound_window(sa), use)
             for sa, use in self._xfrm.list_sas()
             if sa.reqid in reqids or own.use_sa(sa)
         )
@@ -396,24 +405,6 @@ def parse_xfrm_stat(text: str) -> Mapping[str, int]:
 def kernel_release() -> str:
     """As ``uname -r`` has it."""
     return os.uname().release
-
-
-def _for_older_kernels(sa: SecurityAssociation) -> SecurityAssociation | None:
-    """The SA as kernels before 6.10 want it, or None if that makes no difference.
-
-    With ESN they want a replay window for outbound SAs too, whose direction they do not know;
-    later ones refuse it ("Replay window should be 0 for output SA").
-    """
-    if sa.direction is not SaDirection.OUT or not sa.esn or sa.replay.window:
-        return None
-    return replace(sa, replay=replace(sa.replay, window=1))
-
-
-def _without_outbound_window(sa: SecurityAssociation) -> SecurityAssociation:
-    """An outbound SA checks no numbers: the window that older kernels want tells nothing."""
-    if sa.direction is SaDirection.IN:
-        return sa
-    return replace(sa, replay=ReplayState(oseq=sa.replay.oseq))
 
 
 def _with_hint(error: KernelError, hint: str | None) -> KernelError:

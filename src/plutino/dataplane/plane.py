@@ -72,6 +72,13 @@ class DataPlane(Protocol):
         """XFRM_MSG_UPDSA: replace an SA of the same identity."""
         ...
 
+    def move_sa(self, before: SecurityAssociation, after: SecurityAssociation) -> None:
+        """Replace an SA by one of the same key, which goes on with its numbers.
+
+        Nothing is sent or accepted under that key in between.
+        """
+        ...
+
     def delete_sas(self, sas: Sequence[SecurityAssociation]) -> None:
         """XFRM_MSG_DELSA."""
         ...

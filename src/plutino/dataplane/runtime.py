@@ -96,6 +96,11 @@ class RuntimePaths:
         return self.directory / "former-defaults"
 
     @property
+    def health(self) -> Path:
+        """Ways of which the daemon found that they carry nothing."""
+        return self.directory / "health.json"
+
+    @property
     def sequences(self) -> Path:
         """Sequence numbers of SAs with static keys."""
         return self.state_directory / "sequences.json"

@@ -12,6 +12,7 @@ from typing import Final, Self
 from plutino.dataplane.engine_client import MOST_DESCRIPTORS, EngineClient
 from plutino.dataplane.engine_messages import EngineInfo, EngineLosses, NewDevice
 from plutino.dataplane.engine_process import start_engine
+from plutino.dataplane.moved_sa import delete_and_tell, with_numbers
 from plutino.dataplane.plane import tag_links
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.tun import open_queues
@@ -25,6 +26,7 @@ from plutino.model.sa import SaUse, SecurityAssociation
 from plutino.netlink.route.links import LinkChange
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.route_clients import RouteClients, delete_interfaces
+from plutino.netlink.xfrm.constants import Group
 from plutino.netlink.xfrm_client import XfrmClient
 
 _NEW_ENGINE: Final = PolicyDefaults(Default.ACCEPT, Default.ACCEPT, Default.ACCEPT)
@@ -283,6 +285,12 @@ class UserspacePlane:
     def update_sa(self, sa: SecurityAssociation) -> None:
         """XFRM_MSG_UPDSA."""
         self._xfrm.update_sa(sa)
+
+    def move_sa(self, before: SecurityAssociation, after: SecurityAssociation) -> None:
+        """XFRM_MSG_DELSA, which tells the last numbers, then XFRM_MSG_NEWSA with them."""
+        with self._client.open_events(Group.SA.bit) as events:
+            last = delete_and_tell(self._xfrm, events, before)
+        self.add_sas([with_numbers(after, last)])
 
     def delete_sas(self, sas: Sequence[SecurityAssociation]) -> None:
         """XFRM_MSG_DELSA."""

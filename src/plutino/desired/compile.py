@@ -9,13 +9,16 @@ from plutino.config.static_keys import StaticKeys
 from plutino.desired.device_checks import check_devices
 from plutino.desired.interfaces import compile_interfaces
 from plutino.desired.netfilter import compile_netfilter
+from plutino.desired.paths import choose_paths, compile_probes
 from plutino.desired.routes import compile_routes, compile_twins
 from plutino.desired.rules import compile_rules, covers_a_peer
 from plutino.desired.sas import compile_policies, compile_sas, tunnel_reqid
 from plutino.desired.sequences import Sequences
 from plutino.desired.state import DesiredState, Surroundings, TunnelPlan
+from plutino.desired.uplinks import compile_uplink_routes, compile_uplink_rules
 from plutino.model.errors import ConfigError
 from plutino.model.link import Address
+from plutino.model.path import TunnelPaths
 from plutino.model.policy import Default, PolicyDefaults
 
 _NO_SURROUNDINGS: Final = Surroundings()
@@ -30,13 +33,18 @@ def compile_gateway(
 ) -> DesiredState:
     """Links, addresses, policies, SAs and routes of a gateway.
 
-    ``keys`` are by tunnel name. Raises ConfigError if two tunnels' reqids are the same number, or
-    a device that the configuration names is not there.
+    ``keys`` are by tunnel name, those of standby SAs by ``standby_keys``. Raises ConfigError if two
+    tunnels' reqids are the same number, or a device that the configuration names is not there.
     """
     check_devices(gateway, surroundings)
+    paths = {name: choose_paths(gateway, name, surroundings) for name in gateway.tunnels}
     plans = []
     for name in gateway.tunnels:
-        plans.append(_compile_tunnel(gateway, name, keys[name], sequences, surroundings))
+        plans.append(
+            _compile_tunnel(
+                gateway, name, paths[name], keys, sequences=sequences, surroundings=surroundings
+            )
+        )
     _check_reqids(plans)
     served = {
         name: tunnel
@@ -56,10 +64,10 @@ def compile_gateway(
     }
     interfaces = tuple(
         one
-        for one in compile_interfaces(gateway, keys, surroundings.path_mtu)
+        for one in compile_interfaces(gateway, keys, paths, surroundings.path_mtu)
         if one.namespace not in surroundings.missing
     )
-    rules = tuple(compile_rules(gateway, covering))
+    rules = (*compile_uplink_rules(gateway), *compile_rules(gateway, covering))
     return DesiredState(
         instance=gateway.instance,
         interfaces=interfaces,
@@ -68,11 +76,13 @@ def compile_gateway(
         sas=tuple(sa for plan in plans for sa in plan.sas),
         routes=(
             *compile_twins(gateway, served, surroundings),
+            *compile_uplink_routes(gateway, surroundings),
             *(route for plan in plans if plan.name in served for route in plan.routes),
         ),
         tunnels=tuple(plans),
         defaults=_defaults(gateway),
         rules=rules,
+        probes=tuple(compile_probes(gateway, paths)),
         netfilter=compile_netfilter(gateway, interfaces, rules) if surroundings.netfilter else None,
     )
 
@@ -80,7 +90,9 @@ def compile_gateway(
 def _compile_tunnel(
     gateway: Gateway,
     name: str,
-    keys: StaticKeys,
+    paths: TunnelPaths,
+    keys: Mapping[str, StaticKeys],
+    *,
     sequences: Sequences,
     surroundings: Surroundings,
 ) -> TunnelPlan:
@@ -91,10 +103,17 @@ def _compile_tunnel(
         name=name,
         interface=tunnel.interface,
         reqid=reqid,
-        policies=tuple(compile_policies(tunnel, numbers, reqid)),
+        paths=paths,
+        policies=tuple(compile_policies(tunnel, paths, numbers, reqid)),
         sas=tuple(
             compile_sas(
-                tunnel, keys, numbers, reqid, surroundings=surroundings, sequences=sequences
+                tunnel,
+                paths,
+                keys,
+                numbers,
+                reqid,
+                surroundings=surroundings,
+                sequences=sequences,
             )
         ),
         routes=tuple(compile_routes(gateway, name, surroundings)),

@@ -7,9 +7,11 @@ from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_if_id, vti_keys
 from plutino.config.static_keys import StaticKeys
 from plutino.config.tunnel import Tunnel
+from plutino.desired.paths import unspecified
 from plutino.model.algorithms import EspSuite
 from plutino.model.interface import Interface, VtiEnds
 from plutino.model.numbers import IfId
+from plutino.model.path import TunnelPaths
 from plutino.model.policy import Mode
 from plutino.model.sa import Encapsulation
 
@@ -26,7 +28,10 @@ _BEET_HEADER: Final = 8
 
 
 def compile_interfaces(
-    gateway: Gateway, keys: Mapping[str, StaticKeys], path_mtu: Mapping[str, int]
+    gateway: Gateway,
+    keys: Mapping[str, StaticKeys],
+    paths: Mapping[str, TunnelPaths],
+    path_mtu: Mapping[str, int],
 ) -> Iterator[Interface]:
     """Every interface; tunnels that share one share the smallest of their MTUs."""
     sharing: dict[str, list[str]] = {}
@@ -47,16 +52,20 @@ def compile_interfaces(
             link=options.link,
             external=options.external,
             vrf=options.vrf,
-            vti=_vti(gateway, interface, tunnels) if options.kind == "vti" else None,
+            vti=_vti(gateway, interface, [paths[name] for name in names])
+            if options.kind == "vti"
+            else None,
             namespace=options.namespace,
         )
 
 
-def _vti(gateway: Gateway, interface: str, tunnels: list[Tunnel]) -> VtiEnds:
+def _vti(gateway: Gateway, interface: str, paths: list[TunnelPaths]) -> VtiEnds:
     keys = vti_keys(gateway, interface)
-    remotes = {tunnel.remote for tunnel in tunnels}
+    active = [one.active for one in paths]
+    remotes = {one.remote for one in active}
     remote = remotes.pop() if len(remotes) == 1 else None
-    return VtiEnds(tunnels[0].local, remote, keys.input, keys.output)
+    local = active[0].local or unspecified(active[0].remote.version)
+    return VtiEnds(local, remote, keys.input, keys.output)
 
 
 def _tunnel_mtu(tunnel: Tunnel, suite: EspSuite, path_mtu: int | None) -> int:

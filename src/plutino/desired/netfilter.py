@@ -2,7 +2,8 @@
 
 A connection that reached the host from outside of the tunnels is answered outside of them, though
 a tunnel has the default route: its packets bear all bits of ``mark-mask``, which is no tunnel's
-mark, so that the rule for tunnels leaves them alone. And the largest segment of TCP is held to what
+mark, so that the rule for tunnels leaves them alone. What came in by one of several uplinks is
+answered by the same one. And the largest segment of TCP is held to what
 a tunnel's MTU lets pass, in both directions.
 """
 
@@ -10,8 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from plutino.config.gateway import Gateway
+from plutino.config.numbers import uplink_mark
 from plutino.model.interface import Interface
 from plutino.model.netfilter import NetfilterTable, table_name
+from plutino.model.numbers import U32_MAX
 from plutino.model.rule import Rule
 
 _TCP_HEADERS: Final = {"ip": 40, "ip6": 60}
@@ -30,22 +33,60 @@ def compile_netfilter(
 
 
 def _answers(gateway: Gateway, interfaces: list[Interface], rules: Iterable[Rule]) -> Iterator[str]:
-    if not any(rule.suppress_prefix_length == 0 for rule in rules):
+    has_default = any(rule.suppress_prefix_length == 0 for rule in rules)
+    restore = [*_restored_uplinks(gateway)]
+    incoming = [*restore, *_marked_uplinks(gateway)]
+    if has_default:
+        restore.append(_restored(gateway))
+        incoming += [_restored(gateway), _marked(gateway, interfaces)]
+    if not incoming:
         return
+    for chain, kind, hook, lines in (
+        ("incoming", "filter", "prerouting", incoming),
+        ("outgoing", "route", "output", restore),
+    ):
+        rows = "\n".join(f"    {line}" for line in lines)
+        yield f"""\
+  chain {chain} {{
+    type {kind} hook {hook} priority mangle; policy accept;
+{rows}
+  }}"""
+
+
+def _restored_uplinks(gateway: Gateway) -> Iterator[str]:
+    """Answers leave by the uplink that the connection came in by."""
+    for name in gateway.uplinks:
+        mark = uplink_mark(gateway, name)
+        others = f"{mark.mask ^ U32_MAX:#x}"
+        yield (
+            f"ct direction reply ct mark and {mark.mask:#x} == {mark.value:#x} "
+            f"meta mark set meta mark and {others} or {mark.value:#x}"
+        )
+
+
+def _marked_uplinks(gateway: Gateway) -> Iterator[str]:
+    for name, options in gateway.uplinks.items():
+        mark = uplink_mark(gateway, name)
+        others = f"{mark.mask ^ U32_MAX:#x}"
+        yield (
+            f'ct state new iifname "{options.interface}" '
+            f"ct mark set ct mark and {others} or {mark.value:#x}"
+        )
+
+
+def _restored(gateway: Gateway) -> str:
     mask = f"{gateway.mark_mask:#x}"
-    others = f"{gateway.mark_mask ^ 0xFFFFFFFF:#x}"
+    return f"ct direction reply ct mark and {mask} == {mask} meta mark set meta mark or {mask}"
+
+
+def _marked(gateway: Gateway, interfaces: list[Interface]) -> str:
+    mask = f"{gateway.mark_mask:#x}"
+    others = f"{gateway.mark_mask ^ U32_MAX:#x}"
     names = ", ".join(f'"{one.name}"' for one in interfaces)
-    restore = f"ct direction reply ct mark and {mask} == {mask} meta mark set meta mark or {mask}"
-    yield f"""\
-  chain incoming {{
-    type filter hook prerouting priority mangle; policy accept;
-    {restore}
-    ct state new iifname != {{ "lo", {names} }} fib daddr type local ct mark set ct mark and {others} or {mask}
-  }}
-  chain outgoing {{
-    type route hook output priority mangle; policy accept;
-    {restore}
-  }}"""  # noqa: E501
+    return (
+        f'ct state new iifname != {{ "lo", {names} }} fib daddr type local '
+        f"ct mark set ct mark and {others} or {mask}"
+    )
 
 
 def _segments(interfaces: list[Interface]) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """The routes into tunnels, and the unreachable twin of each. Pure."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -8,14 +7,13 @@ from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_numbers
 from plutino.config.tunnel import Tunnel
 from plutino.config.values import IpNetwork
+from plutino.desired.instance import twin_metric
 from plutino.desired.rules import covers_a_peer, own_table
 from plutino.desired.state import Surroundings
 from plutino.model.link import MAIN_TABLE, Route, RouteType
 
 ROUTE_METRIC: Final = 50
 """Explicit, because IPv6 turns 0 into 1024."""
-TWIN_METRIC: Final = 0xFFFF0000
-"""Unreachable twins lose against every other route; the low half tells instances apart."""
 
 
 def compile_routes(gateway: Gateway, name: str, surroundings: Surroundings) -> Iterator[Route]:
@@ -50,12 +48,6 @@ def compile_twins(
         for network in _guarded(tunnel)
     }
     yield from twins
-
-
-def twin_metric(instance: str) -> int:
-    """The metric of an instance's unreachable routes, by which they are known as its own."""
-    digest = hashlib.sha256(instance.encode()).digest()
-    return TWIN_METRIC | int.from_bytes(digest[:2], "big")
 
 
 def _table(gateway: Gateway, tunnel: Tunnel, network: IpNetwork, surroundings: Surroundings) -> int:

@@ -1,7 +1,7 @@
 """The SAs and policies of one tunnel. Pure."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import Final
@@ -10,9 +10,11 @@ from plutino.config.numbers import TunnelNumbers
 from plutino.config.static_keys import StaticKeys
 from plutino.config.tunnel import Tunnel
 from plutino.config.values import IpNetwork
+from plutino.desired.paths import unspecified
 from plutino.desired.sequences import SavedSequence, Sequences, starting_replay
 from plutino.desired.state import Surroundings
 from plutino.model.numbers import ReqId
+from plutino.model.path import Path, TunnelPaths
 from plutino.model.policy import Direction, Mode, Policy, Selector, Template
 from plutino.model.sa import (
     Offload,
@@ -39,10 +41,10 @@ def is_ours(reqid: int) -> bool:
     return reqid >> _REQID_BITS == REQID_RANGE >> _REQID_BITS
 
 
-def traffic_selectors(tunnel: Tunnel) -> Iterator[tuple[IpNetwork, IpNetwork]]:
+def traffic_selectors(tunnel: Tunnel, active: Path) -> Iterator[tuple[IpNetwork, IpNetwork]]:
     """Pairs of networks, ours and the peer's, of one family each."""
     if tunnel.mode == "transport":
-        yield ip_network(tunnel.local), ip_network(tunnel.remote)
+        yield ip_network(active.local or tunnel.local), ip_network(active.remote)
         return
     for local in tunnel.local_ts or EVERYTHING:
         for remote in tunnel.remote_ts or EVERYTHING:
@@ -50,12 +52,23 @@ def traffic_selectors(tunnel: Tunnel) -> Iterator[tuple[IpNetwork, IpNetwork]]:
                 yield local, remote
 
 
-def compile_policies(tunnel: Tunnel, numbers: TunnelNumbers, reqid: ReqId) -> Iterator[Policy]:
-    """Out, in and forward policies for each pair of traffic selectors."""
+def compile_policies(
+    tunnel: Tunnel, paths: TunnelPaths, numbers: TunnelNumbers, reqid: ReqId
+) -> Iterator[Policy]:
+    """Out, in and forward policies for each pair of traffic selectors.
+
+    What comes in may have come by any path of the tunnel.
+    """
+    active = paths.active
+    if active.local is None:
+        return
     mode = Mode[tunnel.mode.upper()]
-    outward = Template(tunnel.local, tunnel.remote, reqid, mode)
-    inward = Template(tunnel.remote, tunnel.local, reqid, mode)
-    for local, remote in traffic_selectors(tunnel):
+    outward = Template(active.local, active.remote, reqid, mode)
+    inward = Template(active.remote, active.local, reqid, mode)
+    if len(paths.every) > 1 and tunnel.mode != "transport":
+        anyone = unspecified(active.remote.version)
+        inward = Template(anyone, anyone, reqid, mode)
+    for local, remote in traffic_selectors(tunnel, active):
         for direction, selector, template, mark in (
             (Direction.OUT, Selector(local, remote), outward, numbers.mark_out),
             (Direction.IN, Selector(remote, local), inward, numbers.mark_in),
@@ -68,26 +81,54 @@ def compile_policies(tunnel: Tunnel, numbers: TunnelNumbers, reqid: ReqId) -> It
 
 def compile_sas(
     tunnel: Tunnel,
-    keys: StaticKeys,
+    paths: TunnelPaths,
+    keys: Mapping[str, StaticKeys],
     numbers: TunnelNumbers,
     reqid: ReqId,
     *,
     surroundings: Surroundings,
     sequences: Sequences,
 ) -> Iterator[SecurityAssociation]:
-    """The inbound SA, then the outbound one."""
+    """The inbound SA, then the outbound one, of the tunnel itself and of each standby path."""
+    for path in (paths.own, *paths.standby):
+        found = _sas(
+            tunnel,
+            path,
+            active=paths.active,
+            keys=keys[path.keys],
+            numbers=numbers,
+            reqid=reqid,
+            surroundings=surroundings,
+        )
+        for sa in found:
+            here = [one for one in paths.every if one.keys == path.keys]
+            yield _numbered(sa, tunnel, here, sequences)
+
+
+def _sas(
+    tunnel: Tunnel,
+    path: Path,
+    *,
+    active: Path,
+    keys: StaticKeys,
+    numbers: TunnelNumbers,
+    reqid: ReqId,
+    surroundings: Surroundings,
+) -> Iterator[SecurityAssociation]:
+    if path.local is None:
+        return
     udp = UdpEncapsulation() if tunnel.encapsulation == "udp" else None
-    (pair, *_) = traffic_selectors(tunnel)
+    (pair, *_) = traffic_selectors(tunnel, active)
     outward = SecurityAssociation(
         spi=keys.outbound.spi,
-        source=tunnel.local,
-        destination=tunnel.remote,
+        source=path.local,
+        destination=path.remote,
         reqid=reqid,
         if_id=numbers.if_id,
         keys=keys.suite.keys(keys.outbound.keymat),
         direction=SaDirection.OUT,
         mode=Mode[tunnel.mode.upper()],
-        output_mark=numbers.set_mark_out,
+        output_mark=path.set_mark,
         encapsulation=udp,
         mark=numbers.mark_out,
         selector=Selector(*pair) if tunnel.mode == "beet" else None,
@@ -97,8 +138,8 @@ def compile_sas(
     inward = replace(
         outward,
         spi=keys.inbound.spi,
-        source=tunnel.remote,
-        destination=tunnel.local,
+        source=path.remote,
+        destination=path.local,
         keys=keys.suite.keys(keys.inbound.keymat),
         direction=SaDirection.IN,
         # The kernel puts it on the decrypted packet, where rules of others see it.
@@ -108,12 +149,20 @@ def compile_sas(
         offload=_offload(tunnel, SaDirection.IN, surroundings),
         nat_keepalive=0,
     )
-    yield _numbered(inward, tunnel, sequences)
-    yield _numbered(outward, tunnel, sequences)
+    yield inward
+    yield outward
 
 
-def _numbered(sa: SecurityAssociation, tunnel: Tunnel, sequences: Sequences) -> SecurityAssociation:
-    saved = sequences.get(sa.identity, SavedSequence())
+def _numbered(
+    sa: SecurityAssociation, tunnel: Tunnel, paths: Iterable[Path], sequences: Sequences
+) -> SecurityAssociation:
+    """With the numbers that its key has used, on whichever of its paths it was then."""
+    ends = {one.remote if sa.direction is SaDirection.OUT else one.local for one in paths}
+    found = [sequences.get((end, sa.spi, sa.protocol)) for end in ends if end is not None]
+    used = [one for one in found if one is not None]
+    saved = SavedSequence(
+        max((one.oseq for one in used), default=0), max((one.seq for one in used), default=0)
+    )
     return replace(sa, replay=starting_replay(saved, sa.direction, tunnel.replay_window))
 
 

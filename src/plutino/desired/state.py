@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from plutino.model.interface import Interface
+from plutino.model.interface import Interface, InterfaceAddress, IpAddress
 from plutino.model.link import Address, Link, Namespace, Route
 from plutino.model.netfilter import NetfilterTable
+from plutino.model.path import TunnelPaths
 from plutino.model.policy import Policy, PolicyDefaults
+from plutino.model.probe import Probe
 from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
 
@@ -17,13 +19,18 @@ class Surroundings:
 
     ``path_mtu`` is in bytes of the outer packet, by tunnel name, 1500 where it is unknown;
     ``links`` are by network namespace and name; ``missing`` are namespaces that the configuration
-    names and that are not there; ``netfilter`` tells whether there are nftables.
+    names and that are not there; ``netfilter`` tells whether there are nftables. ``addresses`` are
+    by device of the own namespace, ``gateways`` the next hops of main's default routes by device
+    and IP version, ``lost`` the keys of probes whose way carries nothing.
     """
 
     path_mtu: Mapping[str, int] = field(default_factory=dict)
     links: Mapping[tuple[Namespace, str], Link] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
     netfilter: bool = True
+    addresses: Mapping[str, tuple[InterfaceAddress, ...]] = field(default_factory=dict)
+    gateways: Mapping[tuple[str, int], IpAddress] = field(default_factory=dict)
+    lost: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,7 @@ class TunnelPlan:
     name: str
     interface: str
     reqid: int
+    paths: TunnelPaths
     policies: tuple[Policy, ...]
     sas: tuple[SecurityAssociation, ...]
     routes: tuple[Route, ...]
@@ -57,6 +65,7 @@ class DesiredState:
     defaults: PolicyDefaults | None = None
     rules: tuple[Rule, ...] = ()
     netfilter: NetfilterTable | None = None
+    probes: tuple[Probe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,9 @@ def named_if_id(name: str) -> IfId:
 DEFAULT_MARK_MASK = 0xFFFF
 """Room for every if_id that follows from a name; the upper half is left to others."""
 
+DEFAULT_UPLINK_MASK = 0xFF0000
+"""Room for 255 uplinks, beside the bits of the if_id."""
+
 
 def output_mark(if_id: IfId, mask: int = DEFAULT_MARK_MASK) -> Mark:
     """The mark of a transformed packet (XFRMA_SET_MARK): the if_id, in the bits of ``mask``.
@@ -114,12 +117,21 @@ def output_mark(if_id: IfId, mask: int = DEFAULT_MARK_MASK) -> Mark:
     shifted to its lowest bit. All bits of the mask together stand for what stays outside of
     tunnels. Raises ValueError if the mask is not one run of bits or is too narrow.
     """
+    mark = bits_of_mark(if_id, mask)
+    if mark is None or mark.value == mask:
+        raise ValueError(f"if_id {if_id} does not fit the mark mask {mask:#x}")
+    return mark
+
+
+def bits_of_mark(number: int, mask: int) -> Mark | None:
+    """A number in the bits of a mask; None if it has no room there.
+
+    Raises ValueError if the mask is not one run of bits.
+    """
     if not 0 < mask <= U32_MAX:
         raise ValueError(f"mark mask {mask:#x} must have between 1 and 32 bits")
     shift = (mask & -mask).bit_length() - 1
     width = mask >> shift
     if width & (width + 1):
         raise ValueError(f"mark mask {mask:#x} must be one run of bits")
-    if if_id >= width:
-        raise ValueError(f"if_id {if_id} does not fit the mark mask {mask:#x}")
-    return Mark(if_id << shift, mask)
+    return Mark(number << shift, mask) if number <= width else None

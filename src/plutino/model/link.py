@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Network, IPv6Network
 
-from plutino.model.interface import InterfaceAddress, VtiEnds
+from plutino.model.interface import InterfaceAddress, IpAddress, VtiEnds
 from plutino.model.numbers import IfId
 
 Namespace = str | None
@@ -53,6 +53,8 @@ class Link:
     table: int | None = None
     vti: VtiEnds | None = None
     namespace: Namespace = None
+    carrier: bool = True
+    point_to_point: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ class Route:
     """A route of ours or of others; ``interface`` is None for an unreachable route.
 
     ``metric`` is ``RTA_PRIORITY`` (lower wins), ``protocol`` is ``rtm_protocol``. ``if_id`` is what
-    packets of this route get at an external interface (LWTUNNEL_ENCAP_XFRM).
+    packets of this route get at an external interface (LWTUNNEL_ENCAP_XFRM). ``gateway`` is the
+    next hop (``RTA_GATEWAY``), taken to be on the link.
     """
 
     destination: IPv4Network | IPv6Network
@@ -80,3 +83,4 @@ class Route:
     protocol: int = RTPROT_PLUTINO
     if_id: IfId | None = None
     namespace: Namespace = None
+    gateway: IpAddress | None = None

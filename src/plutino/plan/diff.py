@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from plutino.desired.state import DesiredState, ObservedState
+from plutino.desired.uplinks import is_uplink_route
 from plutino.model.errors import PlutinoError
 from plutino.model.interface import Interface
 from plutino.model.link import Address, Link, Namespace, Route, RouteType, link_alias
@@ -34,8 +35,8 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
 
     Raises ConflictError if a link of a wanted name is not ours.
     """
-    twins, routes = _split(desired.routes)
-    old_twins, old_routes = _split(observed.routes)
+    twins, uplinks, routes = _split(desired.routes)
+    old_twins, old_uplinks, old_routes = _split(observed.routes)
     tag = link_alias(desired.instance)
     ours = {link.name: link for link in observed.links if link.alias == tag}
     links = tuple(_link_steps(desired, observed, ours))
@@ -47,6 +48,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     addresses = tuple(_set_steps(desired.addresses, observed.addresses))
     route_steps = tuple(_set_steps(routes, old_routes))
     twin_steps = tuple(_set_steps(twins, old_twins))
+    uplink_steps = tuple(_set_steps(uplinks, old_uplinks))
     defaults = tuple(_default_steps(desired, observed))
     rules = tuple(_set_steps(desired.rules, observed.rules))
     netfilter = tuple(
@@ -55,6 +57,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     bared = _bared(links)
     return (
         *_only(twin_steps, StepAction.CREATE),
+        *uplink_steps,
         *_only(netfilter, StepAction.CREATE, StepAction.UPDATE),
         *_only(rules, StepAction.CREATE),
         *_of(route_steps, bared),
@@ -122,9 +125,12 @@ def _is_bared(wanted: Interface, there: Interface) -> bool:
     return place(wanted) != place(there)
 
 
-def _split(routes: tuple[Route, ...]) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
+def _split(routes: tuple[Route, ...]) -> tuple[tuple[Route, ...], ...]:
+    """Unreachable twins, routes in the tables of uplinks, and routes into tunnels."""
     twins = tuple(route for route in routes if route.route_type is RouteType.UNREACHABLE)
-    return twins, tuple(route for route in routes if route.route_type is RouteType.UNICAST)
+    ways = [route for route in routes if route.route_type is RouteType.UNICAST]
+    uplinks = tuple(route for route in ways if is_uplink_route(route))
+    return twins, uplinks, tuple(route for route in ways if not is_uplink_route(route))
 
 
 def _link_steps(
@@ -270,15 +276,23 @@ def _sa_steps(
 ) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
     """The steps for SAs, and what comes before them: the removal of those that are made anew.
 
-    XFRM_MSG_UPDSA changes little of an SA that has its keys (``xfrm_state_update``).
+    XFRM_MSG_UPDSA changes little of an SA that has its keys (``xfrm_state_update``). One of the
+    same keys and SPI moves, with its numbers: under a key none may come twice.
     """
     replaced, steps = [], []
+    moved = _moved(wanted, there)
     for step in _keyed_steps(wanted, there, lambda sa: sa.identity, _settled):
         before, after = step.previous, step.subject
+        if step.action is StepAction.DELETE and after in moved.values():
+            continue
+        if isinstance(after, SecurityAssociation) and after in moved:
+            why = "it moves" if _ends(after) != _ends(moved[after]) else "it differs"
+            steps.append(Step(StepAction.UPDATE, after, why, moved[after]))
+            continue
         if (
             isinstance(before, SecurityAssociation)
             and isinstance(after, SecurityAssociation)
-            and not _may_update(before, after)
+            and not may_update(before, after)
         ):
             replaced.append(Step(StepAction.DELETE, before, step.why))
             step = Step(StepAction.CREATE, after, step.why)  # noqa: PLW2901
@@ -286,7 +300,27 @@ def _sa_steps(
     return tuple(replaced), tuple(steps)
 
 
-def _may_update(before: SecurityAssociation, after: SecurityAssociation) -> bool:
+def _moved(
+    wanted: tuple[SecurityAssociation, ...], there: tuple[SecurityAssociation, ...]
+) -> Mapping[SecurityAssociation, SecurityAssociation]:
+    """What is made anew, and the SA that it was until then."""
+    identities = {sa.identity for sa in wanted}
+    by_key = {(sa.spi, sa.direction, sa.keys): sa for sa in there}
+    moved = {}
+    for sa in wanted:
+        before = by_key.get((sa.spi, sa.direction, sa.keys))
+        if before is None or _settled(before) == _settled(sa) or may_update(before, sa):
+            continue
+        if before.identity == sa.identity or before.identity not in identities:
+            moved[sa] = before
+    return moved
+
+
+def _ends(sa: SecurityAssociation) -> tuple[object, object]:
+    return sa.source, sa.destination
+
+
+def may_update(before: SecurityAssociation, after: SecurityAssociation) -> bool:
     """Whether only output mark, ports or if_id differ, and none of them is taken away."""
     taken_over = replace(
         _settled(before),

@@ -76,6 +76,7 @@ class Rta(IntEnum):
     DST = 1
     SRC = 2
     OIF = 4
+    GATEWAY = 5
     PRIORITY = 6
     METRICS = 8
     TABLE = 15
@@ -99,6 +100,9 @@ class RouteGroup(IntEnum):
 AF_INET = 2
 AF_INET6 = 10
 IFF_UP = 1
+IFF_POINTOPOINT = 0x10
+IFF_LOWER_UP = 0x10000
+"""``linux/if.h``."""
 IFLA_VRF_TABLE = 1
 LWTUNNEL_ENCAP_XFRM = 10
 """``linux/lwtunnel.h``."""
@@ -110,6 +114,7 @@ IFLA_INET6_ADDR_GEN_MODE = 8
 IN6_ADDR_GEN_MODE_NONE = 1
 RTAX_MTU = 2
 RTM_F_CLONED = 0x200
+RTNH_F_ONLINK = 4
 RT_SCOPE_UNIVERSE = 0
 RT_SCOPE_LINK = 253
 RT_TABLE_COMPAT = 252

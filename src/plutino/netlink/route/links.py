@@ -15,6 +15,8 @@ from plutino.model.link import Link
 from plutino.model.numbers import IfId
 from plutino.netlink.route.constants import (
     AF_INET6,
+    IFF_LOWER_UP,
+    IFF_POINTOPOINT,
     IFF_UP,
     IFLA_INET6_ADDR_GEN_MODE,
     IFLA_VRF_TABLE,
@@ -187,6 +189,8 @@ def parse_link(payload: bytes) -> Link:
         kind=kind,
         mtu=parse_u32(attributes, Ifla.MTU),
         up=bool(flags & IFF_UP),
+        carrier=bool(flags & IFF_LOWER_UP),
+        point_to_point=bool(flags & IFF_POINTOPOINT),
         alias=None if alias is None else parse_text(alias),
         if_id=IfId(if_id) if if_id else None,
         underlying=(parse_u32(data, IflaXfrm.LINK) or None) if is_xfrm else None,

@@ -29,6 +29,7 @@ from plutino.netlink.route.constants import (
     RT_TABLE_COMPAT,
     RTAX_MTU,
     RTM_F_CLONED,
+    RTNH_F_ONLINK,
     Ifa,
     Rta,
 )
@@ -93,6 +94,7 @@ def encode_route(route: Route, index: int | None) -> bytes:
     """RTM_NEWROUTE or RTM_DELROUTE; every field that tells the route from others is there."""
     destination = route.destination
     is_link = route.route_type is RouteType.UNICAST and destination.version == 4
+    is_link &= route.gateway is None
     header = _ROUTE.pack(
         family_of(destination),
         destination.prefixlen,
@@ -102,13 +104,15 @@ def encode_route(route: Route, index: int | None) -> bytes:
         route.protocol,
         RT_SCOPE_LINK if is_link else RT_SCOPE_UNIVERSE,
         route.route_type,
-        0,
+        RTNH_F_ONLINK if route.gateway is not None else 0,
     )
     attributes = [u32_attribute(Rta.TABLE, route.table), u32_attribute(Rta.PRIORITY, route.metric)]
     if destination.prefixlen:
         attributes.append(Attribute(Rta.DST, destination.network_address.packed))
     if index is not None:
         attributes.append(u32_attribute(Rta.OIF, index))
+    if route.gateway is not None:
+        attributes.append(Attribute(Rta.GATEWAY, route.gateway.packed))
     if route.if_id is not None:
         attributes.append(Attribute(Rta.ENCAP_TYPE, _U16.pack(LWTUNNEL_ENCAP_XFRM)))
         attributes.append(nested_attribute(Rta.ENCAP, u32_attribute(LWT_XFRM_IF_ID, route.if_id)))
@@ -146,6 +150,7 @@ def parse_route(payload: bytes, names: Mapping[int, str]) -> Route | None:
         metric=parse_u32(attributes, Rta.PRIORITY),
         protocol=protocol,
         if_id=_parse_encap(attributes),
+        gateway=parse_ip(attributes[Rta.GATEWAY]) if Rta.GATEWAY in attributes else None,
     )
 
 

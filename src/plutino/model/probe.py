@@ -1,0 +1,24 @@
+"""A question that is asked again and again, to know whether a way carries packets."""
+
+from dataclasses import dataclass
+
+from plutino.model.policy import IpAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Echo requests to ``destinations``, of which one has to answer.
+
+    ``key`` names the way that is judged. Requests bear ``mark`` and come from ``source``, and leave
+    by ``interface`` where one is given. ``interval`` and ``back_after`` are in seconds;
+    ``lost_after`` counts intervals without an answer.
+    """
+
+    key: str
+    destinations: tuple[IpAddress, ...]
+    source: IpAddress | None = None
+    mark: int = 0
+    interface: str | None = None
+    interval: float = 0.15
+    lost_after: int = 3
+    back_after: float = 2.0
