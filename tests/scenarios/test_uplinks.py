@@ -1,11 +1,12 @@
 """Two uplinks: packets take the chosen one, and a lost one is left for the other, and back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
 import pytest
 
 from plutino.lab.traffic import ping
+from tests.support.fault_stream import Stream
 from tests.support.multihomed_lab import (
     ADDRESS,
     UPLINKS,
@@ -18,6 +19,8 @@ from tests.support.until import until
 pytestmark = pytest.mark.root
 
 INNER = {"paris": "10.255.0.0", "berlin": "10.255.0.1"}
+SLOWNESS = 5
+"""Other tests run beside these; alone on the machine the factor is one."""
 NETWORK = {"paris": "10.1.0.0/16", "berlin": "10.2.0.0/16"}
 
 
@@ -120,3 +123,30 @@ def test_a_lost_uplink_is_left_and_used_again(
     until(lambda: uplink_of(lab) == "isp1", "it goes back")
     until(lambda: passes(lab), "both ends are back")
     lab.assert_nothing_in_clear()
+
+
+@pytest.mark.parametrize("fault", ["link down", "blackholed"])
+@pytest.mark.parametrize("standby", [True, False], ids=["standby", "moved"])
+def test_the_change_takes_less_than_a_second(
+    lab: MultihomedLab, fault: str, record_property: Callable[[str, object], None], *, standby: bool
+) -> None:
+    """Measured from packet to packet, both ways; the limit leaves room for a busy machine."""
+    configure(lab, standby=standby)
+    lab.start()
+    with (
+        Stream(lab, INNER["berlin"], interval=0.005) as there,
+        Stream(lab, INNER["paris"], back=True, interval=0.005) as back,
+    ):
+        until(lambda: passes(lab), "packets pass")
+        for one in (there, back):
+            one.longest_silence = 0.0
+        if fault == "blackholed":
+            lab.blackhole("isp1")
+        else:
+            run(lab.router, "ip link set isp1 down")
+        for one in (there, back):
+            one.until_it_passes()
+        silence = max(there.longest_silence, back.longest_silence)
+    print(f"{fault}: silent for {silence:.3f} s")
+    record_property("silence", silence)
+    assert silence < 1.0 * SLOWNESS

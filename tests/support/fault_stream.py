@@ -4,13 +4,14 @@ import select
 import socket
 import struct
 import threading
+import time
 from contextlib import suppress
+from typing import Protocol
 
 from plutino.control.report import State
 from plutino.lab.demo import BERLIN, INNER
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import MARKER
-from tests.support.lab import Pair
 from tests.support.until import until
 
 NUMBER = struct.Struct("!Q")
@@ -18,12 +19,22 @@ PORT = 7007
 INTERVAL = 0.002
 
 
+class TwoHosts(Protocol):
+    """Whatever has a Paris and a Berlin."""
+
+    @property
+    def paris(self) -> Host: ...
+
+    @property
+    def berlin(self) -> Host: ...
+
+
 class Stream:
     """Numbered packets to an address of Berlin, or from there to Paris, every few milliseconds."""
 
     def __init__(
         self,
-        pair: Pair,
+        pair: TwoHosts,
         address: str = INNER[BERLIN][0],
         port: int = PORT,
         *,
@@ -42,6 +53,9 @@ class Stream:
         self.sent = 0
         self.refused = 0
         self.received: set[int] = set()
+        self._last_arrival = time.monotonic()
+        self.longest_silence = 0.0
+        """Seconds between two arrivals, at most."""
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=one) for one in (self._send, self._receive)]
 
@@ -82,6 +96,10 @@ class Stream:
         while not self._stop.is_set():
             if select.select([self._receiver], [], [], 0.1)[0]:
                 self.received.add(NUMBER.unpack_from(self._receiver.recv(2048))[0])
+                now = time.monotonic()
+                if len(self.received) > 1:
+                    self.longest_silence = max(self.longest_silence, now - self._last_arrival)
+                self._last_arrival = now
 
 
 def state_of(host: Host) -> State | None:
