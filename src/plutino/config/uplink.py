@@ -26,7 +26,7 @@ class ProbeOptions(Table):
     ] = ()
     interval: Annotated[
         float, Field(ge=0.05, le=60, description="Seconds from one request to the next.")
-    ] = 0.15
+    ] = 0.1
     lost_after: Annotated[
         int,
         Field(
@@ -36,7 +36,7 @@ class ProbeOptions(Table):
             description="The way is lost when there was no answer for so many intervals. A target "
             "that never answered since plutino watches it tells nothing.",
         ),
-    ] = 3
+    ] = 5
     back_after: Annotated[
         float,
         Field(

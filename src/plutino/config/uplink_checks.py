@@ -101,13 +101,18 @@ def _check_standby(gateway: Gateway, tunnel: Tunnel, at: KeyPath) -> Iterator[Fi
         uplink = one.uplink or (tunnel.uplinks[0] if tunnel.uplinks else None)
         local = None if tunnel.uplinks else one.local or tunnel.local
         path = (uplink, local, one.remote or tunnel.remote)
-        first = tunnel.uplinks[0] if tunnel.uplinks else None
-        if path == (first, None if tunnel.uplinks else tunnel.local, tunnel.remote):
-            hint = "give another `uplink`, `local` or `remote`"
-            yield place, "is the tunnel's own first path", hint
-        elif path in paths:
+        if path in paths:
             yield place, "is the path of another standby", "remove one"
         paths.add(path)
         if one.uplink in gateway.uplinks and tunnel.uplinks and one.uplink not in tunnel.uplinks:
             why = f"'{one.uplink}' is none of the tunnel's `uplinks`"
             yield (*place, "uplink"), why, f"known: {', '.join(tunnel.uplinks)}"
+    local = None if tunnel.uplinks else tunnel.local
+    own = {
+        (uplink, local, remote)
+        for uplink in tunnel.uplinks or (None,)
+        for remote in (tunnel.remote, *tunnel.remotes)
+    }
+    if own <= paths:
+        why = "no path is left for the tunnel's own SAs"
+        yield (*at, "standby", 0), why, "give another `uplink`, `local` or `remote`"

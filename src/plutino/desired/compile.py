@@ -15,7 +15,11 @@ from plutino.desired.rules import compile_rules, covers_a_peer
 from plutino.desired.sas import compile_policies, compile_sas, tunnel_reqid
 from plutino.desired.sequences import Sequences
 from plutino.desired.state import DesiredState, Surroundings, TunnelPlan
-from plutino.desired.uplinks import compile_uplink_routes, compile_uplink_rules
+from plutino.desired.uplinks import (
+    compile_source_rules,
+    compile_uplink_routes,
+    compile_uplink_rules,
+)
 from plutino.model.errors import ConfigError
 from plutino.model.link import Address
 from plutino.model.path import TunnelPaths
@@ -67,7 +71,9 @@ def compile_gateway(
         for one in compile_interfaces(gateway, keys, paths, surroundings.path_mtu)
         if one.namespace not in surroundings.missing
     )
-    rules = (*compile_uplink_rules(gateway), *compile_rules(gateway, covering))
+    rules = [*compile_uplink_rules(gateway), *compile_rules(gateway, covering)]
+    after = max((one.priority for one in rules), default=0) + 1
+    rules += compile_source_rules(gateway, after, surroundings)
     return DesiredState(
         instance=gateway.instance,
         interfaces=interfaces,
@@ -81,7 +87,7 @@ def compile_gateway(
         ),
         tunnels=tuple(plans),
         defaults=_defaults(gateway),
-        rules=rules,
+        rules=tuple(rules),
         probes=tuple(compile_probes(gateway, paths)),
         netfilter=compile_netfilter(gateway, interfaces, rules) if surroundings.netfilter else None,
     )

@@ -3,9 +3,15 @@
 ```
 13400: from all fwmark 0x10000/0xff0000 lookup 199876
 13401: from all fwmark 0x20000/0xff0000 lookup 265412
+       (the rules for routes that cover a peer)
+13402: from all lookup main suppress_prefixlength 0
+13403: from 192.0.2.1 lookup 199876
+13403: from 203.0.113.1 lookup 265412
 ```
-The rules stand before those for tunnels. An unreachable route closes each table: what belongs to an
-uplink that is gone does not leave by another one with the wrong address.
+Marks come before the rules for tunnels. Sources come last: what this host sends by itself from the
+address of an uplink, such as the answer to a ping, leaves there if it is not for a tunnel. An
+unreachable route closes each table: what belongs to an uplink that is gone does not leave by
+another one with the wrong address.
 """
 
 from collections.abc import Iterator
@@ -15,9 +21,9 @@ from typing import Final
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import uplink_mark
 from plutino.desired.instance import instance_number, lowest_priority, twin_metric
-from plutino.desired.paths import next_hop
+from plutino.desired.paths import next_hop, source_address
 from plutino.desired.state import Surroundings
-from plutino.model.link import Route, RouteType
+from plutino.model.link import MAIN_TABLE, Route, RouteType
 from plutino.model.rule import Rule
 
 _TABLES: Final = 1 << 16
@@ -53,6 +59,21 @@ def compile_uplink_rules(gateway: Gateway) -> Iterator[Rule]:
         for version in (4, 6):
             mark = uplink_mark(gateway, name)
             yield Rule(version, first + place, uplink_table(gateway, name), mark=mark)
+
+
+def compile_source_rules(
+    gateway: Gateway, first: int, surroundings: Surroundings
+) -> Iterator[Rule]:
+    """For each address at an uplink, from priority ``first`` on, behind all others of ours."""
+    if not gateway.uplinks:
+        return
+    for version in (4, 6):
+        yield Rule(version, first, MAIN_TABLE, suppress_prefix_length=0)
+        for name in gateway.uplinks:
+            source = source_address(gateway, name, version, surroundings)
+            if source is not None:
+                table = uplink_table(gateway, name)
+                yield Rule(version, first + 1, table, source=ip_network(source))
 
 
 def compile_uplink_routes(gateway: Gateway, surroundings: Surroundings) -> Iterator[Route]:

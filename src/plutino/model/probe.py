@@ -19,6 +19,6 @@ class Probe:
     source: IpAddress | None = None
     mark: int = 0
     interface: str | None = None
-    interval: float = 0.15
-    lost_after: int = 3
+    interval: float = 0.1
+    lost_after: int = 5
     back_after: float = 2.0

@@ -65,6 +65,8 @@ def describe_route(route: Route) -> str:
 def describe_rule(rule: Rule) -> str:
     """As ``ip rule`` writes it."""
     words = f"family inet{'6' if rule.version == 6 else ''} priority {rule.priority}"
+    if rule.source is not None:
+        words += f" from {rule.source}"
     if rule.mark is not None:
         words += f" fwmark {rule.mark}"
     words += f" lookup {'main' if rule.table == MAIN_TABLE else rule.table}"

@@ -2,6 +2,7 @@
 
 import struct
 from enum import IntEnum
+from ipaddress import ip_network
 from typing import Final
 
 from plutino.model.numbers import U32_MAX, Mark
@@ -38,7 +39,7 @@ class Fra(IntEnum):
 
 
 _OURS: Final = frozenset(
-    {Fra.PRIORITY, Fra.FWMARK, Fra.FWMASK, Fra.TABLE, Fra.SUPPRESS_PREFIXLEN, Fra.PROTOCOL}
+    {Fra.SRC, Fra.PRIORITY, Fra.FWMARK, Fra.FWMASK, Fra.TABLE, Fra.SUPPRESS_PREFIXLEN, Fra.PROTOCOL}
 )
 _NOTHING: Final[dict[int, int]] = {Fra.SUPPRESS_IFGROUP: U32_MAX, Fra.FLOW: 0}
 """What the kernel writes for something that a rule does not look at."""
@@ -47,12 +48,15 @@ _NOTHING: Final[dict[int, int]] = {Fra.SUPPRESS_IFGROUP: U32_MAX, Fra.FLOW: 0}
 def encode_rule(rule: Rule) -> bytes:
     """RTM_NEWRULE or RTM_DELRULE; every field that tells the rule from others is there."""
     table = rule.table if rule.table < RT_TABLE_COMPAT else RT_TABLE_COMPAT
-    header = _RULE.pack(_FAMILIES[rule.version], 0, 0, 0, table, 0, 0, FR_ACT_TO_TBL, 0)
+    length = 0 if rule.source is None else rule.source.prefixlen
+    header = _RULE.pack(_FAMILIES[rule.version], 0, length, 0, table, 0, 0, FR_ACT_TO_TBL, 0)
     attributes = [
         u32_attribute(Fra.PRIORITY, rule.priority),
         u32_attribute(Fra.TABLE, rule.table),
         Attribute(Fra.PROTOCOL, bytes([rule.protocol])),
     ]
+    if rule.source is not None:
+        attributes.append(Attribute(Fra.SRC, rule.source.network_address.packed))
     if rule.mark is not None:
         attributes.append(u32_attribute(Fra.FWMARK, rule.mark.value))
         attributes.append(u32_attribute(Fra.FWMASK, rule.mark.mask))
@@ -67,10 +71,10 @@ def encode_rule_dump(version: int) -> bytes:
 
 
 def parse_rule(payload: bytes) -> Rule | None:
-    """From RTM_NEWRULE; None for one that looks at more than marks, or leads to no table."""
+    """From RTM_NEWRULE; None if it looks at more than marks and source, or leads to no table."""
     fixed, attributes = parse_fixed(_RULE, payload, "RTM_NEWRULE")
     family, destination, source, tos, table, _res1, _res2, action, flags = fixed
-    if family not in _VERSIONS or action != FR_ACT_TO_TBL or destination or source or tos or flags:
+    if family not in _VERSIONS or action != FR_ACT_TO_TBL or destination or tos or flags:
         return None
     for number in attributes.keys() - _OURS:
         if number not in _NOTHING or parse_u32(attributes, number) != _NOTHING[number]:
@@ -83,5 +87,6 @@ def parse_rule(payload: bytes) -> Rule | None:
         table=parse_u32(attributes, Fra.TABLE, table),
         mark=Mark(parse_u32(attributes, Fra.FWMARK), mask) if mask else None,
         suppress_prefix_length=None if suppress == U32_MAX else suppress,
+        source=ip_network((attributes[Fra.SRC], source)) if source else None,
         protocol=int.from_bytes(attributes.get(Fra.PROTOCOL, b"\0")[:1], "big"),
     )
