@@ -190,9 +190,9 @@ def _surroundings(gateway: Gateway, routes: RouteClients, lost: frozenset[str]) 
     links = {(link.namespace, link.name): link for link in routes.list_links()}
     addresses: dict[str, tuple[InterfaceAddress, ...]] = {}
     gateways: dict[tuple[str, int], IpAddress] = {}
+    for one in routes.home.list_addresses():
+        addresses[one.interface] = (*addresses.get(one.interface, ()), one.address)
     if gateway.uplinks:
-        for one in routes.home.list_addresses():
-            addresses[one.interface] = (*addresses.get(one.interface, ()), one.address)
         for route in routes.home.list_routes():
             is_default = route.destination.prefixlen == 0 and route.table == MAIN_TABLE
             if is_default and route.gateway is not None and route.interface is not None:

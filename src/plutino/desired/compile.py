@@ -122,7 +122,7 @@ def _compile_tunnel(
                 sequences=sequences,
             )
         ),
-        routes=tuple(compile_routes(gateway, name, surroundings)),
+        routes=tuple(compile_routes(gateway, name, paths.active.local, surroundings)),
     )
 
 

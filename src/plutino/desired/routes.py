@@ -6,7 +6,7 @@ from typing import Final
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_numbers
 from plutino.config.tunnel import Tunnel
-from plutino.config.values import IpNetwork
+from plutino.config.values import IpAddress, IpNetwork
 from plutino.desired.instance import twin_metric
 from plutino.desired.rules import covers_a_peer, own_table
 from plutino.desired.state import Surroundings
@@ -16,8 +16,10 @@ ROUTE_METRIC: Final = 50
 """Explicit, because IPv6 turns 0 into 1024."""
 
 
-def compile_routes(gateway: Gateway, name: str, surroundings: Surroundings) -> Iterator[Route]:
-    """The routes of one tunnel."""
+def compile_routes(
+    gateway: Gateway, name: str, local: IpAddress | None, surroundings: Surroundings
+) -> Iterator[Route]:
+    """The routes of one tunnel, whose outer packets come from ``local``."""
     tunnel = gateway.tunnels[name]
     options = gateway.options(tunnel.interface)
     for network in tunnel.routes:
@@ -28,7 +30,26 @@ def compile_routes(gateway: Gateway, name: str, surroundings: Surroundings) -> I
             metric=ROUTE_METRIC,
             if_id=tunnel_numbers(gateway, name).if_id if options.external else None,
             namespace=options.namespace,
+            source=_source(gateway, tunnel, network, local, surroundings),
         )
+
+
+def _source(
+    gateway: Gateway,
+    tunnel: Tunnel,
+    network: IpNetwork,
+    local: IpAddress | None,
+    surroundings: Surroundings,
+) -> IpAddress | None:
+    """Our outer address, where a route covers the peer's and the interface has none of its own."""
+    if not covers_a_peer(gateway, tunnel, network) or local is None:
+        return None
+    if local.version != network.version:
+        return None
+    if any(one.version == network.version for one in tunnel.addresses):
+        return None
+    there = (one.ip for several in surroundings.addresses.values() for one in several)
+    return local if local in there else None
 
 
 def compile_twins(

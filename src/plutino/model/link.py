@@ -72,7 +72,8 @@ class Route:
 
     ``metric`` is ``RTA_PRIORITY`` (lower wins), ``protocol`` is ``rtm_protocol``. ``if_id`` is what
     packets of this route get at an external interface (LWTUNNEL_ENCAP_XFRM). ``gateway`` is the
-    next hop (``RTA_GATEWAY``), taken to be on the link.
+    next hop (``RTA_GATEWAY``), taken to be on the link. ``source`` is the address that packets of
+    this host get where they have none (``RTA_PREFSRC``).
     """
 
     destination: IPv4Network | IPv6Network
@@ -84,3 +85,4 @@ class Route:
     if_id: IfId | None = None
     namespace: Namespace = None
     gateway: IpAddress | None = None
+    source: IpAddress | None = None

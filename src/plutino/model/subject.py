@@ -58,7 +58,8 @@ def describe_route(route: Route) -> str:
     device = f" via {route.gateway}" if route.gateway else ""
     device += f" dev {route.interface}" if route.interface else ""
     table = f" table {route.table}" if route.table != MAIN_TABLE else ""
-    words = f"{kind}{route.destination}{encap}{device}{table}"
+    source = f" src {route.source}" if route.source else ""
+    words = f"{kind}{route.destination}{encap}{device}{table}{source}"
     return f"{words} metric {route.metric}{_place(route)}"
 
 

@@ -78,6 +78,7 @@ class Rta(IntEnum):
     OIF = 4
     GATEWAY = 5
     PRIORITY = 6
+    PREFSRC = 7
     METRICS = 8
     TABLE = 15
     MARK = 16

@@ -113,6 +113,8 @@ def encode_route(route: Route, index: int | None) -> bytes:
         attributes.append(u32_attribute(Rta.OIF, index))
     if route.gateway is not None:
         attributes.append(Attribute(Rta.GATEWAY, route.gateway.packed))
+    if route.source is not None:
+        attributes.append(Attribute(Rta.PREFSRC, route.source.packed))
     if route.if_id is not None:
         attributes.append(Attribute(Rta.ENCAP_TYPE, _U16.pack(LWTUNNEL_ENCAP_XFRM)))
         attributes.append(nested_attribute(Rta.ENCAP, u32_attribute(LWT_XFRM_IF_ID, route.if_id)))
@@ -151,6 +153,7 @@ def parse_route(payload: bytes, names: Mapping[int, str]) -> Route | None:
         protocol=protocol,
         if_id=_parse_encap(attributes),
         gateway=parse_ip(attributes[Rta.GATEWAY]) if Rta.GATEWAY in attributes else None,
+        source=parse_ip(attributes[Rta.PREFSRC]) if Rta.PREFSRC in attributes else None,
     )
 
 
