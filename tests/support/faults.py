@@ -97,18 +97,6 @@ def _daemon_killed(net: ThreeSites, dice: random.Random) -> Fault:
     return Fault("daemon killed", site, lambda: restart(host), None)
 
 
-def _down_and_up(net: ThreeSites, dice: random.Random) -> Fault:
-    site = dice.choice(SITES)
-    host = net.sites[site]
-
-    def strike() -> None:
-        host.plutino("down")
-        if host.daemon is not None:
-            host.daemon.wait()
-
-    return Fault("plutino down", site, strike, host.start_daemon, heals=False)
-
-
 def restart(host: Host) -> None:
     """As a service manager does it."""
     if host.daemon is not None:
@@ -180,7 +168,6 @@ COMMON: Final[tuple[Maker, ...]] = (
     _loss,
     _uplink_table,
     _daemon_killed,
-    _down_and_up,
     _sas_gone,
     _policies_gone,
     _rekey,
