@@ -12,7 +12,7 @@ from plutino.lab.hosts import Host
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
 from plutino.netlink.xfrm_client import XfrmClient
 from tests.support.multihomed_lab import run
-from tests.support.three_sites import LINKS, PAIRS, SITES, ThreeSites, links_of
+from tests.support.three_sites import LINKS, PAIRS, SITES, ThreeSites, key_name, links_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _rekey(net: ThreeSites, dice: random.Random) -> Fault:
     pair = dice.choice(PAIRS)
 
     def strike() -> None:
-        net.share_keys("-".join(pair))
+        net.share_keys(key_name(links_of(pair[0])[0], links_of(pair[1])[0]))
         for site in pair:
             daemon = net.sites[site].daemon
             assert daemon is not None

@@ -1,7 +1,7 @@
 """Three gateways around a router: Paris and Berlin with two uplinks each, Rome with one.
 
-Every pair has a tunnel with a standby path, IPv4 and IPv6 inside, and numbered packets that never
-stop in either direction.
+Every pair has a tunnel with SAs on every path, IPv4 and IPv6 inside, and numbered packets that
+never stop in either direction.
 """
 
 import os
@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -36,11 +37,6 @@ LINKS: Final = {
 }
 """Links of the router: site, device there, and the network's first three octets."""
 PAIRS: Final = (("paris", "berlin"), ("paris", "rome"), ("berlin", "rome"))
-STANDBY: Final = {
-    "paris-berlin": ("p2", "b2"),
-    "paris-rome": ("p2", "r1"),
-    "berlin-rome": ("b2", "r1"),
-}
 INTERFACE: Final = {
     ("paris", "berlin"): "ipsec1",
     ("paris", "rome"): "ipsec2",
@@ -75,6 +71,11 @@ def inner(site: str, version: int) -> str:
     return f"10.{number}.0.1" if version == 4 else f"fd00:{number}::1"
 
 
+def key_name(link: str, other: str) -> str:
+    """The name of the keys of a path, the same at both ends."""
+    return "-".join(sorted((link, other), key=list(LINKS).index))
+
+
 def gateway_text(site: str, plane: str) -> str:
     """The gateway file of a site."""
     text = f'data-plane = "{plane}"\n'
@@ -88,14 +89,18 @@ def gateway_text(site: str, plane: str) -> str:
         name = "-".join(pair)
         uplinks = ", ".join(f'"{link}"' for link in links_of(site))
         routes = ", ".join(f'"{network(other, version)}"' for version in (4, 6))
-        ours, theirs = STANDBY[name] if pair[0] == site else STANDBY[name][::-1]
         text += (
             f'[tunnels.{other}]\ninterface = "{INTERFACE[site, other]}"\nuplinks = [{uplinks}]\n'
             f'remote = "{outer(links_of(other)[0])}"\nroutes = [{routes}]\n'
             f'encapsulation = "{"udp" if name == "paris-rome" else "esp"}"\n'
-            f'static.key-file = "{name}.keys"\n[[tunnels.{other}.standby]]\nuplink = "{ours}"\n'
-            f'remote = "{outer(theirs)}"\nkey-file = "{name}-standby.keys"\n'
+            f'static.key-file = "{key_name(links_of(site)[0], links_of(other)[0])}.keys"\n'
         )
+        for ours, theirs in product(links_of(site), links_of(other)):
+            if (ours, theirs) != (links_of(site)[0], links_of(other)[0]):
+                text += (
+                    f'[[tunnels.{other}.standby]]\nuplink = "{ours}"\n'
+                    f'remote = "{outer(theirs)}"\nkey-file = "{key_name(ours, theirs)}.keys"\n'
+                )
     return text
 
 
@@ -224,8 +229,8 @@ class ThreeSites:
         run(self.router, f"nft delete table inet hole_{link}")
 
     def share_keys(self, name: str) -> None:
-        """New keys for both ends of a pair."""
-        ends = name.removesuffix("-standby").split("-")
+        """New keys for both ends of a path."""
+        ends = [LINKS[link][0] for link in name.split("-")]
         for site, keys in zip(ends, generate_pair(os.urandom), strict=True):
             file = self.sites[site].folder / f"{name}.keys"
             file.touch(mode=0o600)
@@ -278,9 +283,9 @@ def three_sites(plane: str) -> Iterator[ThreeSites]:
             stack.callback(taps[link].close)
         traffic = Traffic(sites)
         made = ThreeSites(sites, router, taps, plane, traffic)
-        for pair in PAIRS:
-            for kind in ("", "-standby"):
-                made.share_keys("-".join(pair) + kind)
+        for one, other in PAIRS:
+            for ours, theirs in product(links_of(one), links_of(other)):
+                made.share_keys(key_name(ours, theirs))
         for site, host in sites.items():
             host.file.write_text(gateway_text(site, plane))
             host.start_daemon()

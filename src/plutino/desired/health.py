@@ -11,8 +11,6 @@ from typing import Final
 
 from plutino.model.probe import Probe
 
-LONGEST_HOLD: Final = 60.0
-"""Seconds that a way has to answer at most before it is used again."""
 _FORGETTING: Final = 300.0
 """Seconds without a loss, after which the earlier ones do not count."""
 
@@ -34,7 +32,7 @@ class WayHealth:
     def hold(self) -> float:
         """Seconds that it has to answer now before it is back."""
         longer = self.probe.back_after * (1 << min(10, max(0, self.losses - 1)))
-        return max(self.probe.back_after, min(longer, LONGEST_HOLD))
+        return max(self.probe.back_after, min(longer, self.probe.longest_hold))
 
     def asked(self, now: float) -> None:
         """A request was sent, or could not be."""

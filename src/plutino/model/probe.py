@@ -1,8 +1,11 @@
 """A question that is asked again and again, to know whether a way carries packets."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from plutino.model.policy import IpAddress
+
+LONGEST_HOLD: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +14,9 @@ class Probe:
 
     ``key`` names the way that is judged. Requests bear ``mark`` and come from ``source``, and leave
     by ``interface`` where one is given. ``interval`` and ``back_after`` are in seconds;
-    ``lost_after`` counts intervals without an answer.
+    ``lost_after`` counts intervals without an answer; ``longest_hold`` are the seconds that a way
+    which comes and goes has to answer at most before it is used again. Where SAs move it is short:
+    while one end still waits, the ends would not meet.
     """
 
     key: str
@@ -22,3 +27,4 @@ class Probe:
     interval: float = 0.1
     lost_after: int = 5
     back_after: float = 2.0
+    longest_hold: float = LONGEST_HOLD
