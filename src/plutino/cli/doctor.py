@@ -16,6 +16,7 @@ from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.demands import demands_of
 from plutino.model.errors import PlaneError
 from plutino.model.feature import PLAIN_TUNNEL, Demands, Feature
+from plutino.model.probe import NOTHING_LOST
 
 _FEW = 3
 """So many keys are named for a feature that a file asks for."""
@@ -70,7 +71,7 @@ def doctor(file: Path | None, as_json: bool) -> None:
 def _look(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Demands, PlaneChoice | None]:
     """What a gateway asks for, and the plane that serves it already."""
     with open_routes(runtime, loaded.gateway) as routes:
-        desired = compile_desired(loaded, routes, {}, frozenset())
+        desired = compile_desired(loaded, routes, {}, NOTHING_LOST)
         serving = current_choice(loaded.gateway.instance, runtime, routes)
     return demands_of(loaded.gateway, desired), serving
 

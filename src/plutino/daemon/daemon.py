@@ -20,7 +20,7 @@ from plutino.config.files import LoadedGateway, load_gateway
 from plutino.control.protocol import Answer, Request
 from plutino.control.report import encode_report
 from plutino.control.server import ControlServer
-from plutino.daemon.health_store import load_lost, save_lost
+from plutino.daemon.health_store import load_ways, save_ways
 from plutino.daemon.namespaces import NamespaceWatch
 from plutino.daemon.passes import PassResult, namespace_names, run_pass, save_running
 from plutino.daemon.prober import Prober
@@ -68,7 +68,7 @@ class Daemon:
         self._stopping = False
         self._plane_events: NetlinkSocket | None = None
         self._namespaces = NamespaceWatch(self._wake.set)
-        self._prober = Prober(Health(load_lost(runtime.health)), self._hear_prober)
+        self._prober = Prober(Health(load_ways(runtime.health).lost), self._hear_prober)
         self._holder: socket.socket | None = None
         self._idle_passes = 0
         self._failures = 0
@@ -217,7 +217,7 @@ class Daemon:
                 asyncio.get_running_loop().add_reader(self._holder, self._hear_holder)
 
     def _hear_prober(self) -> None:
-        save_lost(self._runtime.health, self._prober.health.lost)
+        save_ways(self._runtime.health, self._prober.health.state)
         self._wake.set()
 
     def _hear_holder(self) -> None:

@@ -13,7 +13,7 @@ from plutino.apply.system import System
 from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_numbers
-from plutino.daemon.health_store import load_lost
+from plutino.daemon.health_store import load_ways
 from plutino.daemon.sequence_store import load_sequences, save_sequences
 from plutino.dataplane.choice import (
     PlaneChoice,
@@ -42,7 +42,7 @@ from plutino.model.link import MAIN_TABLE
 from plutino.model.netfilter import table_name
 from plutino.model.path import describe_path
 from plutino.model.policy import IpAddress
-from plutino.model.probe import Probe
+from plutino.model.probe import Probe, Ways
 from plutino.model.sa import Encapsulation, SecurityAssociation
 from plutino.netfilter.client import NetfilterClient
 from plutino.netlink.route_clients import RouteClients
@@ -69,7 +69,7 @@ def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
     """The steps that a pass would do. Changes nothing and starts nothing."""
     with open_routes(runtime, loaded.gateway) as routes:
         sequences = load_sequences(runtime.sequences)
-        desired = compile_desired(loaded, routes, sequences, load_lost(runtime.health))
+        desired = compile_desired(loaded, routes, sequences, load_ways(runtime.health))
         plane = _find_plane(loaded.gateway, desired, runtime, routes)
         try:
             system = system_of(desired.instance, runtime, routes)
@@ -90,7 +90,7 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
         sequences = load_sequences(runtime.sequences)
         was_running = engine_running(runtime) or holder_running(runtime)
         noted = PlaneChoice.read(runtime)
-        desired = compile_desired(loaded, routes, sequences, load_lost(runtime.health))
+        desired = compile_desired(loaded, routes, sequences, load_ways(runtime.health))
         choice = settle_choice(
             gateway.data_plane, gateway.instance, runtime, routes, demands_of(gateway, desired)
         )
@@ -174,10 +174,10 @@ def compile_desired(
     loaded: LoadedGateway,
     routes: RouteClients,
     sequences: Sequences,
-    lost: frozenset[str],
+    ways: Ways,
 ) -> DesiredState:
-    """What should exist, on the paths that there are now; ``lost`` are keys of probes."""
-    surroundings = _surroundings(loaded.gateway, routes, lost)
+    """What should exist, on the paths that there are now; ``ways`` are those that are lost."""
+    surroundings = _surroundings(loaded.gateway, routes, ways)
     try:
         return compile_gateway(
             loaded.gateway, loaded.keys, surroundings=surroundings, sequences=sequences
@@ -186,7 +186,7 @@ def compile_desired(
         raise error.in_file(str(loaded.path)) from None
 
 
-def _surroundings(gateway: Gateway, routes: RouteClients, lost: frozenset[str]) -> Surroundings:
+def _surroundings(gateway: Gateway, routes: RouteClients, ways: Ways) -> Surroundings:
     links = {(link.namespace, link.name): link for link in routes.list_links()}
     addresses: dict[str, tuple[InterfaceAddress, ...]] = {}
     gateways: dict[tuple[str, int], IpAddress] = {}
@@ -204,7 +204,7 @@ def _surroundings(gateway: Gateway, routes: RouteClients, lost: frozenset[str]) 
         netfilter=NetfilterClient.is_there(),
         addresses=addresses,
         gateways=gateways,
-        lost=lost,
+        ways=ways,
     )
     return replace(found, path_mtu=dict(_path_mtus(gateway, routes, found)))
 

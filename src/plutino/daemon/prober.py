@@ -95,9 +95,9 @@ class _Asking:
                     self._socket.sendto(request, (str(destination), 0))
         except OSError:
             self._drop_socket()  # the address or the device may come back
-        was_lost = way.lost
+        before = way.lost, way.good_since
         way.asked(time.monotonic())
-        if way.lost != was_lost:
+        if (way.lost, way.good_since) != before:
             self._on_change()
 
     def _hear(self) -> None:
@@ -113,9 +113,9 @@ class _Asking:
             if way is None or address[0] not in map(str, self.probe.destinations):
                 continue
             if is_echo_reply(packet, version, self._identity):
-                was_lost = way.lost
+                before = way.lost, way.good_since
                 way.answered(time.monotonic())
-                if way.lost != was_lost:
+                if (way.lost, way.good_since) != before:
                     self._on_change()
 
 

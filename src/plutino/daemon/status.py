@@ -15,7 +15,7 @@ from plutino.control.report import (
     StatusReport,
     TunnelReport,
 )
-from plutino.daemon.health_store import load_lost
+from plutino.daemon.health_store import load_ways
 from plutino.daemon.passes import compile_desired, open_routes, socket_kinds, system_of
 from plutino.dataplane.choice import PlaneChoice, current_choice, open_plane
 from plutino.dataplane.plane import ManagedPlane
@@ -83,7 +83,7 @@ def _build(
     daemon_pid: int | None,
     problems: tuple[str, ...],
 ) -> StatusReport:
-    desired = compile_desired(loaded, routes, {}, load_lost(runtime.health))
+    desired = compile_desired(loaded, routes, {}, load_ways(runtime.health))
     observed = observe(desired.instance, plane, system_of(desired.instance, runtime, routes))
     try:
         steps = diff(desired, observed)

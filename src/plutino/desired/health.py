@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from plutino.model.probe import Probe
+from plutino.model.probe import Probe, Ways
 
 _FORGETTING: Final = 300.0
 """Seconds without a loss, after which the earlier ones do not count."""
@@ -71,6 +71,14 @@ class Health:
     def lost(self) -> frozenset[str]:
         """Keys of the probes whose way is lost."""
         return frozenset(key for key, way in self.ways.items() if way.lost)
+
+    @property
+    def state(self) -> Ways:
+        """What the desired state has to know."""
+        answering = {
+            key for key, way in self.ways.items() if way.lost and way.good_since is not None
+        }
+        return Ways(self.lost, frozenset(answering))
 
     @property
     def unanswered(self) -> frozenset[str]:

@@ -29,7 +29,8 @@ def choose_paths(gateway: Gateway, name: str, surroundings: Surroundings) -> Tun
 
 
 def _best(paths: tuple[Path, ...] | list[Path]) -> Path:
-    return next((one for one in paths if one.usable), paths[0])
+    usable = (one for one in paths if one.usable)
+    return next(usable, next((one for one in paths if one.answering), paths[0]))
 
 
 def _paths(gateway: Gateway, name: str, surroundings: Surroundings) -> Iterator[Path]:
@@ -55,9 +56,8 @@ def _paths(gateway: Gateway, name: str, surroundings: Surroundings) -> Iterator[
         ranked.append((rank, ends, uplink, local, remote, keys))
     for _rank, _sorted, uplink, local, remote, keys in sorted(ranked, key=lambda one: one[:2]):
         probe = probe_key(gateway, uplink, local, remote)
-        usable = probe not in surroundings.lost and (
-            uplink is None or _reaches(gateway, uplink, local, remote, surroundings)
-        )
+        is_there = uplink is None or _reaches(gateway, uplink, local, remote, surroundings)
+        usable = is_there and probe not in surroundings.ways.lost
         yield Path(
             uplink=uplink,
             local=local,
@@ -66,6 +66,7 @@ def _paths(gateway: Gateway, name: str, surroundings: Surroundings) -> Iterator[
             set_mark=_set_mark(gateway, name, uplink),
             usable=usable or not (several or uplink),
             probe=probe,
+            answering=is_there and probe in surroundings.ways.answering,
         )
 
 

@@ -8,7 +8,7 @@ from plutino.model.link import Address, Link, Namespace, Route
 from plutino.model.netfilter import NetfilterTable
 from plutino.model.path import TunnelPaths
 from plutino.model.policy import Policy, PolicyDefaults
-from plutino.model.probe import Probe
+from plutino.model.probe import NOTHING_LOST, Probe, Ways
 from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
 
@@ -21,7 +21,7 @@ class Surroundings:
     ``links`` are by network namespace and name; ``missing`` are namespaces that the configuration
     names and that are not there; ``netfilter`` tells whether there are nftables. ``addresses`` are
     by device of the own namespace, ``gateways`` the next hops of main's default routes by device
-    and IP version, ``lost`` the keys of probes whose way carries nothing.
+    and IP version.
     """
 
     path_mtu: Mapping[str, int] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Surroundings:
     netfilter: bool = True
     addresses: Mapping[str, tuple[InterfaceAddress, ...]] = field(default_factory=dict)
     gateways: Mapping[tuple[str, int], IpAddress] = field(default_factory=dict)
-    lost: frozenset[str] = frozenset()
+    ways: Ways = NOTHING_LOST
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,3 +28,14 @@ class Probe:
     lost_after: int = 5
     back_after: float = 2.0
     longest_hold: float = LONGEST_HOLD
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Keys of the probes whose way is lost, and of those among them that answer again by now."""
+
+    lost: frozenset[str] = frozenset()
+    answering: frozenset[str] = frozenset()
+
+
+NOTHING_LOST: Final = Ways()
