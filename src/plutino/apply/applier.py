@@ -182,10 +182,18 @@ def _execute_links(
             system.routes.each(interfaces, partial(_set_up, up=True))
         case StepAction.DOWN:
             system.routes.each(interfaces, partial(_set_up, up=False))
+        case StepAction.REST:
+            system.routes.each(interfaces, partial(_set_dormant, dormant=True))
+        case StepAction.WAKE:
+            system.routes.each(interfaces, partial(_set_dormant, dormant=False))
 
 
 def _set_up(client: RouteClient, interfaces: Sequence[Interface], *, up: bool) -> None:
     client.set_links_up([one.name for one in interfaces], up=up)
+
+
+def _set_dormant(client: RouteClient, interfaces: Sequence[Interface], *, dormant: bool) -> None:
+    client.set_links_dormant([one.name for one in interfaces], dormant=dormant)
 
 
 def _hint(step: Step, error: KernelError | PlaneError) -> str | None:

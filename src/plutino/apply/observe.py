@@ -33,8 +33,7 @@ def observe(instance: str, plane: DataPlane | None, system: System) -> ObservedS
         addresses=tuple(
             address
             for address in system.routes.list_addresses()
-            # The kernel's own link-local address is nobody's to manage.
-            if (address.namespace, address.interface) in ours and not address.address.is_link_local
+            if (address.namespace, address.interface) in ours
         ),
         routes=found if plane is None else plane.bind_routes(found),
         rules=tuple(

@@ -25,6 +25,7 @@ from plutino.dataplane.choice import (
 from plutino.dataplane.engine_process import engine_running
 from plutino.dataplane.held_sockets import holder_running
 from plutino.dataplane.journal import Journal
+from plutino.dataplane.link_settings import has_ipv6
 from plutino.dataplane.plane import DataPlane, ManagedPlane
 from plutino.dataplane.reverse_path import has_strict_reverse_path
 from plutino.dataplane.runtime import RuntimePaths
@@ -202,6 +203,11 @@ def _surroundings(gateway: Gateway, routes: RouteClients, ways: Ways) -> Surroun
         links=links,
         missing=routes.missing,
         netfilter=NetfilterClient.is_there(),
+        without_ipv6=frozenset(
+            one
+            for one in {None, *namespace_names(gateway)} - routes.missing
+            if not routes.inside(one, has_ipv6)
+        ),
         addresses=addresses,
         gateways=gateways,
         ways=ways,

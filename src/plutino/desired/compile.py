@@ -8,6 +8,7 @@ from plutino.config.numbers import tunnel_numbers
 from plutino.config.static_keys import StaticKeys
 from plutino.desired.device_checks import check_devices
 from plutino.desired.interfaces import compile_interfaces
+from plutino.desired.link_local import compile_link_locals
 from plutino.desired.netfilter import compile_netfilter
 from plutino.desired.paths import choose_paths, compile_probes
 from plutino.desired.routes import compile_routes, compile_twins
@@ -65,7 +66,7 @@ def compile_gateway(
         Address(tunnel.interface, address, gateway.options(tunnel.interface).namespace): None
         for tunnel in served.values()
         for address in tunnel.addresses
-    }
+    } | dict.fromkeys(compile_link_locals(gateway, paths, surroundings))
     interfaces = tuple(
         one
         for one in compile_interfaces(gateway, keys, paths, surroundings.path_mtu)

@@ -21,7 +21,7 @@ class Surroundings:
     ``links`` are by network namespace and name; ``missing`` are namespaces that the configuration
     names and that are not there; ``netfilter`` tells whether there are nftables. ``addresses`` are
     by device of the own namespace, ``gateways`` the next hops of main's default routes by device
-    and IP version.
+    and IP version; ``without_ipv6`` are the namespaces whose new links have none.
     """
 
     path_mtu: Mapping[str, int] = field(default_factory=dict)
@@ -31,6 +31,7 @@ class Surroundings:
     addresses: Mapping[str, tuple[InterfaceAddress, ...]] = field(default_factory=dict)
     gateways: Mapping[tuple[str, int], IpAddress] = field(default_factory=dict)
     ways: Ways = NOTHING_LOST
+    without_ipv6: frozenset[Namespace] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,13 +51,21 @@ def ping(
                 head = _HEADER.pack(_ECHO_REQUEST[version], 0, number, identity, sequence)
             started = time.monotonic()
             try:
-                sender.sendto(head + body, (str(destination), 0))
+                sender.sendto(head + body, _target(destination))
             except OSError:
                 continue  # no route: as good as no answer
             elapsed = _await_reply(sender, version, (identity, sequence), started, timeout)
             if elapsed is not None:
                 times.append(elapsed)
     return len(times), sum(times) / len(times) if times else 0.0
+
+
+def _target(address: IpAddress) -> tuple[str, int] | tuple[str, int, int, int]:
+    """For ``sendto``; the zone of an IPv6 address is the number of an interface."""
+    scope = getattr(address, "scope_id", None)
+    if scope is None:
+        return str(address), 0
+    return str(address).partition("%")[0], 0, 0, int(scope)
 
 
 def _await_reply(

@@ -101,6 +101,7 @@ class RouteClient:
         namespace: int | None = None,
         master: str | None = None,
         no_link_local: bool = False,
+        multicast: bool | None = None,
     ) -> None:
         """Change what is given; ``mtu`` in bytes, ``namespace`` a descriptor to move it to.
 
@@ -115,6 +116,7 @@ class RouteClient:
             namespace=namespace,
             master=self._index(master, step) if master else (0 if master == "" else None),
             no_link_local=no_link_local,
+            multicast=multicast,
         )
         payload = encode_link_change(self._index(name, step), change)
         self._socket.request(step, RouteMessage.NEWLINK, payload)
@@ -140,8 +142,13 @@ class RouteClient:
 
     def set_links_up(self, names: Sequence[str], *, up: bool) -> None:
         """Set many up or down. Raises BatchRefusedError."""
-        change = LinkChange(up=up)
-        state = "up" if up else "down"
+        self._change_named(names, LinkChange(up=up), "up" if up else "down")
+
+    def set_links_dormant(self, names: Sequence[str], *, dormant: bool) -> None:
+        """Make many rest, or run again. Raises BatchRefusedError."""
+        self._change_named(names, LinkChange(dormant=dormant), "dormant" if dormant else "running")
+
+    def _change_named(self, names: Sequence[str], change: LinkChange, state: str) -> None:
         self._change_many(
             RouteMessage.NEWLINK,
             names,

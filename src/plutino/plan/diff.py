@@ -54,6 +54,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     netfilter = tuple(
         _keyed_steps(_some(desired.netfilter), _some(observed.netfilter), lambda one: one.name)
     )
+    new = frozenset(step.subject for step in links if step.action is StepAction.CREATE)
     in_the_way = _in_the_way(links, [ours[name] for name in sorted(gone)])
     bared = _bared(links) | {link.name for link in in_the_way}
     return (
@@ -63,6 +64,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(rules, StepAction.CREATE),
         *_of(route_steps, bared),
         *_of(addresses, bared),
+        *(step for step in links if step.action is StepAction.REST and step.subject not in new),
         *_only(links, StepAction.DOWN),
         *_removal(in_the_way, observed),
         *_only(links, StepAction.CREATE, StepAction.UPDATE),
@@ -74,6 +76,8 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(addresses, StepAction.DELETE, without=bared),
         *_only(addresses, StepAction.CREATE),
         *_only(links, StepAction.UP),
+        *(step for step in links if step.action is StepAction.REST and step.subject in new),
+        *_only(links, StepAction.WAKE),
         *_only(route_steps, StepAction.CREATE),
         *_removal([ours[name] for name in sorted(gone) if name not in bared], observed),
         *_only(sas, StepAction.DELETE),
@@ -158,6 +162,8 @@ def _link_steps(
         if link is None:
             yield Step(StepAction.CREATE, interface, "it is missing")
             yield Step(StepAction.UP, interface, "it is new")
+            if interface.dormant:
+                yield Step(StepAction.REST, interface, "it has no usable path")
             continue
         there = _as_interface(link, names)
         if why := _link_differs(interface, there):
@@ -168,6 +174,10 @@ def _link_steps(
             yield Step(StepAction.UP, interface, "it has changed")
         elif not link.up:
             yield Step(StepAction.UP, interface, "it is down")
+        if interface.dormant and not link.dormant:
+            yield Step(StepAction.REST, interface, "it has no usable path")
+        elif link.dormant and not interface.dormant:
+            yield Step(StepAction.WAKE, interface, "it has a usable path")
 
 
 def _link_differs(interface: Interface, there: Interface | None) -> str | None:
@@ -182,6 +192,8 @@ def _link_differs(interface: Interface, there: Interface | None) -> str | None:
     ):
         if wanted != found:
             return f"its {what} is {found or 'none'}"
+    if not there.multicast:
+        return "its multicast is off"
     if interface.external != there.external:
         return "it is external" if there.external else "it is not external"
     if interface.vti != there.vti:
@@ -210,6 +222,7 @@ def _as_interface(link: Link, names: _Names) -> Interface | None:
         vrf=_name(link.namespace, link.master, names),
         vti=link.vti,
         namespace=link.namespace,
+        multicast=link.multicast,
     )
 
 
