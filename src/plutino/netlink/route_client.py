@@ -144,8 +144,8 @@ class RouteClient:
         state = "up" if up else "down"
         self._change_many(
             RouteMessage.NEWLINK,
-            names,
-            lambda place, index: encode_link_change(_there(index), change),
+            [[name] for name in names],
+            lambda place, indexes: encode_link_change(indexes[names[place]], change),
             lambda place: f"set link {names[place]} {state}",
         )
 
@@ -161,8 +161,10 @@ class RouteClient:
         """
         self._change_many(
             RouteMessage.NEWLINK,
-            [one.link for one in interfaces],
-            lambda place, index: encode_new_interface(interfaces[place], index),
+            [[one.link] if one.link else [] for one in interfaces],
+            lambda place, indexes: encode_new_interface(
+                interfaces[place], indexes.get(interfaces[place].link or "")
+            ),
             lambda place: f"create link {interfaces[place].name}",
             _CREATE,
         )
@@ -242,8 +244,10 @@ class RouteClient:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.NEWADDR,
-            [one.interface for one in addresses],
-            lambda place, index: encode_address(addresses[place], _there(index)),
+            [[one.interface] for one in addresses],
+            lambda place, indexes: encode_address(
+                addresses[place], indexes[addresses[place].interface]
+            ),
             lambda place: f"add {_name_address(addresses[place], 'to')}",
             _CREATE,
         )
@@ -252,8 +256,10 @@ class RouteClient:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.DELADDR,
-            [one.interface for one in addresses],
-            lambda place, index: encode_address(addresses[place], _there(index)),
+            [[one.interface] for one in addresses],
+            lambda place, indexes: encode_address(
+                addresses[place], indexes[addresses[place].interface]
+            ),
             lambda place: f"delete {_name_address(addresses[place], 'from')}",
         )
 
@@ -275,32 +281,42 @@ class RouteClient:
     def add_route(self, route: Route) -> None:
         """Add a route; EEXIST if there is one of the same prefix, table and metric."""
         step = f"add route {describe_route(route)}"
-        payload = encode_route(route, self._route_index(route, step))
+        payload = encode_route(route, self._route_indexes(route, step))
         self._socket.request(step, RouteMessage.NEWROUTE, payload, flags=_CREATE)
+
+    def replace_routes(self, routes: Sequence[Route]) -> None:
+        """Each takes the place of the one of its prefix, table and metric, without a gap."""
+        for route in routes:
+            step = f"replace route {describe_route(route)}"
+            payload = encode_route(route, self._route_indexes(route, step))
+            self._socket.request(step, RouteMessage.NEWROUTE, payload, flags=_REPLACE)
 
     def add_routes(self, routes: Sequence[Route]) -> None:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.NEWROUTE,
-            [one.interface for one in routes],
-            lambda place, index: encode_route(routes[place], index),
+            [one.interfaces for one in routes],
+            lambda place, indexes: encode_route(routes[place], indexes),
             lambda place: f"add route {describe_route(routes[place])}",
             _CREATE,
         )
 
     def delete_routes(self, routes: Sequence[Route]) -> None:
         """Many at once. Raises BatchRefusedError."""
+        # A route of several ways is known by prefix, table and metric; a way may be gone already.
+        wanted = [replace(one, nexthops=()) for one in routes]
         self._change_many(
             RouteMessage.DELROUTE,
-            [one.interface for one in routes],
-            lambda place, index: encode_route(routes[place], index),
+            [one.interfaces for one in wanted],
+            lambda place, indexes: encode_route(wanted[place], indexes),
             lambda place: f"delete route {describe_route(routes[place])}",
         )
 
     def delete_route(self, route: Route) -> None:
         """Remove exactly this route; ESRCH if it is not there."""
         step = f"delete route {describe_route(route)}"
-        payload = encode_route(route, self._route_index(route, step))
+        known = replace(route, nexthops=())
+        payload = encode_route(known, self._route_indexes(known, step))
         self._socket.request(step, RouteMessage.DELROUTE, payload)
 
     # --- rules
@@ -372,27 +388,28 @@ class RouteClient:
     def _change_many(
         self,
         kind: RouteMessage,
-        names: Sequence[str | None],
-        encode: Callable[[int, int | None], bytes],
+        names: Sequence[Sequence[str]],
+        encode: Callable[[int, Mapping[str, int]], bytes],
         describe: Callable[[int], str],
         flags: int = 0,
     ) -> None:
-        """A request for each of the links' names, of which None is for a request without a link.
+        """A request for each of ``names``, which are the links that it is about, if any.
 
-        ``encode`` makes the payload from its place and the link's index, ``describe`` the words
-        for an error from its place.
+        ``encode`` makes the payload from its place and the indexes of all links, ``describe`` the
+        words for an error from its place.
         """
-        indexes: dict[str | None, int | None] = {None: None}
-        if any(name is not None for name in names):
-            indexes |= {one.name: one.index for one in self.list_links()}
+        indexes: dict[str, int] = {}
+        if any(names):
+            indexes = {one.name: one.index for one in self.list_links()}
         refused: dict[int, KernelError] = {}
         requests: list[Request] = []
         places: list[int] = []
-        for place, name in enumerate(names):
-            if name not in indexes:
-                refused[place] = KernelError(describe(place), errno.ENODEV, f"no link {name}")
+        for place, several in enumerate(names):
+            lacking = next((name for name in several if name not in indexes), None)
+            if lacking is not None:
+                refused[place] = KernelError(describe(place), errno.ENODEV, f"no link {lacking}")
                 continue
-            requests.append((int(kind), encode(place, indexes[name]), flags))
+            requests.append((int(kind), encode(place, indexes), flags))
             places.append(place)
         try:
             self._socket.request_many(requests, lambda sent: describe(places[sent]))
@@ -436,13 +453,8 @@ class RouteClient:
             raise KernelError(step, errno.ENODEV, f"no link {name}")
         return link.index
 
-    def _route_index(self, route: Route, step: str) -> int | None:
-        return None if route.interface is None else self._index(route.interface, step)
-
-
-def _there(index: int | None) -> int:
-    assert index is not None, "a link that has a name has an index"
-    return index
+    def _route_indexes(self, route: Route, step: str) -> Mapping[str, int]:
+        return {name: self._index(name, step) for name in route.interfaces}
 
 
 def _name_address(address: Address, preposition: str) -> str:
