@@ -198,7 +198,7 @@ def _concerns(step: Step, plan: TunnelPlan) -> bool:
             return interface == plan.interface
         case Route() as route:
             prefixes = {one.destination for one in plan.routes}
-            return route.interface == plan.interface or route.destination in prefixes
+            return plan.interface in route.interfaces or route.destination in prefixes
         case Policy() as policy:
             return policy.identity in {one.identity for one in plan.policies}
         case SecurityAssociation() as sa:

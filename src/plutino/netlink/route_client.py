@@ -231,23 +231,22 @@ class RouteClient:
     def add_address(self, address: Address) -> None:
         """Add an address; EEXIST if the interface has it."""
         step = f"add {_name_address(address, 'to')}"
-        payload = encode_address(address, self._index(address.interface, step))
+        indexes = {address.interface: self._index(address.interface, step)}
+        payload = encode_address(address, indexes)
         self._socket.request(step, RouteMessage.NEWADDR, payload, flags=_CREATE)
 
     def delete_address(self, address: Address) -> None:
         """Remove an address; EADDRNOTAVAIL if the interface has it not."""
         step = f"delete {_name_address(address, 'from')}"
-        payload = encode_address(address, self._index(address.interface, step))
-        self._socket.request(step, RouteMessage.DELADDR, payload)
+        indexes = {address.interface: self._index(address.interface, step)}
+        self._socket.request(step, RouteMessage.DELADDR, encode_address(address, indexes))
 
     def add_addresses(self, addresses: Sequence[Address]) -> None:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.NEWADDR,
             [[one.interface] for one in addresses],
-            lambda place, indexes: encode_address(
-                addresses[place], indexes[addresses[place].interface]
-            ),
+            lambda place, indexes: encode_address(addresses[place], indexes),
             lambda place: f"add {_name_address(addresses[place], 'to')}",
             _CREATE,
         )
@@ -257,9 +256,7 @@ class RouteClient:
         self._change_many(
             RouteMessage.DELADDR,
             [[one.interface] for one in addresses],
-            lambda place, indexes: encode_address(
-                addresses[place], indexes[addresses[place].interface]
-            ),
+            lambda place, indexes: encode_address(addresses[place], indexes),
             lambda place: f"delete {_name_address(addresses[place], 'from')}",
         )
 
@@ -280,16 +277,12 @@ class RouteClient:
 
     def add_route(self, route: Route) -> None:
         """Add a route; EEXIST if there is one of the same prefix, table and metric."""
-        step = f"add route {describe_route(route)}"
-        payload = encode_route(route, self._route_indexes(route, step))
-        self._socket.request(step, RouteMessage.NEWROUTE, payload, flags=_CREATE)
+        self._change_route("add", RouteMessage.NEWROUTE, route, _CREATE)
 
     def replace_routes(self, routes: Sequence[Route]) -> None:
         """Each takes the place of the one of its prefix, table and metric, without a gap."""
         for route in routes:
-            step = f"replace route {describe_route(route)}"
-            payload = encode_route(route, self._route_indexes(route, step))
-            self._socket.request(step, RouteMessage.NEWROUTE, payload, flags=_REPLACE)
+            self._change_route("replace", RouteMessage.NEWROUTE, route, _REPLACE)
 
     def add_routes(self, routes: Sequence[Route]) -> None:
         """Many at once. Raises BatchRefusedError."""
@@ -302,8 +295,7 @@ class RouteClient:
         )
 
     def delete_routes(self, routes: Sequence[Route]) -> None:
-        """Many at once. Raises BatchRefusedError."""
-        # A route of several ways is known by prefix, table and metric; a way may be gone already.
+        """Many at once; one of several ways whatever ways are left. Raises BatchRefusedError."""
         wanted = [replace(one, nexthops=()) for one in routes]
         self._change_many(
             RouteMessage.DELROUTE,
@@ -314,10 +306,12 @@ class RouteClient:
 
     def delete_route(self, route: Route) -> None:
         """Remove exactly this route; ESRCH if it is not there."""
-        step = f"delete route {describe_route(route)}"
-        known = replace(route, nexthops=())
-        payload = encode_route(known, self._route_indexes(known, step))
-        self._socket.request(step, RouteMessage.DELROUTE, payload)
+        self._change_route("delete", RouteMessage.DELROUTE, replace(route, nexthops=()))
+
+    def _change_route(self, verb: str, kind: RouteMessage, route: Route, flags: int = 0) -> None:
+        step = f"{verb} route {describe_route(route)}"
+        indexes = {name: self._index(name, step) for name in route.interfaces}
+        self._socket.request(step, kind, encode_route(route, indexes), flags=flags)
 
     # --- rules
 
@@ -395,22 +389,19 @@ class RouteClient:
     ) -> None:
         """A request for each of ``names``, which are the links that it is about, if any.
 
-        ``encode`` makes the payload from its place and the indexes of all links, ``describe`` the
-        words for an error from its place.
+        ``encode`` gets its place and the indexes of all links, ``describe`` its place.
         """
-        indexes: dict[str, int] = {}
-        if any(names):
-            indexes = {one.name: one.index for one in self.list_links()}
+        indexes = {one.name: one.index for one in self.list_links()} if any(names) else {}
         refused: dict[int, KernelError] = {}
         requests: list[Request] = []
         places: list[int] = []
         for place, several in enumerate(names):
-            lacking = next((name for name in several if name not in indexes), None)
-            if lacking is not None:
-                refused[place] = KernelError(describe(place), errno.ENODEV, f"no link {lacking}")
-                continue
-            requests.append((int(kind), encode(place, indexes), flags))
-            places.append(place)
+            if lacking := set(several) - indexes.keys():
+                why = f"no link {min(lacking)}"
+                refused[place] = KernelError(describe(place), errno.ENODEV, why)
+            else:
+                requests.append((int(kind), encode(place, indexes), flags))
+                places.append(place)
         try:
             self._socket.request_many(requests, lambda sent: describe(places[sent]))
         except BatchRefusedError as error:
@@ -452,9 +443,6 @@ class RouteClient:
         if link is None:
             raise KernelError(step, errno.ENODEV, f"no link {name}")
         return link.index
-
-    def _route_indexes(self, route: Route, step: str) -> Mapping[str, int]:
-        return {name: self._index(name, step) for name in route.interfaces}
 
 
 def _name_address(address: Address, preposition: str) -> str:

@@ -58,10 +58,11 @@ def family_of(value: IpAddress | IpNetwork | IPv4Interface | IPv6Interface) -> i
 # --- addresses ------------------------------------------------------------------------------------
 
 
-def encode_address(address: Address, index: int) -> bytes:
+def encode_address(address: Address, indexes: Mapping[str, int]) -> bytes:
     """RTM_NEWADDR or RTM_DELADDR. IPv6 without duplicate detection, so that it serves at once."""
     value = address.address
     packed = value.ip.packed
+    index = indexes[address.interface]
     header = _ADDRESS.pack(family_of(value), value.network.prefixlen, 0, RT_SCOPE_UNIVERSE, index)
     attributes = [Attribute(Ifa.LOCAL, packed), Attribute(Ifa.ADDRESS, packed)]
     if value.version == 6:
