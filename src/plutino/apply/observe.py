@@ -7,7 +7,7 @@ from plutino.desired.rules import is_our_rule
 from plutino.desired.sas import is_ours
 from plutino.desired.state import ObservedState
 from plutino.desired.uplinks import uplink_metric
-from plutino.model.link import RTPROT_PLUTINO, RouteType, link_alias
+from plutino.model.link import RTPROT_PLUTINO, Address, RouteType, link_alias
 
 
 def observe(instance: str, plane: DataPlane | None, system: System) -> ObservedState:
@@ -33,8 +33,7 @@ def observe(instance: str, plane: DataPlane | None, system: System) -> ObservedS
         addresses=tuple(
             address
             for address in system.routes.list_addresses()
-            # The kernel's own link-local address is nobody's to manage.
-            if (address.namespace, address.interface) in ours and not address.address.is_link_local
+            if (address.namespace, address.interface) in ours and not _is_kernels(address)
         ),
         routes=found if plane is None else plane.bind_routes(found),
         rules=tuple(
@@ -54,3 +53,8 @@ def observe(instance: str, plane: DataPlane | None, system: System) -> ObservedS
         defaults=None if plane is None else plane.policy_defaults(),
         former_defaults=None if plane is None else plane.former_defaults(),
     )
+
+
+def _is_kernels(address: Address) -> bool:
+    """Whether the kernel gave it: IPv6's link-local one. 169.254.0.0/16 it gives to nobody."""
+    return address.address.version == 6 and address.address.is_link_local
