@@ -24,7 +24,9 @@ def test_iproute2_and_the_codec(tests: str) -> None:
     run_tests_in_guest("uml-6.12", f"tests/guest_inside/{tests}", 300)
 
 
-@pytest.mark.parametrize("file", ["test_vti.py", "test_vti_migration.py"])
+@pytest.mark.parametrize(
+    "file", ["test_vti.py", "test_vti_migration.py", "test_vti_uplinks.py", "test_readme_vti.py"]
+)
 def test_vti_and_the_way_from_it(file: str) -> None:
     run_tests_in_guest("uml-6.12", f"tests/guest_inside/{file}", 600)
 

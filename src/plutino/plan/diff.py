@@ -55,7 +55,8 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     netfilter = tuple(
         _keyed_steps(_some(desired.netfilter), _some(observed.netfilter), lambda one: one.name)
     )
-    bared = _bared(links)
+    in_the_way = _in_the_way(links, [ours[name] for name in sorted(gone)])
+    bared = _bared(links) | {link.name for link in in_the_way}
     ways = route_steps(routes, old_routes, bared=bared, addresses=addresses)
     return (
         *_only(twin_steps, StepAction.CREATE),
@@ -65,6 +66,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_of(ways.before, bared),
         *_of(addresses, bared),
         *_only(links, StepAction.DOWN),
+        *_removal(in_the_way, observed),
         *_only(links, StepAction.CREATE, StepAction.UPDATE),
         *_only(ways.before, StepAction.DELETE, without=bared),
         *_only(policies, StepAction.CREATE, StepAction.UPDATE),
@@ -76,7 +78,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(links, StepAction.UP),
         *ways.made,
         *ways.after,
-        *_removal([ours[name] for name in sorted(gone)], observed),
+        *_removal([ours[name] for name in sorted(gone) if name not in bared], observed),
         *_only(sas, StepAction.DELETE),
         *_only(policies, StepAction.DELETE),
         *(defaults if desired.defaults is None else ()),
@@ -121,6 +123,16 @@ def _bared(links: tuple[Step, ...]) -> frozenset[str]:
         and isinstance(step.previous, Interface)
         and _is_bared(step.subject, step.previous)
     )
+
+
+def _in_the_way(steps: tuple[Step, ...], gone: Sequence[Link]) -> list[Link]:
+    """Links of ours that hold the if_id of a new one, such as one that others gave another name."""
+    wanted = {
+        step.subject.if_id
+        for step in steps
+        if step.action is StepAction.CREATE and isinstance(step.subject, Interface)
+    }
+    return [link for link in gone if (link.if_id or IfId(0)) in wanted and link.vti is None]
 
 
 def _is_bared(wanted: Interface, there: Interface) -> bool:
