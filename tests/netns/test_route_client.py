@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from plutino.model.errors import BatchRefusedError, KernelError
-from plutino.model.link import Address, Route, RouteType
+from plutino.model.link import Address, NextHop, Route, RouteType
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.route_events import route_event_socket
 from tests.support.namespace import fresh_namespace
@@ -80,6 +80,42 @@ def test_a_route_and_its_unreachable_twin(client: RouteClient, prefix: str) -> N
     assert refused.value.errno == errno.ESRCH
     client.delete_route(twin)
     assert client.list_routes(protocol=134) == ()
+
+
+@pytest.mark.parametrize("prefix", ["10.2.0.0/16", "0.0.0.0/0", "2001:db8:2::/48", "::/0"])
+def test_a_route_of_several_ways_is_made_replaced_and_deleted(
+    client: RouteClient, prefix: str
+) -> None:
+    client.create_veth("other", "end")
+    client.set_link("other", up=True)
+    network = ip_network(prefix)
+    gateway = ip_address("fe80::7") if network.version == 6 else None
+    both = Route(
+        network,
+        None,
+        metric=50,
+        nexthops=(NextHop("left", gateway), NextHop("other", gateway, weight=3)),
+    )
+    client.add_routes([both])
+    assert client.list_routes(protocol=134) == (both,)
+    (shown,) = ip(f"-{network.version}", "route", "show", "proto", "134")
+    assert [(one["dev"], one["weight"]) for one in shown["nexthops"]] == [("left", 1), ("other", 3)]
+    alone = Route(network, "other", metric=50, gateway=gateway)
+    equal = replace(both, nexthops=tuple(replace(one, weight=1) for one in both.nexthops))
+    for one in (alone, both, equal, alone):
+        client.replace_routes([one])
+        assert client.list_routes(protocol=134) == (one,)
+    with pytest.raises(KernelError):
+        client.add_route(both)
+    client.replace_routes([both])
+    client.delete_routes([both])
+    assert client.list_routes(protocol=134) == ()
+
+
+def test_a_way_that_is_not_there_is_named(client: RouteClient) -> None:
+    lacking = Route(ip_network("10.2.0.0/16"), None, nexthops=(NextHop("left"), NextHop("nobody")))
+    with pytest.raises(BatchRefusedError, match="nobody"):
+        client.add_routes([lacking])
 
 
 def test_only_the_exact_route_is_deleted(client: RouteClient) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from plutino.desired.state import DesiredState, ObservedState
 from plutino.model.algorithms import AeadKey
 from plutino.model.interface import Interface
-from plutino.model.link import Address, Link, Route, RouteType, link_alias
+from plutino.model.link import Address, Link, NextHop, Route, RouteType, link_alias
 from plutino.model.numbers import IfId, ReqId, Spi
 from plutino.model.policy import Direction, Policy, Selector, Template
 from plutino.model.sa import ReplayState, SaDirection, SecurityAssociation
@@ -42,6 +42,30 @@ def policy(prefix: int, priority: int) -> Policy:
     return Policy(Direction.OUT, selector, IfId(1), (template,), priority)
 
 
+def ways(names: list[str]) -> st.SearchStrategy[list[Route]]:
+    """Routes of one prefix: into one interface, or those of a group in any state."""
+    ranked = st.permutations(names).map(
+        lambda order: [
+            Route(PREFIXES[0], name, metric=50 + rank) for rank, name in enumerate(order)
+        ]
+    )
+    lost = st.tuples(ranked, st.integers(0, 3)).map(
+        lambda one: [
+            replace(route, metric=route.metric + 1000 * (one[1] >> rank & 1))
+            for rank, route in enumerate(one[0])
+        ]
+    )
+    spread = st.lists(st.sampled_from(names), unique=True, min_size=min(2, len(names))).map(
+        lambda several: [
+            Route(PREFIXES[0], None, metric=50, nexthops=tuple(map(NextHop, sorted(several))))
+            if len(several) > 1
+            else Route(PREFIXES[0], several[0], metric=50)
+        ]
+    )
+    alone = st.sampled_from(names).map(lambda name: [Route(PREFIXES[0], name, metric=50)])
+    return st.one_of(alone, lost, spread)
+
+
 @st.composite
 def desired_states(draw: st.DrawFn) -> DesiredState:
     """Any gateway: some interfaces, and objects on them."""
@@ -53,8 +77,10 @@ def desired_states(draw: st.DrawFn) -> DesiredState:
     ]
     addresses: list[Address] = []
     if names:
-        on_link = draw(st.dictionaries(st.sampled_from(PREFIXES), st.sampled_from(names)))
-        routes += [Route(prefix, name, metric=50) for prefix, name in on_link.items()]
+        on_link = draw(st.dictionaries(st.sampled_from(PREFIXES), ways(names)))
+        routes += [
+            replace(one, destination=key) for key, several in on_link.items() for one in several
+        ]
         addresses = [
             Address(name, ip_interface(f"10.255.0.{number}/31"))
             for number, name in draw(
@@ -92,19 +118,25 @@ class FakeSystem:
         match step.action:
             case StepAction.CREATE:
                 assert key not in self.objects, f"EEXIST: {step.describe()}"
-                if isinstance(subject, Address | Route) and subject.interface is not None:
-                    assert subject.interface in self.links, f"ENODEV: {step.describe()}"
-                if isinstance(subject, Route) and subject.interface is not None:
-                    assert self.links[subject.interface].up, f"ENETDOWN: {step.describe()}"
+                self._look_at_links(step)
                 self.objects[key] = subject
             case StepAction.UPDATE:
                 assert key in self.objects, f"ESRCH: {step.describe()}"
+                self._look_at_links(step)
                 self.objects[key] = subject
             case StepAction.DELETE:
                 assert key in self.objects, f"ESRCH: {step.describe()}"
                 del self.objects[key]
             case _:
                 raise AssertionError(step.describe())
+
+    def _look_at_links(self, step: Step) -> None:
+        if isinstance(step.subject, Address):
+            assert step.subject.interface in self.links, f"ENODEV: {step.describe()}"
+        if isinstance(step.subject, Route):
+            for name in step.subject.interfaces:
+                assert name in self.links, f"ENODEV: {step.describe()}"
+                assert self.links[name].up, f"ENETDOWN: {step.describe()}"
 
     def _change_link(self, action: StepAction, interface: Interface) -> None:
         name = interface.name
@@ -121,6 +153,7 @@ class FakeSystem:
                     key: one
                     for key, one in self.objects.items()
                     if getattr(one, "interface", None) != name
+                    and not (isinstance(one, Route) and name in one.interfaces)
                 }
             case StepAction.UPDATE:
                 self.links[name] = replace(
@@ -212,3 +245,23 @@ def test_no_prefix_is_unguarded_on_the_way(start: DesiredState, goal: DesiredSta
     for step in diff(goal, system.observe()):
         system.carry_out(step)
         assert wanted <= guarded()
+
+
+@given(desired_states(), desired_states())
+def test_no_prefix_is_without_a_way_on_the_way(start: DesiredState, goal: DesiredState) -> None:
+    """What leads into an interface before and after, with its links untouched, always does."""
+    goal = replace(goal, interfaces=start.interfaces, addresses=start.addresses)
+    names = {one.name for one in start.interfaces}
+    goal = replace(
+        goal, routes=tuple(one for one in goal.routes if names.issuperset(one.interfaces))
+    )
+    system = FakeSystem()
+    system.go_to(start)
+
+    def led() -> set[object]:
+        return {one.destination for one in system.observe().routes if one.interfaces}
+
+    wanted = led() & {one.destination for one in goal.routes if one.interfaces}
+    for step in diff(goal, system.observe()):
+        system.carry_out(step)
+        assert wanted <= led()

@@ -115,7 +115,7 @@ def execute(run: Sequence[Step], plane: DataPlane, system: System) -> None:
             act = _pick(action, system.routes.add_addresses, system.routes.delete_addresses)
             act(subjects(run, Address))
         case Route():
-            act_on_routes = _pick(action, plane.add_routes, plane.delete_routes)
+            act_on_routes = _pick(action, plane.add_routes, plane.delete_routes, plane.update_route)
             act_on_routes(subjects(run, Route))
         case Rule():
             act_on_rules = _pick(

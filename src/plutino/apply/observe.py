@@ -24,7 +24,7 @@ def observe(instance: str, plane: DataPlane | None, system: System) -> ObservedS
     found = tuple(
         route
         for route in system.routes.list_routes(protocol=RTPROT_PLUTINO)
-        if (route.namespace, route.interface) in ours
+        if any((route.namespace, name) in ours for name in route.interfaces)
         or (route.route_type is RouteType.UNREACHABLE and route.metric == twin)
         or route.metric == uplink_metric(instance)
     )

@@ -9,6 +9,7 @@ from plutino.cli.target import FILE, load_target, print_json
 from plutino.config.gateway import DEFAULT_INSTANCE
 from plutino.control.client import ask_daemon
 from plutino.control.report import (
+    GroupReport,
     SaReport,
     State,
     StatusReport,
@@ -72,10 +73,17 @@ def render(report: StatusReport, now: float) -> list[str]:
     lines += [f"  problem: {problem}" for problem in report.problems]
     if engine is not None and engine.lost_notifications:
         lines.append(f"  {engine.lost_notifications} x notification lost: a listener was too slow")
+    lines += map(_render_group, report.groups)
     for tunnel in report.tunnels:
         lines += _render_tunnel(tunnel, now)
     lines += [f"  {drop.packets} x {drop.name}: {drop.meaning}" for drop in report.drops]
     return lines
+
+
+def _render_group(group: GroupReport) -> str:
+    members = ", ".join(f"{one.tunnel} {one.health}" for one in group.members)
+    active = " and ".join(group.active) or "none"
+    return f"  group {group.name}: {group.mode}, active {active} ({members})"
 
 
 def _render_tunnel(tunnel: TunnelReport, now: float) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from plutino.config.gateway import Gateway
+from plutino.config.group_checks import check_groups
 from plutino.config.interface_checks import check_interfaces
 from plutino.config.mode_checks import check_mode
 from plutino.config.numbers import tunnel_if_id, tunnel_numbers, vti_keys
@@ -29,6 +30,7 @@ def check_gateway(gateway: Gateway) -> Iterator[Finding]:
     yield from check_interfaces(gateway)
     yield from check_plane(gateway)
     yield from check_uplinks(gateway)
+    yield from check_groups(gateway)
     yield from _check_if_ids(gateway)
     yield from _check_shared_interfaces(gateway)
     yield from _check_routes_between(gateway)

@@ -8,10 +8,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from plutino.config.group import Group
 from plutino.config.interface_options import InterfaceOptions
 from plutino.config.table import Table
 from plutino.config.tunnel import Tunnel
 from plutino.config.uplink import Uplink
+from plutino.config.values import IpNetwork
 from plutino.model.interface import DEFAULT_MARK_MASK, DEFAULT_UPLINK_MASK
 from plutino.model.numbers import U32_MAX
 
@@ -102,6 +104,16 @@ class Gateway(Table):
         dict[str, Tunnel],
         Field(description="The tunnels by name, `[tunnels.NAME]`."),
     ] = {}  # noqa: RUF012 - pydantic copies it
+
+    groups: Annotated[
+        dict[str, Group],
+        Field(description="Several tunnels to one site by name, `[groups.NAME]`."),
+    ] = {}  # noqa: RUF012 - pydantic copies it
+
+    def prefixes(self, tunnel: str) -> tuple[IpNetwork, ...]:
+        """What is routed into a tunnel: its own routes and those of its group."""
+        groups = [one.routes for one in self.groups.values() if tunnel in one.tunnels]
+        return (*self.tunnels[tunnel].routes, *(one for several in groups for one in several))
 
     def options(self, interface: str) -> InterfaceOptions:
         """The options of an interface, with or without a table of its own."""

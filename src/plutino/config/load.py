@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from plutino.config.checks import check_gateway
 from plutino.config.gateway import Gateway, PolicyDefault
+from plutino.config.group import Group, GroupProbeOptions
 from plutino.config.interface_options import InterfaceOptions
 from plutino.config.positions import KeyPath, key_lines
 from plutino.config.tunnel import OffloadOptions, Standby, StaticKeying, Tunnel
@@ -25,6 +26,8 @@ _TABLES: Final[Mapping[str, type[BaseModel]]] = {
     "interfaces.*": InterfaceOptions,
     "uplinks.*": Uplink,
     "uplinks.*.probe": ProbeOptions,
+    "groups.*": Group,
+    "groups.*.probe": GroupProbeOptions,
     "tunnels.*": Tunnel,
     "tunnels.*.static": StaticKeying,
     "tunnels.*.standby": Standby,

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from plutino.config.gateway import Gateway, PolicyDefault
+from plutino.config.group import Group, GroupProbeOptions
 from plutino.config.interface_options import InterfaceOptions
 from plutino.config.tunnel import NO_ADDRESS, OffloadOptions, Standby, StaticKeying, Tunnel
 from plutino.config.uplink import ProbeOptions, Uplink
@@ -21,6 +22,8 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`[tunnels.NAME.static]`", StaticKeying),
     ("`[[tunnels.NAME.standby]]`", Standby),
     ("`[tunnels.NAME.offload]`", OffloadOptions),
+    ("`[groups.NAME]`", Group),
+    ("`[groups.NAME.probe]`", GroupProbeOptions),
 )
 """Every table of a gateway file, in the order of the page."""
 _INTRODUCTION = """\
@@ -75,6 +78,7 @@ _WORDS = {
     "StaticKeying": "table",
     "OffloadOptions": "table",
     "ProbeOptions": "table",
+    "GroupProbeOptions": "table",
     "Standby": "table",
     "float": "number",
     "PolicyDefault": "table",
@@ -90,7 +94,8 @@ def _words(annotation: Any) -> str:
     if origin is tuple:
         return f"list of {_words(arguments[0])}"
     if origin is dict:
-        return _WORDS["dict"]
+        is_table = isinstance(arguments[1], type) and issubclass(arguments[1], BaseModel)
+        return _WORDS["dict"] if is_table else "table"
     if arguments and all(isinstance(one, str) for one in arguments):
         return " or ".join(f'`"{one}"`' for one in arguments)
     if arguments:

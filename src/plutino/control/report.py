@@ -58,6 +58,38 @@ class TunnelReport:
     standby: int = 0
 
 
+class Health(StrEnum):
+    """What is known of a tunnel of a group; of an unwatched one only that it has a path."""
+
+    OK = "ok"
+    LOST = "lost"
+    UNANSWERED = "never answered"
+    UNWATCHED = "not watched"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMemberReport:
+    """One tunnel of a group; an ``active`` one carries its traffic."""
+
+    tunnel: str
+    active: bool
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReport:
+    """Tunnels to one site, the best first."""
+
+    name: str
+    mode: str
+    members: tuple[GroupMemberReport, ...]
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Who carries its traffic."""
+        return tuple(one.tunnel for one in self.members if one.active)
+
+
 @dataclass(frozen=True, slots=True)
 class EngineReport:
     """The engine that answers, and what it could not tell since its start.
@@ -98,6 +130,7 @@ class StatusReport:
     tunnels: tuple[TunnelReport, ...]
     drops: tuple[DropReport, ...]
     plane_reason: str = ""
+    groups: tuple[GroupReport, ...] = ()
     version: int = 1
 
 

@@ -277,7 +277,11 @@ class Daemon:
     def _status(self) -> dict[str, object]:
         problems = tuple(dict.fromkeys((*self._problems, *self._disk_problems)))
         report = build_report(
-            self._loaded, self._runtime, daemon_pid=os.getpid(), problems=problems
+            self._loaded,
+            self._runtime,
+            daemon_pid=os.getpid(),
+            problems=problems,
+            unanswered=self._prober.health.unanswered,
         )
         return encode_report(report)
 

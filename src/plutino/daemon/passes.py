@@ -38,6 +38,7 @@ from plutino.desired.sas import is_ours, tunnel_reqid
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
 from plutino.desired.state import DesiredState, Surroundings
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
+from plutino.model.group import describe_group
 from plutino.model.interface import InterfaceAddress
 from plutino.model.link import MAIN_TABLE
 from plutino.model.netfilter import table_name
@@ -118,6 +119,7 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
                 problems += (NO_NETFILTER,)
             problems += strict_reverse_paths(gateway, routes)
             problems += lost_paths(desired)
+            problems += tuple(filter(None, map(describe_group, desired.groups)))
             return PassResult(outcome.steps, choice, problems, desired.probes)
         except PlutinoError:
             if plane is not None and not was_running:
@@ -235,8 +237,8 @@ def strict_reverse_paths(gateway: Gateway, routes: RouteClients) -> tuple[str, .
     """Devices whose reverse path filter drops what peers send, in words."""
     covered = {
         network
-        for tunnel in gateway.tunnels.values()
-        for network in tunnel.routes
+        for name, tunnel in gateway.tunnels.items()
+        for network in gateway.prefixes(name)
         if network.version == 4 and covers_a_peer(gateway, tunnel, network)
     }
     devices = {}

@@ -15,6 +15,7 @@ from plutino.control.report import (
     StatusReport,
     TunnelReport,
 )
+from plutino.daemon.group_status import group_reports
 from plutino.daemon.health_store import load_ways
 from plutino.daemon.passes import compile_desired, open_routes, socket_kinds, system_of
 from plutino.dataplane.choice import PlaneChoice, current_choice, open_plane
@@ -43,8 +44,12 @@ def build_report(
     *,
     daemon_pid: int | None = None,
     problems: tuple[str, ...] = (),
+    unanswered: frozenset[str] | None = None,
 ) -> StatusReport:
-    """The status of one instance, with or without engine and daemon. Changes nothing."""
+    """The status of one instance, with or without engine and daemon. Changes nothing.
+
+    ``unanswered`` are the keys of probes that nobody has answered, None where nobody asks.
+    """
     instance = loaded.gateway.instance
     with open_routes(runtime, loaded.gateway) as routes:
         choice = current_choice(instance, runtime, routes)
@@ -67,9 +72,17 @@ def build_report(
                             choice,
                             daemon_pid=daemon_pid,
                             problems=problems,
+                            unanswered=unanswered,
                         )
         return _build(
-            loaded, runtime, None, routes, choice, daemon_pid=daemon_pid, problems=problems
+            loaded,
+            runtime,
+            None,
+            routes,
+            choice,
+            daemon_pid=daemon_pid,
+            problems=problems,
+            unanswered=unanswered,
         )
 
 
@@ -82,6 +95,7 @@ def _build(
     *,
     daemon_pid: int | None,
     problems: tuple[str, ...],
+    unanswered: frozenset[str] | None,
 ) -> StatusReport:
     desired = compile_desired(loaded, routes, {}, load_ways(runtime.health))
     observed = observe(desired.instance, plane, system_of(desired.instance, runtime, routes))
@@ -126,6 +140,7 @@ def _build(
         daemon_pid=daemon_pid,
         problems=problems,
         tunnels=tuple(tunnels),
+        groups=tuple(group_reports(desired.groups, observed.routes, unanswered)),
         drops=tuple(
             DropReport(name, count, XFRM_STAT.get(name, ""))
             for name, count in stat.items()
@@ -198,7 +213,7 @@ def _concerns(step: Step, plan: TunnelPlan) -> bool:
             return interface == plan.interface
         case Route() as route:
             prefixes = {one.destination for one in plan.routes}
-            return route.interface == plan.interface or route.destination in prefixes
+            return plan.interface in route.interfaces or route.destination in prefixes
         case Policy() as policy:
             return policy.identity in {one.identity for one in plan.policies}
         case SecurityAssociation() as sa:

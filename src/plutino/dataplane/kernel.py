@@ -240,6 +240,10 @@ class KernelPlane:
         """RTM_NEWROUTE, with the if_id where the link is external."""
         self._routes.add_routes(routes)
 
+    def update_route(self, route: Route) -> None:
+        """RTM_NEWROUTE in the place of one of the same prefix, table and metric."""
+        self._routes.replace_routes([route])
+
     def delete_routes(self, routes: Sequence[Route]) -> None:
         """RTM_DELROUTE."""
         self._routes.delete_routes(routes)

@@ -60,6 +60,10 @@ class DataPlane(Protocol):
         """Make routes; those into an external link carry an if_id."""
         ...
 
+    def update_route(self, route: Route) -> None:
+        """Put a route, which is not into an external link, in the place of another."""
+        ...
+
     def delete_routes(self, routes: Sequence[Route]) -> None:
         """Take routes away."""
         ...

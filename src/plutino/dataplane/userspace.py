@@ -270,6 +270,10 @@ class UserspacePlane:
                 self._client.new_map(route.destination, route.if_id)
         self._routes.add_routes([replace(route, if_id=None) for route in routes])
 
+    def update_route(self, route: Route) -> None:
+        """RTM_NEWROUTE in the place of one of the same prefix, table and metric."""
+        self._routes.replace_routes([route])
+
     def delete_routes(self, routes: Sequence[Route]) -> None:
         """RTM_DELROUTE, and the engine forgets the if_id."""
         self._routes.delete_routes([replace(route, if_id=None) for route in routes])

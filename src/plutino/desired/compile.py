@@ -7,6 +7,7 @@ from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_numbers
 from plutino.config.static_keys import StaticKeys
 from plutino.desired.device_checks import check_devices
+from plutino.desired.groups import compile_group_probes, compile_groups
 from plutino.desired.interfaces import compile_interfaces
 from plutino.desired.link_local import compile_link_locals
 from plutino.desired.netfilter import compile_netfilter
@@ -58,8 +59,8 @@ def compile_gateway(
     }
     covering = {
         network
-        for tunnel in served.values()
-        for network in tunnel.routes
+        for name, tunnel in served.items()
+        for network in gateway.prefixes(name)
         if covers_a_peer(gateway, tunnel, network)
     }
     addresses = {
@@ -72,6 +73,7 @@ def compile_gateway(
         for one in compile_interfaces(gateway, keys, paths, surroundings.path_mtu)
         if one.namespace not in surroundings.missing
     )
+    groups = tuple(compile_groups(gateway, {plan.name: plan for plan in plans}, surroundings))
     rules = [*compile_uplink_rules(gateway), *compile_rules(gateway, covering)]
     after = max((one.priority for one in rules), default=0) + 1
     rules += compile_source_rules(gateway, after, surroundings)
@@ -85,11 +87,13 @@ def compile_gateway(
             *compile_twins(gateway, served, surroundings),
             *compile_uplink_routes(gateway, surroundings),
             *(route for plan in plans if plan.name in served for route in plan.routes),
+            *(route for group in groups for route in group.routes),
         ),
         tunnels=tuple(plans),
         defaults=_defaults(gateway),
         rules=tuple(rules),
-        probes=tuple(compile_probes(gateway, paths)),
+        probes=(*compile_probes(gateway, paths), *compile_group_probes(gateway, surroundings)),
+        groups=groups,
         netfilter=compile_netfilter(gateway, interfaces, rules) if surroundings.netfilter else None,
     )
 

@@ -2,7 +2,8 @@
 
 A way is lost when nothing was answered for ``lost_after`` intervals, and back when there was no
 such silence for ``back_after`` seconds. Each loss that follows soon doubles that time, so that a
-way that comes and goes is left alone for longer. One that never answered tells nothing.
+way that comes and goes is left alone for longer. One that never answered tells nothing, unless its
+probe says otherwise: then it is lost until the first answer.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,7 +41,9 @@ class WayHealth:
         quiet = self.asked_since_answer > self.probe.lost_after
         if quiet:
             self.good_since = None
-        if quiet and self.ever_answered and not self.lost:
+        if quiet and not self.ever_answered and self.probe.silence_is_loss:
+            self.lost = True
+        elif quiet and self.ever_answered and not self.lost:
             if now - self.lost_at > _FORGETTING:
                 self.losses = 0
             self.lost, self.lost_at = True, now
@@ -49,8 +52,10 @@ class WayHealth:
     def answered(self, now: float) -> None:
         """An answer came, from any of the destinations."""
         self.answered_at = now
-        self.ever_answered = True
         self.asked_since_answer = 0
+        if not self.ever_answered:
+            self.ever_answered = True
+            self.lost = False
         if not self.lost:
             return
         if self.good_since is None:

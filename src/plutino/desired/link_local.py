@@ -57,7 +57,9 @@ def _carries(gateway: Gateway, names: list[str]) -> bool:
     if options.kind == "vti" or options.external or len(tunnels) > 1:
         return False
     (tunnel,) = tunnels
-    if tunnel.mode != "tunnel" or any(one.ip.is_link_local for one in tunnel.addresses):
+    if tunnel.mode != "tunnel" or any(
+        one.version == 6 and one.ip.is_link_local for one in tunnel.addresses
+    ):
         return False
     return all(
         not selectors

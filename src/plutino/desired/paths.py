@@ -101,7 +101,7 @@ def source_address(
         if address.version == version:
             return address
     for one in surroundings.addresses.get(options.interface, ()):
-        if one.version == version and not one.is_link_local:
+        if one.version == version and not (version == 6 and one.is_link_local):
             return one.ip
     return None
 

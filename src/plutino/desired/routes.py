@@ -26,15 +26,15 @@ def compile_routes(
         yield Route(
             network,
             tunnel.interface,
-            table=_table(gateway, tunnel, network, surroundings),
+            table=route_table(gateway, tunnel, network, surroundings),
             metric=ROUTE_METRIC,
             if_id=tunnel_numbers(gateway, name).if_id if options.external else None,
             namespace=options.namespace,
-            source=_source(gateway, tunnel, network, local, surroundings),
+            source=route_source(gateway, tunnel, network, local, surroundings),
         )
 
 
-def _source(
+def route_source(
     gateway: Gateway,
     tunnel: Tunnel,
     network: IpNetwork,
@@ -61,17 +61,19 @@ def compile_twins(
             network,
             None,
             RouteType.UNREACHABLE,
-            table=_table(gateway, tunnel, network, surroundings),
+            table=route_table(gateway, tunnel, network, surroundings),
             metric=twin_metric(gateway.instance),
             namespace=gateway.options(tunnel.interface).namespace,
         ): None
-        for tunnel in served.values()
-        for network in _guarded(tunnel)
+        for name, tunnel in served.items()
+        for network in _guarded(gateway, name)
     }
     yield from twins
 
 
-def _table(gateway: Gateway, tunnel: Tunnel, network: IpNetwork, surroundings: Surroundings) -> int:
+def route_table(
+    gateway: Gateway, tunnel: Tunnel, network: IpNetwork, surroundings: Surroundings
+) -> int:
     """The routing table of a route: that of its interface's VRF, our own, or main."""
     options = gateway.options(tunnel.interface)
     if covers_a_peer(gateway, tunnel, network):
@@ -81,12 +83,12 @@ def _table(gateway: Gateway, tunnel: Tunnel, network: IpNetwork, surroundings: S
     return surroundings.links[options.namespace, options.vrf].table or MAIN_TABLE
 
 
-def _guarded(tunnel: Tunnel) -> Iterator[IpNetwork]:
+def _guarded(gateway: Gateway, name: str) -> Iterator[IpNetwork]:
     """Prefixes that must not leave in clear: routes, and what the addresses connect to.
 
     When the interface goes, its connected routes go too, and the default route would take over.
     """
-    yield from tunnel.routes
-    for address in tunnel.addresses:
+    yield from gateway.prefixes(name)
+    for address in gateway.tunnels[name].addresses:
         if address.network.num_addresses > 1:
             yield address.network

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from plutino.model.group import GroupPlan
 from plutino.model.interface import Interface, InterfaceAddress, IpAddress
 from plutino.model.link import Address, Link, Namespace, Route
 from plutino.model.netfilter import NetfilterTable
@@ -67,6 +68,7 @@ class DesiredState:
     rules: tuple[Rule, ...] = ()
     netfilter: NetfilterTable | None = None
     probes: tuple[Probe, ...] = ()
+    groups: tuple[GroupPlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

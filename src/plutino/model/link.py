@@ -69,13 +69,24 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class NextHop:
+    """One way of several (``struct rtnexthop``); of ``weight`` among the others' come its flows."""
+
+    interface: str
+    gateway: IpAddress | None = None
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A route of ours or of others; ``interface`` is None for an unreachable route.
 
     ``metric`` is ``RTA_PRIORITY`` (lower wins), ``protocol`` is ``rtm_protocol``. ``if_id`` is what
     packets of this route get at an external interface (LWTUNNEL_ENCAP_XFRM). ``gateway`` is the
     next hop (``RTA_GATEWAY``), taken to be on the link. ``source`` is the address that packets of
-    this host get where they have none (``RTA_PREFSRC``).
+    this host get where they have none (``RTA_PREFSRC``). Flows spread over ``nexthops``
+    (``RTA_MULTIPATH``) where there are several, in the order of their interfaces; ``interface`` and
+    ``gateway`` are None then.
     """
 
     destination: IPv4Network | IPv6Network
@@ -88,3 +99,11 @@ class Route:
     namespace: Namespace = None
     gateway: IpAddress | None = None
     source: IpAddress | None = None
+    nexthops: tuple[NextHop, ...] = ()
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """All that it leads into."""
+        if self.interface is not None:
+            return (self.interface,)
+        return tuple(one.interface for one in self.nexthops)

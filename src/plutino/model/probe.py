@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from plutino.model.link import Namespace
 from plutino.model.policy import IpAddress
 
 LONGEST_HOLD: Final = 60.0
@@ -10,13 +11,14 @@ LONGEST_HOLD: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Echo requests to ``destinations``, of which one has to answer.
+    """Echo requests to ``destinations``, or connections to a TCP port; one has to answer.
 
     ``key`` names the way that is judged. Requests bear ``mark`` and come from ``source``, and leave
-    by ``interface`` where one is given. ``interval`` and ``back_after`` are in seconds;
-    ``lost_after`` counts intervals without an answer; ``longest_hold`` are the seconds that a way
-    which comes and goes has to answer at most before it is used again. Where SAs move it is short:
-    while one end still waits, the ends would not meet.
+    by ``interface`` of ``namespace`` where one is given. ``port`` is that of TCP, None for echo
+    requests. ``interval`` and ``back_after`` are in seconds; ``lost_after`` counts intervals
+    without an answer, with ``silence_is_loss`` also where there never was one; ``longest_hold`` are
+    the seconds that a way which comes and goes has to answer at most before it is used again. Where
+    SAs move it is short: while one end still waits, the ends would not meet.
     """
 
     key: str
@@ -28,6 +30,9 @@ class Probe:
     lost_after: int = 5
     back_after: float = 2.0
     longest_hold: float = LONGEST_HOLD
+    namespace: Namespace = None
+    port: int | None = None
+    silence_is_loss: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,9 @@ def describe_route(route: Route) -> str:
     encap = "" if route.if_id is None else f" encap xfrm if_id {int(route.if_id)}"
     device = f" via {route.gateway}" if route.gateway else ""
     device += f" dev {route.interface}" if route.interface else ""
+    for hop in route.nexthops:
+        via = f" via {hop.gateway}" if hop.gateway else ""
+        device += f" nexthop{via} dev {hop.interface} weight {hop.weight}"
     table = f" table {route.table}" if route.table != MAIN_TABLE else ""
     source = f" src {route.source}" if route.source else ""
     words = f"{kind}{route.destination}{encap}{device}{table}{source}"

@@ -1,32 +1,20 @@
-"""Links, addresses and routes of the current network namespace, over rtnetlink."""
+"""Addresses, routes and rules beside the links of the current network namespace, over rtnetlink."""
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
-from plutino.model.errors import BatchRefusedError, KernelError, PlaneError, WireError
-from plutino.model.interface import Interface, VtiEnds
-from plutino.model.link import Address, Link, Namespace, Route
-from plutino.model.numbers import IfId
+from plutino.model.errors import KernelError, PlaneError
+from plutino.model.link import Address, Link, Route
 from plutino.model.policy import IpAddress
 from plutino.model.rule import Rule
 from plutino.model.subject import describe_route, describe_rule
+from plutino.netlink.link_client import LinkClient
 from plutino.netlink.route.constants import AF_INET, AF_INET6, RouteMessage
 from plutino.netlink.route.links import (
-    LinkChange,
-    encode_link_change,
-    encode_link_group,
     encode_link_header,
-    encode_link_name,
-    encode_new_interface,
-    encode_no_queue,
-    encode_veth,
-    encode_vti_change,
-    encode_xfrm_if_id,
     parse_link,
-    parse_link_stats,
 )
 from plutino.netlink.route.messages import (
     encode_address,
@@ -39,8 +27,7 @@ from plutino.netlink.route.messages import (
     parse_route_answer,
 )
 from plutino.netlink.route.rules import encode_rule, encode_rule_dump, parse_rule
-from plutino.netlink.socket import NETLINK_ROUTE, NetlinkSocket, Request
-from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, Message
+from plutino.netlink.wire import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE
 
 _Value = TypeVar("_Value", Link, Address, Route, Rule)
 _CREATE = NLM_F_CREATE | NLM_F_EXCL
@@ -49,177 +36,8 @@ _FEW = 4
 """Up to so many links are deleted one by one."""
 
 
-class RouteClient:
-    """rtnetlink of the namespace in which it, or its ``socket``, was made.
-
-    ``namespace`` is what the objects that it lists shall bear.
-
-    Every method raises KernelError with errno and extack on refusal, PlaneError if the kernel
-    cannot be understood.
-    """
-
-    def __init__(self, socket: NetlinkSocket | None = None, *, namespace: Namespace = None) -> None:
-        self._socket = socket or NetlinkSocket.kernel(NETLINK_ROUTE)
-        self.namespace = namespace
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: object, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._socket.close()
-
-    # --- links
-
-    def list_links(self) -> tuple[Link, ...]:
-        """All links."""
-        return self._dump("list links", RouteMessage.GETLINK, encode_link_header(), parse_link)
-
-    def find_link(self, name: str) -> Link | None:
-        """The link of that name, or None."""
-        payload = self._link_payload(name)
-        return None if payload is None else self._placed(parse_link(payload))
-
-    def link_stats(self, name: str) -> Mapping[str, int]:
-        """``struct rtnl_link_stats64`` of a link; empty if it is not there."""
-        payload = self._link_payload(name)
-        return {} if payload is None else parse_link_stats(payload)
-
-    def set_link(
-        self,
-        name: str,
-        *,
-        up: bool | None = None,
-        mtu: int | None = None,
-        alias: str | None = None,
-        gso_max_segs: int | None = None,
-        namespace: int | None = None,
-        master: str | None = None,
-        no_link_local: bool = False,
-        multicast: bool | None = None,
-    ) -> None:
-        """Change what is given; ``mtu`` in bytes, ``namespace`` a descriptor to move it to.
-
-        ``master`` is the name of a device to belong to, empty for none.
-        """
-        step = f"change link {name}"
-        change = LinkChange(
-            up=up,
-            mtu=mtu,
-            alias=alias,
-            gso_max_segs=gso_max_segs,
-            namespace=namespace,
-            master=self._index(master, step) if master else (0 if master == "" else None),
-            no_link_local=no_link_local,
-            multicast=multicast,
-        )
-        payload = encode_link_change(self._index(name, step), change)
-        self._socket.request(step, RouteMessage.NEWLINK, payload)
-
-    def set_links(self, changes: Mapping[int, LinkChange]) -> None:
-        """Change many, by index. Raises BatchRefusedError."""
-        indexes = list(changes)
-        self._socket.request_many(
-            [
-                (int(RouteMessage.NEWLINK), encode_link_change(index, change), 0)
-                for index, change in changes.items()
-            ],
-            lambda place: f"change link {indexes[place]}",
-        )
-
-    def forgo_queues(self, indexes: Sequence[int]) -> None:
-        """Let packets go straight to links, by index, that are down. Raises BatchRefusedError."""
-        kind = int(RouteMessage.NEWQDISC)
-        self._socket.request_many(
-            [(kind, encode_no_queue(index), _REPLACE) for index in indexes],
-            lambda place: f"change queues of link {indexes[place]}",
-        )
-
-    def set_links_up(self, names: Sequence[str], *, up: bool) -> None:
-        """Set many up or down. Raises BatchRefusedError."""
-        self._change_named(names, LinkChange(up=up), "up" if up else "down")
-
-    def set_links_dormant(self, names: Sequence[str], *, dormant: bool) -> None:
-        """Make many rest, or run again. Raises BatchRefusedError."""
-        self._change_named(names, LinkChange(dormant=dormant), "dormant" if dormant else "running")
-
-    def _change_named(self, names: Sequence[str], change: LinkChange, state: str) -> None:
-        self._change_many(
-            RouteMessage.NEWLINK,
-            names,
-            lambda place, index: encode_link_change(_there(index), change),
-            lambda place: f"set link {names[place]} {state}",
-        )
-
-    def create_veth(self, name: str, peer: str, *, peer_namespace: int | None = None) -> None:
-        """A pair of links, the other end in the namespace of the descriptor."""
-        payload = encode_veth(name, peer, peer_namespace)
-        self._socket.request(f"create link {name}", RouteMessage.NEWLINK, payload, flags=_CREATE)
-
-    def create_interfaces(self, interfaces: Sequence[Interface]) -> None:
-        """XFRM interfaces and VTIs, down; EEXIST if a name, an if_id or a VTI's ends are taken.
-
-        Raises BatchRefusedError.
-        """
-        self._change_many(
-            RouteMessage.NEWLINK,
-            [one.link for one in interfaces],
-            lambda place, index: encode_new_interface(interfaces[place], index),
-            lambda place: f"create link {interfaces[place].name}",
-            _CREATE,
-        )
-
-    def set_xfrm_if_id(self, link: Link, if_id: IfId) -> None:
-        """Give an XFRM interface another if_id; EEXIST if another link has it."""
-        payload = encode_xfrm_if_id(link.index, if_id, link.underlying)
-        step = f"change if_id of link {link.name}"
-        self._socket.request(step, RouteMessage.NEWLINK, payload)
-
-    def set_vti_ends(self, link: Link, vti: VtiEnds, mtu: int) -> None:
-        """Other keys or ends for a VTI; EEXIST if another has those ends.
-
-        EINVAL for a wildcard that was none or the other way round.
-        """
-        step = f"change keys and ends of link {link.name}"
-        payload = encode_vti_change(link.index, vti, mtu)
-        self._socket.request(step, RouteMessage.NEWLINK, payload)
-
-    def delete_link(self, name: str) -> None:
-        """Remove a link; ENODEV if it is not there."""
-        step = f"delete link {name}"
-        payload = encode_link_header(self._index(name, step))
-        self._socket.request(step, RouteMessage.DELLINK, payload)
-
-    def delete_links(self, names: Sequence[str]) -> None:
-        """Remove many; those that are not there are no error. Raises KernelError.
-
-        The kernel waits for all readers after each removal, but only once for a group of links: so
-        they are put in a group of their own first.
-        """
-        there = self.list_links()
-        wanted = set(names)
-        links = [link for link in there if link.name in wanted]
-        if len(links) <= _FEW:
-            for link in links:
-                self._delete_index(link)
-            return
-        group = 1 + max(link.group for link in there)
-        self.set_links({link.index: LinkChange(group=group) for link in links})
-        payload = encode_link_header() + encode_link_group(group)
-        self._socket.request(f"delete {len(links)} links", RouteMessage.DELLINK, payload)
-
-    def _delete_index(self, link: Link) -> None:
-        step = f"delete link {link.name}"
-        try:
-            self._socket.request(step, RouteMessage.DELLINK, encode_link_header(link.index))
-        except KernelError as error:
-            if error.errno != errno.ENODEV:
-                raise
+class RouteClient(LinkClient):
+    """Everything that rtnetlink knows of one namespace."""
 
     # --- addresses
 
@@ -236,21 +54,22 @@ class RouteClient:
     def add_address(self, address: Address) -> None:
         """Add an address; EEXIST if the interface has it."""
         step = f"add {_name_address(address, 'to')}"
-        payload = encode_address(address, self._index(address.interface, step))
+        indexes = {address.interface: self._index(address.interface, step)}
+        payload = encode_address(address, indexes)
         self._socket.request(step, RouteMessage.NEWADDR, payload, flags=_CREATE)
 
     def delete_address(self, address: Address) -> None:
         """Remove an address; EADDRNOTAVAIL if the interface has it not."""
         step = f"delete {_name_address(address, 'from')}"
-        payload = encode_address(address, self._index(address.interface, step))
-        self._socket.request(step, RouteMessage.DELADDR, payload)
+        indexes = {address.interface: self._index(address.interface, step)}
+        self._socket.request(step, RouteMessage.DELADDR, encode_address(address, indexes))
 
     def add_addresses(self, addresses: Sequence[Address]) -> None:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.NEWADDR,
-            [one.interface for one in addresses],
-            lambda place, index: encode_address(addresses[place], _there(index)),
+            [[one.interface] for one in addresses],
+            lambda place, indexes: encode_address(addresses[place], indexes),
             lambda place: f"add {_name_address(addresses[place], 'to')}",
             _CREATE,
         )
@@ -259,8 +78,8 @@ class RouteClient:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.DELADDR,
-            [one.interface for one in addresses],
-            lambda place, index: encode_address(addresses[place], _there(index)),
+            [[one.interface] for one in addresses],
+            lambda place, indexes: encode_address(addresses[place], indexes),
             lambda place: f"delete {_name_address(addresses[place], 'from')}",
         )
 
@@ -281,34 +100,41 @@ class RouteClient:
 
     def add_route(self, route: Route) -> None:
         """Add a route; EEXIST if there is one of the same prefix, table and metric."""
-        step = f"add route {describe_route(route)}"
-        payload = encode_route(route, self._route_index(route, step))
-        self._socket.request(step, RouteMessage.NEWROUTE, payload, flags=_CREATE)
+        self._change_route("add", RouteMessage.NEWROUTE, route, _CREATE)
+
+    def replace_routes(self, routes: Sequence[Route]) -> None:
+        """Each takes the place of the one of its prefix, table and metric, without a gap."""
+        for route in routes:
+            self._change_route("replace", RouteMessage.NEWROUTE, route, _REPLACE)
 
     def add_routes(self, routes: Sequence[Route]) -> None:
         """Many at once. Raises BatchRefusedError."""
         self._change_many(
             RouteMessage.NEWROUTE,
-            [one.interface for one in routes],
-            lambda place, index: encode_route(routes[place], index),
+            [one.interfaces for one in routes],
+            lambda place, indexes: encode_route(routes[place], indexes),
             lambda place: f"add route {describe_route(routes[place])}",
             _CREATE,
         )
 
     def delete_routes(self, routes: Sequence[Route]) -> None:
-        """Many at once. Raises BatchRefusedError."""
+        """Many at once; one of several ways whatever ways are left. Raises BatchRefusedError."""
+        wanted = [replace(one, nexthops=()) for one in routes]
         self._change_many(
             RouteMessage.DELROUTE,
-            [one.interface for one in routes],
-            lambda place, index: encode_route(routes[place], index),
+            [one.interfaces for one in wanted],
+            lambda place, indexes: encode_route(wanted[place], indexes),
             lambda place: f"delete route {describe_route(routes[place])}",
         )
 
     def delete_route(self, route: Route) -> None:
         """Remove exactly this route; ESRCH if it is not there."""
-        step = f"delete route {describe_route(route)}"
-        payload = encode_route(route, self._route_index(route, step))
-        self._socket.request(step, RouteMessage.DELROUTE, payload)
+        self._change_route("delete", RouteMessage.DELROUTE, replace(route, nexthops=()))
+
+    def _change_route(self, verb: str, kind: RouteMessage, route: Route, flags: int = 0) -> None:
+        step = f"{verb} route {describe_route(route)}"
+        indexes = {name: self._index(name, step) for name in route.interfaces}
+        self._socket.request(step, kind, encode_route(route, indexes), flags=flags)
 
     # --- rules
 
@@ -373,83 +199,6 @@ class RouteClient:
             if message.type == RouteMessage.NEWROUTE:
                 return parse_route_answer(message.payload)
         raise PlaneError(f"{step}: the kernel gave no route and no error")
-
-    # --- what they share
-
-    def _change_many(
-        self,
-        kind: RouteMessage,
-        names: Sequence[str | None],
-        encode: Callable[[int, int | None], bytes],
-        describe: Callable[[int], str],
-        flags: int = 0,
-    ) -> None:
-        """A request for each of the links' names, of which None is for a request without a link.
-
-        ``encode`` makes the payload from its place and the link's index, ``describe`` the words
-        for an error from its place.
-        """
-        indexes: dict[str | None, int | None] = {None: None}
-        if any(name is not None for name in names):
-            indexes |= {one.name: one.index for one in self.list_links()}
-        refused: dict[int, KernelError] = {}
-        requests: list[Request] = []
-        places: list[int] = []
-        for place, name in enumerate(names):
-            if name not in indexes:
-                refused[place] = KernelError(describe(place), errno.ENODEV, f"no link {name}")
-                continue
-            requests.append((int(kind), encode(place, indexes[name]), flags))
-            places.append(place)
-        try:
-            self._socket.request_many(requests, lambda sent: describe(places[sent]))
-        except BatchRefusedError as error:
-            refused |= {places[sent]: why for sent, why in error.refused.items()}
-        if refused:
-            raise BatchRefusedError(refused)
-
-    def _dump(
-        self, step: str, kind: int, payload: bytes, parse: Callable[[bytes], _Value | None]
-    ) -> tuple[_Value, ...]:
-        messages = self._socket.request(step, kind, payload, flags=NLM_F_DUMP)
-        try:
-            parsed = [parse(message.payload) for message in messages]
-        except WireError as error:
-            raise PlaneError(f"{step}: the answer cannot be read: {error}") from error
-        return tuple(self._placed(value) for value in parsed if value is not None)
-
-    def _placed(self, value: _Value) -> _Value:
-        if self.namespace is None or isinstance(value, Rule):
-            return value
-        return replace(value, namespace=self.namespace)
-
-    def _link_payload(self, name: str) -> bytes | None:
-        try:
-            replies: tuple[Message, ...] = self._socket.request(
-                f"find link {name}", RouteMessage.GETLINK, encode_link_name(name)
-            )
-        except KernelError as error:
-            if error.errno == errno.ENODEV:
-                return None
-            raise
-        return next((one.payload for one in replies if one.type == RouteMessage.NEWLINK), None)
-
-    def _names(self) -> Mapping[int, str]:
-        return {link.index: link.name for link in self.list_links()}
-
-    def _index(self, name: str, step: str) -> int:
-        link = self.find_link(name)
-        if link is None:
-            raise KernelError(step, errno.ENODEV, f"no link {name}")
-        return link.index
-
-    def _route_index(self, route: Route, step: str) -> int | None:
-        return None if route.interface is None else self._index(route.interface, step)
-
-
-def _there(index: int | None) -> int:
-    assert index is not None, "a link that has a name has an index"
-    return index
 
 
 def _name_address(address: Address, preposition: str) -> str:

@@ -127,6 +127,10 @@ class RouteClients:
         """RTM_NEWROUTE."""
         self.each(routes, RouteClient.add_routes)
 
+    def replace_routes(self, routes: Sequence[Route]) -> None:
+        """RTM_NEWROUTE in the place of what is there."""
+        self.each(routes, RouteClient.replace_routes)
+
     def delete_routes(self, routes: Sequence[Route]) -> None:
         """RTM_DELROUTE."""
         self.each(routes, RouteClient.delete_routes)

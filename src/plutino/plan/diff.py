@@ -2,6 +2,7 @@
 
 The order leaves no moment in which a packet for a tunnel could leave in clear: unreachable twins
 come first and go last; routes into an interface come only when its policies and SAs are there.
+Those that move are in ``routes``.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from plutino.model.numbers import IfId
 from plutino.model.policy import PolicyDefaults
 from plutino.model.sa import ReplayState, SecurityAssociation
 from plutino.model.subject import Subject
+from plutino.plan.routes import route_steps
 from plutino.plan.step import Step, StepAction
 
 _Value = TypeVar("_Value", bound=Subject)
@@ -46,7 +48,6 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         _keyed_steps(desired.policies, observed.policies, lambda policy: policy.identity)
     )
     addresses = tuple(_set_steps(desired.addresses, observed.addresses))
-    route_steps = tuple(_set_steps(routes, old_routes))
     twin_steps = tuple(_set_steps(twins, old_twins))
     uplink_steps = tuple(_set_steps(uplinks, old_uplinks))
     defaults = tuple(_default_steps(desired, observed))
@@ -57,18 +58,19 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     new = frozenset(step.subject for step in links if step.action is StepAction.CREATE)
     in_the_way = _in_the_way(links, [ours[name] for name in sorted(gone)])
     bared = _bared(links) | {link.name for link in in_the_way}
+    ways = route_steps(routes, old_routes, bared=bared, addresses=addresses)
     return (
         *_only(twin_steps, StepAction.CREATE),
         *uplink_steps,
         *_only(netfilter, StepAction.CREATE, StepAction.UPDATE),
         *_only(rules, StepAction.CREATE),
-        *_of(route_steps, bared),
+        *_of(ways.before, bared),
         *_of(addresses, bared),
         *(step for step in links if step.action is StepAction.REST and step.subject not in new),
         *_only(links, StepAction.DOWN),
         *_removal(in_the_way, observed),
         *_only(links, StepAction.CREATE, StepAction.UPDATE),
-        *_only(route_steps, StepAction.DELETE, without=bared),
+        *_only(ways.before, StepAction.DELETE, without=bared),
         *_only(policies, StepAction.CREATE, StepAction.UPDATE),
         *replaced,
         *_only(sas, StepAction.CREATE, StepAction.UPDATE),
@@ -78,7 +80,8 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(links, StepAction.UP),
         *(step for step in links if step.action is StepAction.REST and step.subject in new),
         *_only(links, StepAction.WAKE),
-        *_only(route_steps, StepAction.CREATE),
+        *ways.made,
+        *ways.after,
         *_removal([ours[name] for name in sorted(gone) if name not in bared], observed),
         *_only(sas, StepAction.DELETE),
         *_only(policies, StepAction.DELETE),
@@ -93,7 +96,9 @@ def _only(
     steps: tuple[Step, ...], *actions: StepAction, without: frozenset[str] = frozenset()
 ) -> Iterator[Step]:
     return (
-        step for step in steps if step.action in actions and _interface(step.subject) not in without
+        step
+        for step in steps
+        if step.action in actions and not without & set(_interfaces(step.subject))
     )
 
 
@@ -102,12 +107,14 @@ def _of(steps: tuple[Step, ...], interfaces: frozenset[str]) -> Iterator[Step]:
     return (
         step
         for step in steps
-        if step.action is StepAction.DELETE and _interface(step.subject) in interfaces
+        if step.action is StepAction.DELETE and interfaces & set(_interfaces(step.subject))
     )
 
 
-def _interface(subject: Subject) -> str | None:
-    return subject.interface if isinstance(subject, Address | Route) else None
+def _interfaces(subject: Subject) -> tuple[str, ...]:
+    if isinstance(subject, Address):
+        return (subject.interface,)
+    return subject.interfaces if isinstance(subject, Route) else ()
 
 
 def _bared(links: tuple[Step, ...]) -> frozenset[str]:

@@ -82,6 +82,7 @@ class Rta(IntEnum):
     PRIORITY = 6
     PREFSRC = 7
     METRICS = 8
+    MULTIPATH = 9
     TABLE = 15
     MARK = 16
     ENCAP_TYPE = 21

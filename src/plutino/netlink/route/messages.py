@@ -42,6 +42,7 @@ from plutino.netlink.route.fields import (
     parse_u32,
     u32_attribute,
 )
+from plutino.netlink.route.nexthops import encode_nexthops, parse_nexthops
 from plutino.netlink.wire import Attribute, encode_attributes, parse_attributes
 
 _ADDRESS: Final = struct.Struct("=BBBBI")
@@ -57,10 +58,11 @@ def family_of(value: IpAddress | IpNetwork | IPv4Interface | IPv6Interface) -> i
 # --- addresses ------------------------------------------------------------------------------------
 
 
-def encode_address(address: Address, index: int) -> bytes:
+def encode_address(address: Address, indexes: Mapping[str, int]) -> bytes:
     """RTM_NEWADDR or RTM_DELADDR. IPv6 without duplicate detection, so that it serves at once."""
     value = address.address
     packed = value.ip.packed
+    index = indexes[address.interface]
     header = _ADDRESS.pack(family_of(value), value.network.prefixlen, 0, RT_SCOPE_UNIVERSE, index)
     attributes = [Attribute(Ifa.LOCAL, packed), Attribute(Ifa.ADDRESS, packed)]
     if value.version == 6:
@@ -90,8 +92,11 @@ def parse_address(payload: bytes, names: Mapping[int, str]) -> Address | None:
 # --- routes ---------------------------------------------------------------------------------------
 
 
-def encode_route(route: Route, index: int | None) -> bytes:
-    """RTM_NEWROUTE or RTM_DELROUTE; every field that tells the route from others is there."""
+def encode_route(route: Route, indexes: Mapping[str, int]) -> bytes:
+    """RTM_NEWROUTE or RTM_DELROUTE; every field that tells the route from others is there.
+
+    ``indexes`` are those of the links that it leads into.
+    """
     destination = route.destination
     is_link = route.route_type is RouteType.UNICAST and destination.version == 4
     is_link &= route.gateway is None
@@ -109,8 +114,10 @@ def encode_route(route: Route, index: int | None) -> bytes:
     attributes = [u32_attribute(Rta.TABLE, route.table), u32_attribute(Rta.PRIORITY, route.metric)]
     if destination.prefixlen:
         attributes.append(Attribute(Rta.DST, destination.network_address.packed))
-    if index is not None:
-        attributes.append(u32_attribute(Rta.OIF, index))
+    if route.interface is not None:
+        attributes.append(u32_attribute(Rta.OIF, indexes[route.interface]))
+    if route.nexthops:
+        attributes.append(Attribute(Rta.MULTIPATH, encode_nexthops(route.nexthops, indexes)))
     if route.gateway is not None:
         attributes.append(Attribute(Rta.GATEWAY, route.gateway.packed))
     if route.source is not None:
@@ -154,6 +161,7 @@ def parse_route(payload: bytes, names: Mapping[int, str]) -> Route | None:
         if_id=_parse_encap(attributes),
         gateway=parse_ip(attributes[Rta.GATEWAY]) if Rta.GATEWAY in attributes else None,
         source=parse_ip(attributes[Rta.PREFSRC]) if Rta.PREFSRC in attributes else None,
+        nexthops=parse_nexthops(attributes.get(Rta.MULTIPATH, b""), names),
     )
 
 
