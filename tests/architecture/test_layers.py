@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "migration": {"model", "config", "desired"},
     "plan": {"model", "desired"},
     "dataplane": {"model", "netlink"},
-    "netfilter": {"model"},
+    "netfilter": {"model", "netlink"},
     "apply": {"model", "desired", "plan", "dataplane", "netlink", "netfilter"},
     "control": {"model"},
     "daemon": {

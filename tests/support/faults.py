@@ -198,6 +198,8 @@ COMMON: Final[tuple[Maker, ...]] = (
     _rekey,
     _command("routes into a tunnel deleted", "ip route flush dev ipsec1"),
     _command("routes into a tunnel deleted (IPv6)", "ip -6 route flush dev ipsec2 proto 134"),
+    _command("routes of plutino flushed", "ip route flush proto 134"),
+    _command("routes of plutino flushed (IPv6)", "ip -6 route flush proto 134"),
     _command("rule deleted", "ip rule del priority 13400"),
     _command("nftables table deleted", "nft delete table inet plutino_default"),
     _command("interface deleted", "ip link del ipsec1"),

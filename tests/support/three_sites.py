@@ -80,7 +80,7 @@ def key_name(link: str, other: str) -> str:
 
 def gateway_text(site: str, plane: str, clear: Path | None) -> str:
     """The gateway file of a site, whose clear side may be in a namespace of its own."""
-    text = f'data-plane = "{plane}"\n'
+    text = f'data-plane = "{plane}"\nguard = "strict"\n'
     for link in links_of(site):
         _site, device, net = LINKS[link]
         text += f'[uplinks.{link}]\ninterface = "{device}"\ngateway = "{net}.254"\n'

@@ -85,6 +85,23 @@ class Gateway(Table):
             "none of them in `mark-mask`, with room for the number of every uplink.",
         ),
     ] = DEFAULT_UPLINK_MASK
+    guard: Annotated[
+        Literal["on", "strict"],
+        Field(
+            description="What keeps packets for tunnels from leaving in clear: `on` by unreachable "
+            "routes, `strict` also by nftables, which hold when somebody flushes the routes, and "
+            "which take nothing from a tunnel's prefix that comes in by another way."
+        ),
+    ] = "on"
+    outside: Annotated[
+        tuple[IpNetwork, ...],
+        Field(
+            description="With the strict guard: networks that may be reached outside of tunnels "
+            "although `0.0.0.0/0` or `::/0` is in one, because main has a longer prefix for them. "
+            "Those on this host's own devices need not be named.",
+            examples=[["192.168.0.0/16"]],
+        ),
+    ] = ()
     policy_default: Annotated[
         PolicyDefault | None,
         Field(

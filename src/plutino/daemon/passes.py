@@ -116,6 +116,7 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
                 for name in sorted(routes.missing & namespace_names(gateway))
             )
             if not NetfilterClient.is_there():
+                # The strict guard was refused before.
                 problems += (NO_NETFILTER,)
             problems += strict_reverse_paths(gateway, routes)
             problems += lost_paths(desired)
@@ -181,6 +182,10 @@ def compile_desired(
 ) -> DesiredState:
     """What should exist, on the paths that there are now; ``ways`` are those that are lost."""
     surroundings = _surroundings(loaded.gateway, routes, ways)
+    if loaded.gateway.guard == "strict" and not surroundings.netfilter:
+        why = "needs nftables, and there is no nft, or none in the kernel"
+        hint = 'apt-get install nftables, or set guard = "on"'
+        raise ConfigError.single(str(loaded.path), "guard", why, hint)
     try:
         return compile_gateway(
             loaded.gateway, loaded.keys, surroundings=surroundings, sequences=sequences

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import closing, suppress
+from typing import Final
 
 from plutino.apply.observe import observe
 from plutino.config.files import LoadedGateway
@@ -21,6 +22,7 @@ from plutino.daemon.passes import compile_desired, open_routes, socket_kinds, sy
 from plutino.dataplane.choice import PlaneChoice, current_choice, open_plane
 from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
+from plutino.desired.guard import COMMENT
 from plutino.desired.sas import tunnel_reqid
 from plutino.desired.state import TunnelPlan
 from plutino.model.algorithms import algorithm_names
@@ -36,6 +38,12 @@ from plutino.model.sa import SaDirection, SaUse, SecurityAssociation
 from plutino.netlink.route_clients import RouteClients
 from plutino.plan.diff import ConflictError, diff
 from plutino.plan.step import Step
+
+GUARD_DROPS: Final = "GuardDrop"
+_MEANINGS: Final = {
+    **XFRM_STAT,
+    GUARD_DROPS: "a packet of a tunnel's prefix would have left, or came in, by another way",
+}
 
 
 def build_report(
@@ -130,7 +138,8 @@ def _build(
                 if_id=tunnel_if_id(loaded.gateway, plan.name),
             )
         )
-    stat = {} if plane is None else plane.xfrm_stat()
+    stat = dict({} if plane is None else plane.xfrm_stat())
+    stat[GUARD_DROPS] = system_of(desired.instance, runtime, routes).netfilter.dropped(COMMENT)
     return StatusReport(
         instance=desired.instance,
         state=_overall([tunnel.state for tunnel in tunnels], problems),
@@ -142,7 +151,7 @@ def _build(
         tunnels=tuple(tunnels),
         groups=tuple(group_reports(desired.groups, observed.routes, unanswered)),
         drops=tuple(
-            DropReport(name, count, XFRM_STAT.get(name, ""))
+            DropReport(name, count, _MEANINGS.get(name, ""))
             for name, count in stat.items()
             if count
         ),

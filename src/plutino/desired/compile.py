@@ -94,7 +94,9 @@ def compile_gateway(
         rules=tuple(rules),
         probes=(*compile_probes(gateway, paths), *compile_group_probes(gateway, surroundings)),
         groups=groups,
-        netfilter=compile_netfilter(gateway, interfaces, rules) if surroundings.netfilter else None,
+        netfilter=compile_netfilter(gateway, interfaces, rules, surroundings)
+        if surroundings.netfilter
+        else None,
     )
 
 

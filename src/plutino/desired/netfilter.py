@@ -12,6 +12,8 @@ from typing import Final
 
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import uplink_mark
+from plutino.desired.guard import compile_guard
+from plutino.desired.state import Surroundings
 from plutino.model.interface import Interface
 from plutino.model.netfilter import NetfilterTable, table_name
 from plutino.model.numbers import U32_MAX
@@ -22,11 +24,18 @@ _TCP_HEADERS: Final = {"ip": 40, "ip6": 60}
 
 
 def compile_netfilter(
-    gateway: Gateway, interfaces: Iterable[Interface], rules: Iterable[Rule]
+    gateway: Gateway,
+    interfaces: Iterable[Interface],
+    rules: Iterable[Rule],
+    surroundings: Surroundings,
 ) -> NetfilterTable | None:
     """The table of an instance; None if there is nothing to do for one."""
     ours = [one for one in interfaces if one.namespace is None]
-    chains = [*_answers(gateway, ours, rules), *_segments(ours)]
+    chains = [
+        *_answers(gateway, ours, rules),
+        *_segments(ours),
+        *compile_guard(gateway, ours, surroundings),
+    ]
     if not chains:
         return None
     return NetfilterTable(table_name(gateway.instance), "\n".join(chains))

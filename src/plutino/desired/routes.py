@@ -66,7 +66,7 @@ def compile_twins(
             namespace=gateway.options(tunnel.interface).namespace,
         ): None
         for name, tunnel in served.items()
-        for network in _guarded(gateway, name)
+        for network in guarded_networks(gateway, name)
     }
     yield from twins
 
@@ -83,7 +83,7 @@ def route_table(
     return surroundings.links[options.namespace, options.vrf].table or MAIN_TABLE
 
 
-def _guarded(gateway: Gateway, name: str) -> Iterator[IpNetwork]:
+def guarded_networks(gateway: Gateway, name: str) -> Iterator[IpNetwork]:
     """Prefixes that must not leave in clear: routes, and what the addresses connect to.
 
     When the interface goes, its connected routes go too, and the default route would take over.

@@ -54,6 +54,23 @@ class NetfilterClient:
             return NetfilterTable(self._name, str(kept.get("body")))
         return NetfilterTable(self._name, _CHANGED)
 
+    def dropped(self, comment: str) -> int:
+        """Packets that rules with that comment have counted; 0 where there is no such rule."""
+        command = [PROGRAM, "-j", "list", "table", _FAMILY, self._name]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            found = json.loads(done.stdout)["nftables"] if done.returncode == 0 else []
+        except (OSError, ValueError, KeyError):
+            return 0
+        rules = [one["rule"] for one in found if "rule" in one]
+        return sum(
+            int(part["counter"]["packets"])
+            for rule in rules
+            if rule.get("comment") == comment
+            for part in rule.get("expr", ())
+            if "counter" in part and isinstance(part["counter"], dict)
+        )
+
     def replace(self, table: NetfilterTable) -> None:
         """Make it, or put it in the place of what is there, at once."""
         name = f"{_FAMILY} {table.name}"

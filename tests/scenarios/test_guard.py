@@ -1,0 +1,160 @@
+"""What belongs into a tunnel never leaves in clear, whatever happens to routes and links."""
+
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+
+import pytest
+
+from plutino.control.report import State
+from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
+from plutino.lab.hosts import plutino_program
+from plutino.lab.traffic import ping
+from tests.support.fault_stream import Stream, state_of
+from tests.support.lab import Pair, running_pair
+from tests.support.multihomed_lab import run
+from tests.support.until import until
+
+pytestmark = pytest.mark.root
+
+BEHIND = {4: "10.2.0.7", 6: "2001:db8:2::7"}
+"""In a prefix of the tunnel, at Berlin."""
+
+
+@contextmanager
+def guarded(plane: str, guard: str, routes: str = "") -> Iterator[Pair]:
+    """Paris has a default route of its own, by which everything could leave."""
+    with running_pair(plane=plane, start=False) as pair:
+        run(
+            pair.paris.namespace,
+            f"ip route add default via {OUTER[4][BERLIN]} dev wire",
+            f"ip -6 route add default via {OUTER[6][BERLIN]} dev wire",
+        )
+        for address in BEHIND.values():
+            run(pair.berlin.namespace, f"ip address add {address} dev lo")
+        text = pair.paris.file.read_text()
+        if routes:
+            text = re.sub(r"^routes = .*$", f"routes = [{routes}]", text, flags=re.M)
+        pair.paris.file.write_text(f'guard = "{guard}"\n{text}')
+        for host in (pair.paris, pair.berlin):
+            host.start_daemon()
+        for host in (pair.paris, pair.berlin):
+            host.wait_until_up()
+        yield pair
+
+
+def command(words: str) -> Callable[[Pair], object]:
+    return lambda pair: run(pair.paris.namespace, *words.split("; "))
+
+
+def kill_daemon(pair: Pair) -> None:
+    assert pair.paris.daemon is not None
+    pair.paris.daemon.send_signal(signal.SIGKILL)
+    pair.paris.daemon.wait()
+    pair.paris.start_daemon()
+
+
+def stop_daemon(pair: Pair) -> None:
+    assert pair.paris.daemon is not None
+    pair.paris.daemon.terminate()
+    pair.paris.daemon.wait()
+    pair.paris.start_daemon()
+
+
+ROUTES = "ip route flush proto 134; ip -6 route flush proto 134"
+FAULTS = {
+    "interface deleted": (command("ip link del ipsec1"), "on"),
+    "interface down": (command("ip link set ipsec1 down"), "on"),
+    "addresses flushed": (command("ip address flush dev ipsec1"), "on"),
+    "daemon killed": (kill_daemon, "on"),
+    "daemon stopped": (stop_daemon, "on"),
+    "routes flushed": (command(ROUTES), "strict"),
+    "routes flushed and interface deleted": (command(f"{ROUTES}; ip link del ipsec1"), "strict"),
+}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_leaks_under_traffic(plane: str, fault: str, version: int) -> None:
+    strike, guard = FAULTS[fault]
+    with guarded(plane, guard) as pair, Stream(pair, BEHIND[version]) as stream:
+        strike(pair)
+        until(lambda: state_of(pair.paris) is State.UP, "it is healed")
+        stream.until_it_passes()
+        pair.tap.catch_up()
+        assert pair.tap.marked == 0, "in clear"
+
+
+def test_what_the_guard_has_dropped_is_counted(plane: str) -> None:
+    with guarded(plane, "strict") as pair:
+        assert pair.paris.daemon is not None
+        pair.paris.daemon.kill()
+        pair.paris.daemon.wait()
+        run(pair.paris.namespace, *ROUTES.split("; "), "ip link del ipsec1")
+        for address in (*BEHIND.values(), INNER[BERLIN][0]):
+            assert ping(pair.paris.namespace, ip_address(address), timeout=0.2)[0] == 0
+        pair.tap.catch_up()
+        assert pair.tap.marked == 0
+        shown = pair.paris.plutino("status", pair.paris.file).stdout
+        assert re.search(r"\b9 x GuardDrop: a packet of a tunnel's prefix", shown), shown
+
+
+def test_a_table_that_others_delete_is_back_at_once(plane: str) -> None:
+    with guarded(plane, "strict") as pair:
+        before = run(pair.paris.namespace, "nft list ruleset")
+        for words in ("nft delete table inet plutino_default", "nft flush ruleset"):
+            run(pair.paris.namespace, words)
+            until(
+                lambda: run(pair.paris.namespace, "nft list ruleset") == before,
+                "it is back, long before the next look at everything",
+                seconds=5,
+            )
+
+
+def test_what_pretends_to_come_from_a_tunnel_is_dropped(plane: str) -> None:
+    """Berlin sends in clear, from an address behind the tunnel to one of Paris."""
+    with guarded(plane, "strict") as pair:
+        run(pair.berlin.namespace, f"ip route add {OUTER[4][PARIS]}/32 dev wire src {BEHIND[4]}")
+        assert ping(pair.berlin.namespace, ip_address(OUTER[4][PARIS]), timeout=0.2)[0] == 0
+        report = pair.paris.status()
+        assert report is not None
+        assert {one.name: one.packets for one in report.drops}["GuardDrop"] == 3
+
+
+def test_everything_is_guarded_but_what_main_knows_better(plane: str) -> None:
+    beyond = "203.0.113.9"
+    with guarded(plane, "strict", '"0.0.0.0/0", "::/0"') as pair:
+        run(pair.berlin.namespace, f"ip address add {beyond} dev lo")
+        assert ping(pair.paris.namespace, ip_address(beyond))[0] == 3
+        assert ping(pair.paris.namespace, ip_address(OUTER[4][BERLIN]))[0] == 3
+        before = pair.tap.marked
+        assert before > 0, "the network on the device itself is reached in clear"
+        with Stream(pair, beyond) as stream:
+            for fault in (
+                "ip route flush table 134340",
+                "ip rule del priority 13401",
+                "ip link del ipsec1",
+            ):
+                run(pair.paris.namespace, fault)
+                until(lambda: state_of(pair.paris) is State.UP, "it is healed")
+                stream.until_it_passes()
+        pair.tap.catch_up()
+        assert pair.tap.marked == before
+
+
+def test_without_nftables_the_strict_guard_is_refused(plane: str) -> None:
+    with running_pair(plane=plane, start=False) as pair:
+        pair.paris.file.write_text(f'guard = "strict"\n{pair.paris.file.read_text()}')
+        with pair.paris.namespace.entered():
+            done = subprocess.run(
+                [plutino_program(), "apply", pair.paris.file],
+                env=pair.paris.environment() | {"PATH": "/nonexistent"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 2
+        assert "guard: needs nftables" in done.stderr
