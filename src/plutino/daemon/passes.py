@@ -14,6 +14,7 @@ from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_numbers
 from plutino.daemon.health_store import load_ways
+from plutino.daemon.marks import find_mark_clashes
 from plutino.daemon.sequence_store import load_sequences, save_sequences
 from plutino.dataplane.choice import (
     PlaneChoice,
@@ -36,7 +37,7 @@ from plutino.desired.paths import choose_paths
 from plutino.desired.rules import covers_a_peer
 from plutino.desired.sas import is_ours, tunnel_reqid
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
-from plutino.desired.state import DesiredState, Surroundings
+from plutino.desired.state import DesiredState, ObservedState, Surroundings
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
 from plutino.model.group import describe_group
 from plutino.model.interface import InterfaceAddress
@@ -75,7 +76,9 @@ def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
         plane = _find_plane(loaded.gateway, desired, runtime, routes)
         try:
             system = system_of(desired.instance, runtime, routes)
-            return diff(desired, observe(desired.instance, plane, system))
+            there = observe(desired.instance, plane, system)
+            _marks_that_clash(loaded, desired, there, routes)
+            return diff(desired, there)
         finally:
             if plane is not None:
                 plane.close()
@@ -105,7 +108,9 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
             problems = _reserve(runtime, plane, desired, sequences)
             # A conflict is found before anything is opened or made.
             system = system_of(desired.instance, runtime, routes)
-            diff(desired, observe(desired.instance, plane, system))
+            there = observe(desired.instance, plane, system)
+            diff(desired, there)
+            problems += _marks_that_clash(loaded, desired, there, routes)
             kinds = socket_kinds(gateway)
             plane.ensure_sockets(kinds)
             Journal.read(runtime.namespaces).note(namespace_names(gateway))
@@ -132,6 +137,16 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
         finally:
             if plane is not None:
                 plane.close()
+
+
+def _marks_that_clash(
+    loaded: LoadedGateway, desired: DesiredState, there: ObservedState, routes: RouteClients
+) -> tuple[str, ...]:
+    """In words, where the gateway serves already. Raises ConfigError where nothing is installed."""
+    clashes = find_mark_clashes(loaded.gateway, desired, routes)
+    if clashes and not (there.sas or there.policies or there.routes or there.addresses):
+        raise ConfigError(clashes).in_file(str(loaded.path))
+    return tuple(f"{one.key}: {one.why}" for one in clashes)
 
 
 def _find_plane(

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from plutino.model.errors import KernelError, PlaneError
 from plutino.model.link import Address, Link, Route
+from plutino.model.mark_use import MarkRule
 from plutino.model.policy import IpAddress
 from plutino.model.rule import Rule
 from plutino.model.subject import describe_route, describe_rule
@@ -26,8 +27,8 @@ from plutino.netlink.route.messages import (
     parse_route,
     parse_route_answer,
 )
-from plutino.netlink.route.rules import encode_rule, encode_rule_dump, parse_rule
-from plutino.netlink.wire import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE
+from plutino.netlink.route.rules import encode_rule, encode_rule_dump, parse_mark_rule, parse_rule
+from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE
 
 _Value = TypeVar("_Value", Link, Address, Route, Rule)
 _CREATE = NLM_F_CREATE | NLM_F_EXCL
@@ -146,6 +147,17 @@ class RouteClient(LinkClient):
                 "list rules", RouteMessage.GETRULE, encode_rule_dump(version), parse_rule
             )
         return tuple(one for one in rules if protocol in (None, one.protocol))
+
+    def list_mark_rules(self) -> tuple[MarkRule, ...]:
+        """What any rule, also of others, does with marks."""
+        found: list[MarkRule] = []
+        for version in (4, 6):
+            dump = encode_rule_dump(version)
+            messages = self._socket.request(
+                "list rules", RouteMessage.GETRULE, dump, flags=NLM_F_DUMP
+            )
+            found += filter(None, (parse_mark_rule(one.payload) for one in messages))
+        return tuple(found)
 
     def add_rules(self, rules: Sequence[Rule]) -> None:
         """RTM_NEWRULE; EEXIST if there is the same. Raises BatchRefusedError."""
