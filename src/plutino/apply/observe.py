@@ -1,5 +1,7 @@
 """What exists of ours, in the kernel and in the data plane."""
 
+from collections.abc import Sequence
+
 from plutino.apply.system import System
 from plutino.dataplane.plane import DataPlane
 from plutino.desired.instance import twin_metric
@@ -8,12 +10,16 @@ from plutino.desired.sas import is_ours
 from plutino.desired.state import ObservedState
 from plutino.desired.uplinks import uplink_metric
 from plutino.model.link import RTPROT_PLUTINO, RouteType, link_alias
+from plutino.model.sysctl import Sysctl
 
 
-def observe(instance: str, plane: DataPlane | None, system: System) -> ObservedState:
+def observe(
+    instance: str, plane: DataPlane | None, system: System, sysctls: Sequence[Sysctl] = ()
+) -> ObservedState:
     """All links; addresses, routes, policies and SAs of one instance.
 
-    Without a plane nothing is served, and there are no policies and no SAs.
+    ``sysctls`` are the settings that are wanted. Without a plane nothing is served, and there are
+    no policies and no SAs.
     """
     links = system.routes.list_links()
     if plane is not None:
@@ -42,6 +48,8 @@ def observe(instance: str, plane: DataPlane | None, system: System) -> ObservedS
             if is_our_rule(rule, instance)
         ),
         netfilter=system.netfilter.observe(),
+        sysctls=system.sysctls.observe(sysctls),
+        former_sysctls=system.sysctls.former(),
         policies=()
         if plane is None
         else tuple(

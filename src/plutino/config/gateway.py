@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from plutino.config.device import DeviceSettings
 from plutino.config.group import Group
 from plutino.config.interface_options import InterfaceOptions
 from plutino.config.table import Table
@@ -112,6 +113,10 @@ class Gateway(Table):
     interfaces: Annotated[
         dict[str, InterfaceOptions],
         Field(description="Options of interfaces by name, `[interfaces.NAME]`."),
+    ] = {}  # noqa: RUF012 - pydantic copies it
+    devices: Annotated[
+        dict[str, DeviceSettings],
+        Field(description="The kernel's settings for devices by name, `[devices.NAME]`."),
     ] = {}  # noqa: RUF012 - pydantic copies it
     uplinks: Annotated[
         dict[str, Uplink],

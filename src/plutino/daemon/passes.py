@@ -30,6 +30,7 @@ from plutino.dataplane.link_settings import has_ipv6
 from plutino.dataplane.plane import DataPlane, ManagedPlane
 from plutino.dataplane.reverse_path import has_strict_reverse_path
 from plutino.dataplane.runtime import RuntimePaths
+from plutino.dataplane.sysctls import SysctlClient
 from plutino.dataplane.underlay import SocketKind
 from plutino.desired.compile import compile_gateway
 from plutino.desired.demands import demands_of
@@ -76,7 +77,7 @@ def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
         plane = _find_plane(loaded.gateway, desired, runtime, routes)
         try:
             system = system_of(desired.instance, runtime, routes)
-            there = observe(desired.instance, plane, system)
+            there = observe(desired.instance, plane, system, desired.sysctls)
             _marks_that_clash(loaded, desired, there, routes)
             return diff(desired, there)
         finally:
@@ -108,7 +109,7 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
             problems = _reserve(runtime, plane, desired, sequences)
             # A conflict is found before anything is opened or made.
             system = system_of(desired.instance, runtime, routes)
-            there = observe(desired.instance, plane, system)
+            there = observe(desired.instance, plane, system, desired.sysctls)
             diff(desired, there)
             problems += _marks_that_clash(loaded, desired, there, routes)
             kinds = socket_kinds(gateway)
@@ -180,7 +181,11 @@ def namespace_names(gateway: Gateway) -> set[str]:
 
 def system_of(instance: str, runtime: RuntimePaths, routes: RouteClients) -> System:
     """All that a pass may look at and change besides the data plane."""
-    return System(routes, NetfilterClient(table_name(instance), runtime.netfilter))
+    return System(
+        routes,
+        NetfilterClient(table_name(instance), runtime.netfilter),
+        SysctlClient(routes, Journal.read(runtime.sysctls)),
+    )
 
 
 def open_routes(runtime: RuntimePaths, gateway: Gateway | None = None) -> RouteClients:

@@ -35,6 +35,7 @@ from plutino.model.numbers import IfId
 from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.rule import Rule
 from plutino.model.sa import SaDirection, SaUse, SecurityAssociation
+from plutino.model.sysctl import Sysctl
 from plutino.netlink.route_clients import RouteClients
 from plutino.plan.diff import ConflictError, diff
 from plutino.plan.step import Step
@@ -106,7 +107,12 @@ def _build(
     unanswered: frozenset[str] | None,
 ) -> StatusReport:
     desired = compile_desired(loaded, routes, {}, load_ways(runtime.health))
-    observed = observe(desired.instance, plane, system_of(desired.instance, runtime, routes))
+    observed = observe(
+        desired.instance,
+        plane,
+        system_of(desired.instance, runtime, routes),
+        desired.sysctls,
+    )
     try:
         steps = diff(desired, observed)
     except ConflictError as error:
@@ -227,7 +233,7 @@ def _concerns(step: Step, plan: TunnelPlan) -> bool:
             return policy.identity in {one.identity for one in plan.policies}
         case SecurityAssociation() as sa:
             return sa.identity in {one.identity for one in plan.sas}
-        case PolicyDefaults() | Rule() | NetfilterTable():
+        case PolicyDefaults() | Rule() | NetfilterTable() | Sysctl():
             return False
 
 

@@ -17,6 +17,7 @@ from plutino.desired.rules import compile_rules, covers_a_peer
 from plutino.desired.sas import compile_policies, compile_sas, tunnel_reqid
 from plutino.desired.sequences import Sequences
 from plutino.desired.state import DesiredState, Surroundings, TunnelPlan
+from plutino.desired.sysctls import compile_sysctls
 from plutino.desired.uplinks import (
     compile_source_rules,
     compile_uplink_routes,
@@ -92,6 +93,7 @@ def compile_gateway(
         tunnels=tuple(plans),
         defaults=_defaults(gateway),
         rules=tuple(rules),
+        sysctls=tuple(compile_sysctls(gateway, surroundings)),
         probes=(*compile_probes(gateway, paths), *compile_group_probes(gateway, surroundings)),
         groups=groups,
         netfilter=compile_netfilter(gateway, interfaces, rules, surroundings)

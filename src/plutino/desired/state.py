@@ -12,6 +12,7 @@ from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.probe import NOTHING_LOST, Probe, Ways
 from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
+from plutino.model.sysctl import Sysctl
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class DesiredState:
     rules: tuple[Rule, ...] = ()
     netfilter: NetfilterTable | None = None
     probes: tuple[Probe, ...] = ()
+    sysctls: tuple[Sysctl, ...] = ()
     groups: tuple[GroupPlan, ...] = ()
 
 
@@ -76,7 +78,8 @@ class ObservedState:
     """What exists: all links, foreign ones too, so that a clash is seen; of the rest, only ours.
 
     ``defaults`` are the policy defaults, None if the plane has none; ``former_defaults`` those that
-    were there before ours, None if ours are not set.
+    were there before ours, None if ours are not set. ``sysctls`` are settings as they are
+    now, ``former_sysctls`` as they were before ours.
     """
 
     links: tuple[Link, ...] = ()
@@ -86,5 +89,7 @@ class ObservedState:
     routes: tuple[Route, ...] = ()
     defaults: PolicyDefaults | None = None
     former_defaults: PolicyDefaults | None = None
+    sysctls: tuple[Sysctl, ...] = ()
+    former_sysctls: tuple[Sysctl, ...] = ()
     rules: tuple[Rule, ...] = ()
     netfilter: NetfilterTable | None = None

@@ -57,6 +57,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     )
     new = frozenset(step.subject for step in links if step.action is StepAction.CREATE)
     in_the_way = _in_the_way(links, [ours[name] for name in sorted(gone)])
+    sysctls = tuple(_sysctl_steps(desired, observed))
     bared = _bared(links) | {link.name for link in in_the_way}
     ways = route_steps(routes, old_routes, bared=bared, addresses=addresses)
     return (
@@ -80,6 +81,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(links, StepAction.UP),
         *(step for step in links if step.action is StepAction.REST and step.subject in new),
         *_only(links, StepAction.WAKE),
+        *sysctls,
         *ways.made,
         *ways.after,
         *_removal([ours[name] for name in sorted(gone) if name not in bared], observed),
@@ -274,6 +276,18 @@ def _default_steps(desired: DesiredState, observed: ObservedState) -> Iterator[S
     wanted = desired.defaults if former is None else _filled(desired.defaults, former)
     if wanted != before:
         yield Step(StepAction.UPDATE, wanted, "it differs", before)
+
+
+def _sysctl_steps(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
+    """Ours where the configuration says so, else what was there before."""
+    now = {one.key: one for one in observed.sysctls}
+    wanted = {one.key: one for one in desired.sysctls}
+    for one in desired.sysctls:
+        if now.get(one.key) != one:
+            yield Step(StepAction.UPDATE, one, "it differs", now.get(one.key))
+    for one in observed.former_sysctls:
+        if one.key not in wanted:
+            yield Step(StepAction.UPDATE, one, "as it was before", now.get(one.key))
 
 
 def _filled(defaults: PolicyDefaults, former: PolicyDefaults) -> PolicyDefaults:
