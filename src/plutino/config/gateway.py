@@ -86,6 +86,14 @@ class Gateway(Table):
             "none of them in `mark-mask`, with room for the number of every uplink.",
         ),
     ] = DEFAULT_UPLINK_MASK
+    nat_exempt: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="Keeps packets into tunnels, and ESP and IKE of plutino's own, from being "
+            "translated by `masquerade` or `snat` rules of others, which see to all that leaves.",
+        ),
+    ] = False
     guard: Annotated[
         Literal["on", "strict"],
         Field(

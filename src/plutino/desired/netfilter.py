@@ -34,6 +34,7 @@ def compile_netfilter(
     chains = [
         *_answers(gateway, ours, rules),
         *_segments(ours),
+        *_exemptions(gateway, ours),
         *compile_guard(gateway, ours, surroundings),
     ]
     if not chains:
@@ -96,6 +97,30 @@ def _marked(gateway: Gateway, interfaces: list[Interface]) -> str:
         f'ct state new iifname != {{ "lo", {names} }} fib daddr type local '
         f"ct mark set ct mark and {others} or {mask}"
     )
+
+
+def _exemptions(gateway: Gateway, interfaces: list[Interface]) -> Iterator[str]:
+    """Translation to the very source, before others come: the first to translate has the word.
+
+    The kernel asks the chains of type nat in turn until one has decided (``nf_nat_inet_fn()``).
+    """
+    if not gateway.nat_exempt:
+        return
+    names = ", ".join(f'"{one.name}"' for one in interfaces)
+    mask = f"{gateway.mark_mask:#x}"
+    rows = []
+    for family in ("ip", "ip6"):
+        same = f"snat {family} to {family} saddr"
+        if names:
+            rows.append(f"    oifname {{ {names} }} {same}")
+        rows.append(f"    meta mark and {mask} != 0 meta l4proto esp {same}")
+        rows.append(f"    meta mark and {mask} != 0 udp sport {{ 500, 4500 }} {same}")
+    text = "\n".join(rows)
+    yield f"""\
+  chain exemptions {{
+    type nat hook postrouting priority srcnat - 1; policy accept;
+{text}
+  }}"""
 
 
 def _segments(interfaces: list[Interface]) -> Iterator[str]:

@@ -99,6 +99,8 @@ class RouteGroup(IntEnum):
     IPV6_IFADDR = 9
     IPV6_ROUTE = 11
     IPV6_RULE = 19
+    IPV4_NETCONF = 24
+    IPV6_NETCONF = 25
 
 
 IF_OPER_DORMANT = 5
