@@ -64,6 +64,13 @@ def stop_daemon(pair: Pair) -> None:
     pair.paris.start_daemon()
 
 
+MAIN = (
+    "ip route flush table main; ip -6 route flush table main; "
+    "ip route add 192.0.2.0/24 dev wire; ip -6 route add 2001:db8::/64 dev wire; "
+    f"ip route add default via {OUTER[4][BERLIN]} dev wire; "
+    f"ip -6 route add default via {OUTER[6][BERLIN]} dev wire"
+)
+"""What is left is what leads into the open."""
 ROUTES = "ip route flush proto 134; ip -6 route flush proto 134"
 FAULTS = {
     "interface deleted": (command("ip link del ipsec1"), "on"),
@@ -72,6 +79,7 @@ FAULTS = {
     "daemon killed": (kill_daemon, "on"),
     "daemon stopped": (stop_daemon, "on"),
     "routes flushed": (command(ROUTES), "strict"),
+    "main made anew": (command(MAIN), "strict"),
     "routes flushed and interface deleted": (command(f"{ROUTES}; ip link del ipsec1"), "strict"),
 }
 
@@ -86,6 +94,22 @@ def test_nothing_leaks_under_traffic(plane: str, fault: str, version: int) -> No
         stream.until_it_passes()
         pair.tap.catch_up()
         assert pair.tap.marked == 0, "in clear"
+
+
+@pytest.mark.parametrize(("guard", "leaks"), [("on", True), ("strict", False)])
+def test_routes_alone_hold_no_longer_than_they_are_there(
+    plane: str, guard: str, leaks: bool
+) -> None:
+    """With nobody there to heal it: what each guard is good for."""
+    with guarded(plane, guard) as pair:
+        assert pair.paris.daemon is not None
+        pair.paris.daemon.kill()
+        pair.paris.daemon.wait()
+        run(pair.paris.namespace, *MAIN.split("; "))
+        for address in BEHIND.values():
+            ping(pair.paris.namespace, ip_address(address), timeout=0.2)
+        pair.tap.catch_up()
+        assert (pair.tap.marked > 0) is leaks
 
 
 def test_what_the_guard_has_dropped_is_counted(plane: str) -> None:
@@ -130,6 +154,7 @@ def test_everything_is_guarded_but_what_main_knows_better(plane: str) -> None:
         run(pair.berlin.namespace, f"ip address add {beyond} dev lo")
         assert ping(pair.paris.namespace, ip_address(beyond))[0] == 3
         assert ping(pair.paris.namespace, ip_address(OUTER[4][BERLIN]))[0] == 3
+        pair.tap.catch_up()
         before = pair.tap.marked
         assert before > 0, "the network on the device itself is reached in clear"
         with Stream(pair, beyond) as stream:

@@ -106,8 +106,9 @@ class Gateway(Table):
         tuple[IpNetwork, ...],
         Field(
             description="With the strict guard: networks that may be reached outside of tunnels "
-            "although `0.0.0.0/0` or `::/0` is in one, because main has a longer prefix for them. "
-            "Those on this host's own devices need not be named.",
+            "although a shorter prefix that holds them is in one. Those that this host's own "
+            "devices connect to need not be named for `0.0.0.0/0` and `::/0`, and must be for "
+            "other prefixes.",
             examples=[["192.168.0.0/16"]],
         ),
     ] = ()

@@ -78,7 +78,7 @@ def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
         try:
             system = system_of(desired.instance, runtime, routes)
             there = observe(desired.instance, plane, system, desired.sysctls)
-            _marks_that_clash(loaded, desired, there, routes)
+            _found_before(loaded, desired, there, routes)
             return diff(desired, there)
         finally:
             if plane is not None:
@@ -111,7 +111,7 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
             system = system_of(desired.instance, runtime, routes)
             there = observe(desired.instance, plane, system, desired.sysctls)
             diff(desired, there)
-            problems += _marks_that_clash(loaded, desired, there, routes)
+            problems += _found_before(loaded, desired, there, routes)
             kinds = socket_kinds(gateway)
             plane.ensure_sockets(kinds)
             Journal.read(runtime.namespaces).note(namespace_names(gateway))
@@ -140,11 +140,11 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
                 plane.close()
 
 
-def _marks_that_clash(
+def _found_before(
     loaded: LoadedGateway, desired: DesiredState, there: ObservedState, routes: RouteClients
 ) -> tuple[str, ...]:
     """In words, where the gateway serves already. Raises ConfigError where nothing is installed."""
-    clashes = find_mark_clashes(loaded.gateway, desired, routes)
+    clashes = (*desired.findings, *find_mark_clashes(loaded.gateway, desired, routes))
     if clashes and not (there.sas or there.policies or there.routes or there.addresses):
         raise ConfigError(clashes).in_file(str(loaded.path))
     return tuple(f"{one.key}: {one.why}" for one in clashes)

@@ -8,6 +8,7 @@ from plutino.config.numbers import tunnel_numbers
 from plutino.config.static_keys import StaticKeys
 from plutino.desired.device_checks import check_devices
 from plutino.desired.groups import compile_group_probes, compile_groups
+from plutino.desired.guard import check_guard
 from plutino.desired.interfaces import compile_interfaces
 from plutino.desired.link_local import compile_link_locals
 from plutino.desired.netfilter import compile_netfilter
@@ -96,6 +97,7 @@ def compile_gateway(
         sysctls=tuple(compile_sysctls(gateway, surroundings)),
         probes=(*compile_probes(gateway, paths), *compile_group_probes(gateway, surroundings)),
         groups=groups,
+        findings=tuple(check_guard(gateway, surroundings)),
         netfilter=compile_netfilter(gateway, interfaces, rules, surroundings)
         if surroundings.netfilter
         else None,

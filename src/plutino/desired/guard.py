@@ -2,11 +2,23 @@
 
 Unreachable twins hold as long as they are in the routing table. These chains hold when somebody
 flushes that too: packets to a tunnel's prefixes leave by an interface of ours or not at all, and
-none that claims to be from there comes in by another one. Pure.
+none that claims to be from there comes in by another one. Longer prefixes have the word, as in
+routing. Pure.
+
+```
+oifname { "lo", "ipsec1" } accept
+ip daddr { 10.2.0.0/16 } counter drop              a prefix that no peer is in
+ip daddr { 198.51.100.2/32 } goto guard_outside    one that a peer is in: ESP and IKE pass
+ip daddr { 192.0.2.0/24 } accept                   what devices connect to, which 0.0.0.0/0 is not
+ip daddr { 0.0.0.0/0 } goto guard_outside          meant to take
+```
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from itertools import groupby
 from typing import Final
 
 from plutino.config.gateway import Gateway
@@ -14,96 +26,182 @@ from plutino.config.values import IpNetwork
 from plutino.desired.routes import guarded_networks
 from plutino.desired.rules import covers_a_peer
 from plutino.desired.state import Surroundings
+from plutino.model.errors import Problem
 from plutino.model.interface import Interface
 
 COMMENT: Final = "plutino guard"
 """By it the drops are found and counted."""
+_DROP: Final = f'counter drop comment "{COMMENT}"'
 _FAMILY: Final = {4: "ip", 6: "ip6"}
-_LINK_LOCAL: Final = "ip6 daddr fe80::/10 accept"
+_PRIORITY: Final = "filter + 200"
+"""Late: no chain of others but those for connection tracking gives a packet another way then."""
+_NEIGHBOURS: Final = (
+    "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert, "
+    "nd-redirect } ip6 hoplimit 255 accept"
+)
+"""A neighbour is asked whether it is still there by its own address (RFC 4861, 7.3)."""
+_ERRORS: Final = (
+    "icmp type { destination-unreachable, time-exceeded, parameter-problem } accept",
+    "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } "
+    "accept",
+)
+"""Of outer packets: path MTU needs them."""
+
+
+class _Verdict(IntEnum):
+    """Of several for the same prefix the first has the word."""
+
+    DROP = 0
+    OUTSIDE = 1
+    ACCEPT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What happens to packets to, or from, a network. ``automatic`` is what no one has named."""
+
+    network: IpNetwork
+    verdict: _Verdict
+    automatic: bool = False
+
+    @property
+    def rank(self) -> tuple[int, bool, bool, int, _Verdict]:
+        """Longer prefixes first, as in routing; what nobody named beats the default alone."""
+        length = self.network.prefixlen
+        return self.network.version, length == 0, self.automatic, -length, self.verdict
 
 
 def compile_guard(
     gateway: Gateway, interfaces: Iterable[Interface], surroundings: Surroundings
 ) -> Iterator[str]:
     """The chains of the guard, for what is in the gateway's own namespace."""
-    names = ", ".join(f'"{one.name}"' for one in interfaces)
-    plain, covering = _prefixes(gateway)
-    if gateway.guard != "strict" or not plain + covering:
+    guarded = [_Entry(*one) for one in _prefixes(gateway).items()]
+    if gateway.guard != "strict" or not guarded:
         return
-    drop = f'counter drop comment "{COMMENT}"'
-    outward = [f'oifname {{ "lo", {names} }} accept']
-    outward += [f"{_daddr(networks)} {drop}" for networks in _by_version(plain)]
-    if covering:
-        outward += [*_outside(gateway, surroundings)]
-        outward += [f"{_daddr(networks)} {drop}" for networks in _by_version(covering)]
-    for chain, hook, rows in (
-        ("guard_output", "output", outward),
-        ("guard_forward", "forward", [*_spoofed(plain, names, drop), *outward]),
-        ("guard_input", "input", [*_spoofed(plain, names, drop)]),
-    ):
-        if rows:
-            text = "\n".join(f"    {row}" for row in rows)
-            yield f"""\
-  chain {chain} {{
-    type filter hook {hook} priority filter + 10; policy accept;
-{text}
-  }}"""
+    names = ", ".join(['"lo"', *(f'"{one.name}"' for one in interfaces)])
+    guarded += [_Entry(one, _Verdict.ACCEPT) for one in gateway.outside]
+    connected = [
+        _Entry(one, _Verdict.ACCEPT, automatic=True) for _, one in _connected(gateway, surroundings)
+    ]
+    # Anybody may come from anywhere, if a tunnel has the default route, and is answered there.
+    sources = [one for one in guarded if one.network.prefixlen]
+    outward = [
+        f"oifname {{ {names} }} accept",
+        *_rows([*guarded, *connected], "daddr", "goto guard_outside"),
+    ]
+    verdicts = {one.verdict for one in guarded}
+    yield _chain("guard_output", outward, hook="output")
+    yield _chain(
+        "guard_forward",
+        [f"iifname != {{ {names} }} jump guard_sources", *outward],
+        hook="forward",
+    )
+    yield _chain(
+        "guard_input",
+        [
+            f"iifname {{ {names} }} accept",
+            *_rows(sources, "saddr", "goto guard_inside"),
+        ],
+        hook="input",
+    )
+    yield _chain("guard_sources", list(_rows(sources, "saddr", _DROP, accept="return")))
+    if _Verdict.OUTSIDE in verdicts:
+        yield _chain("guard_outside", [*_outside(gateway), _DROP])
+        yield _chain("guard_inside", [*_inside(), _DROP])
 
 
-def _prefixes(gateway: Gateway) -> tuple[list[IpNetwork], list[IpNetwork]]:
-    """Those of tunnels, and among them those that outer packets are in as well."""
-    plain: list[IpNetwork] = []
-    covering: list[IpNetwork] = []
+def check_guard(gateway: Gateway, surroundings: Surroundings) -> Iterator[Problem]:
+    """Networks that devices connect to and that the guard would cut off, each with the cure."""
+    if gateway.guard != "strict":
+        return
+    guarded = [one for one in _prefixes(gateway) if one.prefixlen]
+    for device, network in _connected(gateway, surroundings):
+        inside = [one for one in guarded if _is_within(network, one)]
+        if not inside:
+            continue
+        longest = max(inside, key=lambda one: one.prefixlen)
+        named = [one for one in gateway.outside if _is_within(network, one)]
+        if not any(one.prefixlen > longest.prefixlen for one in named):
+            why = f"{device} connects to {network}, which is within {longest} of a tunnel"
+            hint = f'add "{network}" if it is to be reached in clear; the strict guard drops it'
+            yield Problem("", None, "outside", why, hint)
+
+
+def _prefixes(gateway: Gateway) -> dict[IpNetwork, _Verdict]:
+    """Those of tunnels, and whether outer packets are in them as well."""
+    found = {}
     for name, tunnel in gateway.tunnels.items():
         options = gateway.options(tunnel.interface)
         if options.namespace is not None or options.vrf is not None:
             continue  # elsewhere the same prefix may be another network
         for network in guarded_networks(gateway, name):
-            (covering if covers_a_peer(gateway, tunnel, network) else plain).append(network)
-    return plain, covering
+            covers = covers_a_peer(gateway, tunnel, network)
+            found[network] = _Verdict.OUTSIDE if covers else _Verdict.DROP
+    return found
 
 
-def _outside(gateway: Gateway, surroundings: Surroundings) -> Iterator[str]:
-    """What may leave although a route that covers a peer is for it too."""
+def _connected(gateway: Gateway, surroundings: Surroundings) -> Iterator[tuple[str, IpNetwork]]:
+    """The networks of devices that are not ours, but for those of single links."""
+    ours = {tunnel.interface for tunnel in gateway.tunnels.values()}
+    for device, several in surroundings.addresses.items():
+        if device not in ours:
+            for one in several:
+                if one.network.num_addresses > 1 and not one.is_link_local and device != "lo":
+                    yield device, one.network
+
+
+def _is_within(inner: IpNetwork, outer: IpNetwork) -> bool:
+    if isinstance(inner, IPv4Network):
+        return isinstance(outer, IPv4Network) and inner.subnet_of(outer)
+    return isinstance(outer, IPv6Network) and inner.subnet_of(outer)
+
+
+def _rows(
+    entries: Iterable[_Entry], end: str, covering: str, accept: str = "accept"
+) -> Iterator[str]:
+    """One rule for what follows one another and ends alike."""
+    verdicts = {_Verdict.DROP: _DROP, _Verdict.OUTSIDE: covering, _Verdict.ACCEPT: accept}
+    ranked = sorted(entries, key=lambda one: one.rank)
+    for (version, verdict, _), group in groupby(
+        ranked, lambda one: (one.network.version, one.verdict, one.network.prefixlen == 0)
+    ):
+        networks = ", ".join(map(str, _apart(one.network for one in group)))
+        yield f"{_FAMILY[version]} {end} {{ {networks} }} {verdicts[verdict]}"
+
+
+def _apart(networks: Iterable[IpNetwork]) -> Iterable[IpNetwork]:
+    """None within another: nft takes no overlapping intervals. All are of one IP version."""
+    several = list(networks)
+    v4 = [one for one in several if isinstance(one, IPv4Network)]
+    return (
+        collapse_addresses(v4)
+        if v4
+        else collapse_addresses(one for one in several if isinstance(one, IPv6Network))
+    )
+
+
+def _outside(gateway: Gateway) -> Iterator[str]:
+    """What may leave although it is for a prefix that a peer is in."""
     mask = f"{gateway.mark_mask:#x}"
     yield "fib daddr type { local, broadcast, multicast, anycast } accept"
-    yield _LINK_LOCAL
+    yield "ip6 daddr fe80::/10 accept"
+    yield _NEIGHBOURS
     # Answers to who came from outside, and probes.
     yield f"meta mark and {mask} == {mask} accept"
     yield f"meta mark and {mask} != 0 meta l4proto esp accept"
     yield f"meta mark and {mask} != 0 udp sport {{ 500, 4500 }} accept"
-    ours = {tunnel.interface for tunnel in gateway.tunnels.values()}
-    connected = [
-        one.network
-        for device, several in surroundings.addresses.items()
-        if device not in ours
-        for one in several
-        if one.network.num_addresses > 1
-    ]
-    for networks in _by_version([*connected, *gateway.outside]):
-        yield f"{_daddr(networks)} accept"
 
 
-def _spoofed(plain: list[IpNetwork], names: str, drop: str) -> Iterator[str]:
-    """What claims to be from a tunnel's prefix and came by something else."""
-    for networks in _by_version(plain):
-        yield f'iifname != {{ "lo", {names} }} {_saddr(networks)} {drop}'
+def _inside() -> Iterator[str]:
+    """What may come from a prefix that a peer is in."""
+    yield "meta l4proto esp accept"
+    yield "udp dport { 500, 4500 } accept"
+    yield _NEIGHBOURS
+    yield from _ERRORS
 
 
-def _by_version(networks: Iterable[IpNetwork]) -> Iterator[list[IpNetwork]]:
-    """None within another: nft takes no overlapping intervals."""
-    several = list(networks)
-    v4 = [one for one in several if isinstance(one, IPv4Network)]
-    v6 = [one for one in several if isinstance(one, IPv6Network)]
-    if v4:
-        yield list(collapse_addresses(v4))
-    if v6:
-        yield list(collapse_addresses(v6))
-
-
-def _daddr(networks: list[IpNetwork]) -> str:
-    return f"{_FAMILY[networks[0].version]} daddr {{ {', '.join(map(str, networks))} }}"
-
-
-def _saddr(networks: list[IpNetwork]) -> str:
-    return f"{_FAMILY[networks[0].version]} saddr {{ {', '.join(map(str, networks))} }}"
+def _chain(name: str, rows: Iterable[str], hook: str | None = None) -> str:
+    lines = [f"    {row}" for row in rows]
+    if hook is not None:
+        lines.insert(0, f"    type filter hook {hook} priority {_PRIORITY}; policy accept;")
+    return "\n".join([f"  chain {name} {{", *lines, "  }"])

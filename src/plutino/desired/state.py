@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from plutino.model.errors import Problem
 from plutino.model.group import GroupPlan
 from plutino.model.interface import Interface, InterfaceAddress, IpAddress
 from plutino.model.link import Address, Link, Namespace, Route
@@ -55,7 +56,8 @@ class DesiredState:
 
     ``routes`` holds the unreachable twin of every tunnel prefix as well as the route itself.
     ``instance`` is the tag that every object of ours bears. ``defaults`` None leaves the policy
-    defaults as they were before plutino came.
+    defaults as they were before plutino came. ``findings`` speak against installing it for the
+    first time; where it serves already they are told. Their file is not known here.
     """
 
     instance: str
@@ -71,6 +73,7 @@ class DesiredState:
     probes: tuple[Probe, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
     groups: tuple[GroupPlan, ...] = ()
+    findings: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
