@@ -69,8 +69,10 @@ class PassResult:
     probes: tuple[Probe, ...] = ()
 
 
-def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
-    """The steps that a pass would do. Changes nothing and starts nothing."""
+def plan_pass(
+    loaded: LoadedGateway, runtime: RuntimePaths
+) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+    """The steps that a pass would do, and problems in words. Changes nothing and starts nothing."""
     with open_routes(runtime, loaded.gateway) as routes:
         sequences = load_sequences(runtime.sequences)
         desired = compile_desired(loaded, routes, sequences, load_ways(runtime.health))
@@ -78,8 +80,9 @@ def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
         try:
             system = system_of(desired.instance, runtime, routes)
             there = observe(desired.instance, plane, system, desired.sysctls)
-            _found_before(loaded, desired, there, routes)
-            return diff(desired, there)
+            if not _serves(there):
+                _refuse_findings(loaded, desired, routes)
+            return diff(desired, there), find_problems(loaded, desired, routes)
         finally:
             if plane is not None:
                 plane.close()
@@ -111,12 +114,14 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
             system = system_of(desired.instance, runtime, routes)
             there = observe(desired.instance, plane, system, desired.sysctls)
             diff(desired, there)
-            problems += _found_before(loaded, desired, there, routes)
+            if not _serves(there):
+                _refuse_findings(loaded, desired, routes)
             kinds = socket_kinds(gateway)
             plane.ensure_sockets(kinds)
             Journal.read(runtime.namespaces).note(namespace_names(gateway))
             outcome = apply_state(desired, plane, system)
             plane.release_sockets(kinds)
+            problems += find_problems(loaded, desired, routes)
             problems += tuple(
                 f"there is no network namespace {name}: what belongs there waits for it"
                 for name in sorted(routes.missing & namespace_names(gateway))
@@ -140,14 +145,23 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
                 plane.close()
 
 
-def _found_before(
-    loaded: LoadedGateway, desired: DesiredState, there: ObservedState, routes: RouteClients
+def _serves(there: ObservedState) -> bool:
+    return bool(there.sas or there.policies or there.routes or there.addresses)
+
+
+def _refuse_findings(loaded: LoadedGateway, desired: DesiredState, routes: RouteClients) -> None:
+    """Raises ConfigError for what speaks against installing a gateway for the first time."""
+    clashes, _ = find_mark_clashes(loaded.gateway, desired, routes)
+    if found := (*desired.findings, *clashes):
+        raise ConfigError(found).in_file(str(loaded.path))
+
+
+def find_problems(
+    loaded: LoadedGateway, desired: DesiredState, routes: RouteClients
 ) -> tuple[str, ...]:
-    """In words, where the gateway serves already. Raises ConfigError where nothing is installed."""
-    clashes = (*desired.findings, *find_mark_clashes(loaded.gateway, desired, routes))
-    if clashes and not (there.sas or there.policies or there.routes or there.addresses):
-        raise ConfigError(clashes).in_file(str(loaded.path))
-    return tuple(f"{one.key}: {one.why}" for one in clashes)
+    """The same in words, for a gateway that serves, and what may be in its way."""
+    clashes, remarks = find_mark_clashes(loaded.gateway, desired, routes)
+    return (*(f"{one.key}: {one.why}" for one in (*desired.findings, *clashes)), *remarks)
 
 
 def _find_plane(

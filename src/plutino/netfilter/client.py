@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from plutino.model.errors import KernelError, PlaneError
 from plutino.model.netfilter import NetfilterTable
+from plutino.netfilter.generation import ruleset_generation
 
 PROGRAM: Final = "nft"
 _FAMILY: Final = "inet"
@@ -39,8 +40,11 @@ class NetfilterClient:
         """Whether this machine has nft and its kernel nftables."""
         if shutil.which(PROGRAM) is None:
             return False
-        done = subprocess.run([PROGRAM, "list", "tables"], capture_output=True, check=False)
-        return done.returncode == 0
+        try:
+            ruleset_generation()  # `nft list tables` reads all rules of others
+        except PlaneError:
+            return False
+        return True
 
     def observe(self) -> NetfilterTable | None:
         """What is there: our text, or a remark if others changed it; None if nothing."""

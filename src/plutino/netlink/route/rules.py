@@ -95,18 +95,17 @@ def parse_rule(payload: bytes) -> Rule | None:
 
 
 def parse_mark_rule(payload: bytes) -> MarkRule | None:
-    """From RTM_NEWRULE: what any rule, also of others, does with a mark; None if it has none.
-
-    One that is inverted (FIB_RULE_INVERT) takes what has not the mark, which is almost everything.
-    """
+    """From RTM_NEWRULE: what any rule, also of others, does with a mark; None if it has none."""
     fixed, attributes = parse_fixed(_RULE, payload, "RTM_NEWRULE")
     family, _dst, _src, _tos, table, _res1, _res2, _action, flags = fixed
     mask = parse_u32(attributes, Fra.FWMASK)
-    if family not in _VERSIONS or not mask or flags & FIB_RULE_INVERT:
+    if family not in _VERSIONS or not mask:
         return None
     return MarkRule(
         _VERSIONS[family],
         parse_u32(attributes, Fra.PRIORITY),
         Mark(parse_u32(attributes, Fra.FWMARK), mask),
         parse_u32(attributes, Fra.TABLE, table),
+        inverted=bool(flags & FIB_RULE_INVERT),
+        protocol=int.from_bytes(attributes.get(Fra.PROTOCOL, b"\0")[:1], "big"),
     )
