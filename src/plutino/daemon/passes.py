@@ -58,6 +58,8 @@ NO_NETFILTER: Final = (
     "with 0.0.0.0/0 in a tunnel the host answers connections from outside through it"
 )
 
+NO_EXEMPTION: Final = "nat-exempt does nothing without nft: others may translate what leaves"
+
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
@@ -129,6 +131,7 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
             if not NetfilterClient.is_there():
                 # The strict guard was refused before.
                 problems += (NO_NETFILTER,)
+                problems += (NO_EXEMPTION,) if gateway.nat_exempt else ()
             problems += strict_reverse_paths(gateway, routes)
             problems += lost_paths(desired)
             problems += tuple(filter(None, map(describe_group, desired.groups)))
