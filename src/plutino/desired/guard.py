@@ -60,6 +60,10 @@ def _prefixes(gateway: Gateway) -> tuple[list[IpNetwork], list[IpNetwork]]:
             continue  # elsewhere the same prefix may be another network
         for network in guarded_networks(gateway, name):
             (covering if covers_a_peer(gateway, tunnel, network) else plain).append(network)
+    peers = {peer for tunnel in gateway.tunnels.values() for peer in tunnel.peers}
+    for network in gateway.protected:
+        holds_a_peer = any(one.version == network.version and one in network for one in peers)
+        (covering if holds_a_peer else plain).append(network)
     return plain, covering
 
 

@@ -68,6 +68,9 @@ def compile_twins(
         for name, tunnel in served.items()
         for network in guarded_networks(gateway, name)
     }
+    for network in gateway.protected:
+        metric = twin_metric(gateway.instance)
+        twins[Route(network, None, RouteType.UNREACHABLE, metric=metric)] = None
     yield from twins
 
 
