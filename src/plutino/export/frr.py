@@ -34,11 +34,11 @@ def _lines(gateway: Gateway, options: RoutingOptions) -> Iterator[str]:
     if options.area is not None:
         yield "router ospf"
         yield f" ospf router-id {router_id(gateway)}"
-        for network in of_version(options.announced, 4):
-            yield f" network {network} area {options.area}"
         yield "exit"
-        for network in of_version(options.announced, 6):
-            yield f"! {network}: `ipv6 ospf6 area {options.area}` on the interface that leads there"
+        # ospfd takes no `network` beside `ip ospf area`, and ospf6d has none.
+        for network in options.announced:
+            word = "ip ospf" if network.version == 4 else "ipv6 ospf6"
+            yield f"! {network}: `{word} area {options.area}` on the interface that leads there"
         yield "router ospf6"
         yield f" ospf6 router-id {router_id(gateway)}"
         yield "exit"
