@@ -41,13 +41,27 @@ class Frr:
         # FRR gives up root, and has to reach its sockets all the same.
         self._folder = Path(tempfile.mkdtemp(prefix="frr-"))
         file = self._folder / "frr.conf"
-        file.write_text(_FRR_HEAD.format(folder=self._folder) + configuration)
-        for path in (self._folder, file):
+        file.write_text(configuration)
+        head = self._folder / "head.conf"
+        head.write_text(_FRR_HEAD.format(folder=self._folder))
+        for path in (self._folder, head):
             shutil.chown(path, "frr", "frr")
-        self._processes = [self._start("zebra", file)]
+        self._processes = [self._start("zebra", head)]
         # The others take what zebra knows of interfaces at their start for all there is.
         until(lambda: "ipsec1" in self.ask("show interface json"), "zebra knows the interfaces")
-        self._processes += [self._start(name, file) for name in _FRR_DAEMONS]
+        self._processes += [self._start(name, head) for name in _FRR_DAEMONS]
+        # By vtysh, which tells each daemon its part: one that reads the whole by itself leaves its
+        # configuration at the first `exit` of a block that it does not know.
+        sockets = [self._folder / f"{name}.vty" for name in _FRR_DAEMONS]
+        until(lambda: all(one.exists() for one in sockets), "the daemons listen")
+        with host.namespace.entered():
+            done = subprocess.run(
+                ["vtysh", "--vty_socket", self._folder, "-f", file],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def _start(self, name: str, file: Path) -> subprocess.Popen[bytes]:
         folder = self._folder

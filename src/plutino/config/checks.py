@@ -11,6 +11,7 @@ from plutino.config.mode_checks import check_mode
 from plutino.config.numbers import tunnel_if_id, tunnel_numbers, vti_keys
 from plutino.config.planes import check_plane
 from plutino.config.positions import Finding, KeyPath
+from plutino.config.protected_checks import check_protected
 from plutino.config.tunnel import NO_ADDRESS, Tunnel
 from plutino.config.uplink_checks import check_uplinks
 from plutino.config.values import IpInterface, IpNetwork
@@ -30,19 +31,11 @@ def check_gateway(gateway: Gateway) -> Iterator[Finding]:
     yield from check_interfaces(gateway)
     yield from check_plane(gateway)
     yield from check_uplinks(gateway)
-    yield from _check_protected(gateway)
+    yield from check_protected(gateway)
     yield from check_groups(gateway)
     yield from _check_if_ids(gateway)
     yield from _check_shared_interfaces(gateway)
     yield from _check_routes_between(gateway)
-
-
-def _check_protected(gateway: Gateway) -> Iterator[Finding]:
-    for number, network in enumerate(gateway.protected):
-        if network.prefixlen == 0:
-            why = "would leave no way to the peers themselves"
-            hint = "give the tunnel the route instead, which has rules for its own packets"
-            yield ("protected", number), why, hint
 
 
 def _check_name(name: str, at: KeyPath) -> Iterator[Finding]:

@@ -54,16 +54,17 @@ def _prefixes(gateway: Gateway) -> tuple[list[IpNetwork], list[IpNetwork]]:
     """Those of tunnels, and among them those that outer packets are in as well."""
     plain: list[IpNetwork] = []
     covering: list[IpNetwork] = []
+    is_here = False
     for name, tunnel in gateway.tunnels.items():
         options = gateway.options(tunnel.interface)
         if options.namespace is not None or options.vrf is not None:
             continue  # elsewhere the same prefix may be another network
+        is_here = True
         for network in guarded_networks(gateway, name):
             (covering if covers_a_peer(gateway, tunnel, network) else plain).append(network)
-    peers = {peer for tunnel in gateway.tunnels.values() for peer in tunnel.peers}
-    for network in gateway.protected:
-        holds_a_peer = any(one.version == network.version and one in network for one in peers)
-        (covering if holds_a_peer else plain).append(network)
+    if is_here:
+        # Networks of this side may be in them, as main's longer prefixes are in a default route.
+        covering += gateway.protected
     return plain, covering
 
 

@@ -37,6 +37,8 @@ def _lines(gateway: Gateway, options: RoutingOptions) -> Iterator[str]:
             yield "}"
     interfaces = ", ".join(f'"{one}"' for one in routed_interfaces(gateway))
     if options.area is not None and interfaces:
+        # Preferred to OSPF's own routes to these networks, which would take the kernel's place.
+        yield f"protocol direct plutino_direct {{ ipv4; ipv6; interface {interfaces}; }}"
         for name, version, channel in (("v2", 2, "ipv4"), ("v3", 3, "ipv6")):
             yield f"protocol ospf v{version} plutino_ospf_{name} {{"
             yield f"  {channel} {{ import all; export where source = RTS_STATIC; }};"

@@ -35,6 +35,7 @@ def _lines(gateway: Gateway, options: RoutingOptions) -> Iterator[str]:
         yield "router ospf"
         yield f" ospf router-id {router_id(gateway)}"
         yield "exit"
+        # ospfd takes no `network` beside `ip ospf area`, and ospf6d has none.
         for network in options.announced:
             word = "ip ospf" if network.version == 4 else "ipv6 ospf6"
             yield f"! {network}: `{word} area {options.area}` on the interface that leads there"
