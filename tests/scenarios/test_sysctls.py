@@ -85,4 +85,5 @@ def test_what_others_change_is_healed(plane: str) -> None:
             "it is as the file says",
             seconds=20,
         )
-        assert "healed: update sysctl net.ipv4.conf.wire.rp_filter=2" in pair.paris.log.read_text()
+        words = "healed: update sysctl net.ipv4.conf.wire.rp_filter=2"
+        until(lambda: words in pair.paris.log.read_text(), "it is told")

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
+from itertools import product
 
 import pytest
 
 from plutino.lab.namespaces import NetworkNamespace
 from plutino.lab.traffic import MARKER, ping
 from plutino.lab.wire import WireTap
+from tests.support.exhaustive import covering
 from tests.support.fault_stream import Stream
 from tests.support.multihomed_lab import (
     ADDRESS,
@@ -110,9 +112,12 @@ def test_the_first_uplink_carries_the_tunnel(lab: MultihomedLab, version: int) -
     lab.assert_nothing_in_clear()
 
 
-@pytest.mark.parametrize("encapsulation", ["esp", "udp"])
-@pytest.mark.parametrize("standby", [True, False], ids=["standby", "moved"])
-@pytest.mark.parametrize("fault", ["link down", "blackholed"])
+LOSSES = covering(
+    tuple(product(("link down", "blackholed"), (True, False), ("esp", "udp"))), lambda case: case
+)
+
+
+@pytest.mark.parametrize(("fault", "standby", "encapsulation"), LOSSES)
 def test_a_lost_uplink_is_left_and_used_again(
     lab: MultihomedLab, fault: str, *, standby: bool, encapsulation: str
 ) -> None:

@@ -68,6 +68,10 @@ OWN = eth0("10.1.2.1/24", "192.168.1.1/24", "2001:db8:1::1/64")
         ('"::/0"', "", "2001:db8:1::9", "accept"),
         ('"::/0"', "", "2001:db8:2::9", "goto guard_outside"),
         ('"2001:db8::/32"', "", "2001:db8:1::9", "drop"),
+        ('"10.2.0.0/16"', 'protected = ["10.0.0.0/8"]', "10.2.3.4", "drop"),
+        ('"10.2.0.0/16"', 'protected = ["10.0.0.0/8"]', "10.3.3.4", "goto guard_outside"),
+        ('"10.2.0.0/16"', 'protected = ["10.0.0.0/8"]', "10.1.2.9", "accept"),
+        ('"0.0.0.0/0"', 'protected = ["10.1.2.0/28"]', "10.1.2.9", "goto guard_outside"),
     ],
 )
 def test_longer_prefixes_have_the_word(routes: str, top: str, address: str, expected: str) -> None:
@@ -81,13 +85,15 @@ def test_longer_prefixes_have_the_word(routes: str, top: str, address: str, expe
         ('"10.2.0.0/16"', "10.2.3.4", "drop", "drop"),
         (f'"{PEER}/32"', PEER, "goto guard_inside", "drop"),
         ('"0.0.0.0/0"', PEER, "accept", "accept"),
+        ('"10.2.0.0/16"', "10.3.3.4", "accept", "accept"),
     ],
 )
 def test_what_claims_to_come_from_a_tunnel(
     routes: str, address: str, host: str, behind: str
 ) -> None:
-    assert verdict(state(routes), "guard_input", address) == host
-    assert verdict(state(routes), "guard_sources", address) == behind
+    desired = state(routes, 'protected = ["10.3.0.0/16"]')
+    assert verdict(desired, "guard_input", address) == host
+    assert verdict(desired, "guard_sources", address) == behind
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,15 @@ class Gateway(Table):
             "which take nothing from a tunnel's prefix that comes in by another way."
         ),
     ] = "on"
+    protected: Annotated[
+        tuple[IpNetwork, ...],
+        Field(
+            description="Networks that are reached through tunnels alone, by routes that a routing "
+            "daemon learns: while there is none, their packets are dropped and do not leave by the "
+            "default route.",
+            examples=[["10.0.0.0/8"]],
+        ),
+    ] = ()
     outside: Annotated[
         tuple[IpNetwork, ...],
         Field(

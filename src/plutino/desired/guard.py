@@ -14,7 +14,7 @@ ip daddr { 0.0.0.0/0 } goto guard_outside          meant to take
 ```
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
@@ -58,36 +58,41 @@ class _Verdict(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What happens to packets to, or from, a network. ``automatic`` is what no one has named."""
+    """What happens to packets to, or from, a network."""
 
     network: IpNetwork
     verdict: _Verdict
-    automatic: bool = False
 
     @property
-    def rank(self) -> tuple[int, bool, bool, int, _Verdict]:
-        """Longer prefixes first, as in routing; what nobody named beats the default alone."""
-        length = self.network.prefixlen
-        return self.network.version, length == 0, self.automatic, -length, self.verdict
+    def rank(self) -> tuple[int, int, _Verdict]:
+        """Longer prefixes first, as in routing."""
+        return self.network.version, -self.network.prefixlen, self.verdict
 
 
 def compile_guard(
     gateway: Gateway, interfaces: Iterable[Interface], surroundings: Surroundings
 ) -> Iterator[str]:
     """The chains of the guard, for what is in the gateway's own namespace."""
-    guarded = [_Entry(*one) for one in _prefixes(gateway).items()]
-    if gateway.guard != "strict" or not guarded:
+    firm, yielding = _prefixes(gateway)
+    if gateway.guard != "strict" or not firm | yielding:
         return
     names = ", ".join(['"lo"', *(f'"{one.name}"' for one in interfaces)])
-    guarded += [_Entry(one, _Verdict.ACCEPT) for one in gateway.outside]
-    connected = [
-        _Entry(one, _Verdict.ACCEPT, automatic=True) for _, one in _connected(gateway, surroundings)
+    connected = dict.fromkeys(
+        one for _, one in _connected(gateway, surroundings) if _holder(one, firm) is None
+    )
+    # Anybody may come from what yields, and is answered there.
+    sources = [
+        *(_Entry(*one) for one in firm.items()),
+        *(_Entry(one, _Verdict.ACCEPT) for one in gateway.outside),
     ]
-    # Anybody may come from anywhere, if a tunnel has the default route, and is answered there.
-    sources = [one for one in guarded if one.network.prefixlen]
+    guarded = [
+        *sources,
+        *(_Entry(*one) for one in yielding.items()),
+        *(_Entry(one, _Verdict.ACCEPT) for one in connected),
+    ]
     outward = [
         f"oifname {{ {names} }} accept",
-        *_rows([*guarded, *connected], "daddr", "goto guard_outside"),
+        *_rows(guarded, "daddr", "goto guard_outside"),
     ]
     verdicts = {one.verdict for one in guarded}
     yield _chain("guard_output", outward, hook="output")
@@ -114,12 +119,11 @@ def check_guard(gateway: Gateway, surroundings: Surroundings) -> Iterator[Proble
     """Networks that devices connect to and that the guard would cut off, each with the cure."""
     if gateway.guard != "strict":
         return
-    guarded = [one for one in _prefixes(gateway) if one.prefixlen]
+    firm, _ = _prefixes(gateway)
     for device, network in _connected(gateway, surroundings):
-        inside = [one for one in guarded if _is_within(network, one)]
-        if not inside:
+        longest = _holder(network, firm)
+        if longest is None:
             continue
-        longest = max(inside, key=lambda one: one.prefixlen)
         named = [one for one in gateway.outside if _is_within(network, one)]
         if not any(one.prefixlen > longest.prefixlen for one in named):
             why = f"{device} connects to {network}, which is within {longest} of a tunnel"
@@ -127,17 +131,40 @@ def check_guard(gateway: Gateway, surroundings: Surroundings) -> Iterator[Proble
             yield Problem("", None, "outside", why, hint)
 
 
-def _prefixes(gateway: Gateway) -> dict[IpNetwork, _Verdict]:
-    """Those of tunnels, and whether outer packets are in them as well."""
-    found = {}
+def _prefixes(
+    gateway: Gateway,
+) -> tuple[dict[IpNetwork, _Verdict], dict[IpNetwork, _Verdict]]:
+    """Those of tunnels, and whether outer packets are in them as well.
+
+    First those that hold whatever is connected; then those that hold what nothing else is for: the
+    default route, and ``protected``, where networks of this side may be in.
+    """
+    firm: dict[IpNetwork, _Verdict] = {}
+    yielding: dict[IpNetwork, _Verdict] = {}
+    is_here = False
     for name, tunnel in gateway.tunnels.items():
         options = gateway.options(tunnel.interface)
         if options.namespace is not None or options.vrf is not None:
             continue  # elsewhere the same prefix may be another network
+        is_here = True
         for network in guarded_networks(gateway, name):
             covers = covers_a_peer(gateway, tunnel, network)
-            found[network] = _Verdict.OUTSIDE if covers else _Verdict.DROP
-    return found
+            several = firm if network.prefixlen else yielding
+            several[network] = _Verdict.OUTSIDE if covers else _Verdict.DROP
+    if is_here:
+        for network in gateway.protected:
+            if network not in firm:
+                yielding.setdefault(network, _Verdict.OUTSIDE)
+    return firm, yielding
+
+
+def _holder(network: IpNetwork, firm: Mapping[IpNetwork, _Verdict]) -> IpNetwork | None:
+    """The longest prefix that a network is within; asked by hashes, since there may be many."""
+    for length in range(network.prefixlen, 0, -1):
+        one = network.supernet(new_prefix=length)
+        if one in firm:
+            return one
+    return None
 
 
 def _connected(gateway: Gateway, surroundings: Surroundings) -> Iterator[tuple[str, IpNetwork]]:
@@ -162,8 +189,8 @@ def _rows(
     """One rule for what follows one another and ends alike."""
     verdicts = {_Verdict.DROP: _DROP, _Verdict.OUTSIDE: covering, _Verdict.ACCEPT: accept}
     ranked = sorted(entries, key=lambda one: one.rank)
-    for (version, verdict, _), group in groupby(
-        ranked, lambda one: (one.network.version, one.verdict, one.network.prefixlen == 0)
+    for (version, verdict), group in groupby(
+        ranked, lambda one: (one.network.version, one.verdict)
     ):
         networks = ", ".join(map(str, _apart(one.network for one in group)))
         yield f"{_FAMILY[version]} {end} {{ {networks} }} {verdicts[verdict]}"

@@ -29,7 +29,12 @@ def _checksum(octets: bytes) -> int:
 
 
 def ping(
-    namespace: NetworkNamespace, destination: IpAddress, *, count: int = 3, timeout: float = 2.0
+    namespace: NetworkNamespace,
+    destination: IpAddress,
+    *,
+    count: int = 3,
+    timeout: float = 2.0,
+    source: IpAddress | None = None,
 ) -> tuple[int, float]:
     """Send echo requests one after the other; replies that came, and the mean time in seconds.
 
@@ -40,6 +45,8 @@ def ping(
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         protocol = socket.IPPROTO_ICMP if version == 4 else socket.IPPROTO_ICMPV6
         sender = socket.socket(family, socket.SOCK_RAW, protocol)
+    if source is not None:
+        sender.bind((str(source), 0))
     identity = int.from_bytes(os.urandom(2), "big")
     times = []
     with sender:
