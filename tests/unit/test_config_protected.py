@@ -46,9 +46,10 @@ def test_the_strict_guard_holds_it_too_but_for_networks_of_this_side() -> None:
     table = compiled(text).netfilter
     assert table is not None
     rows = [row.strip() for row in table.body.splitlines()]
-    drop = rows.index('ip daddr { 10.0.0.0/8 } counter drop comment "plutino guard"')
-    assert rows.index("ip daddr { 10.9.0.0/16 } accept") < drop
-    assert rows.index(f"meta mark and {DEFAULT_MARK_MASK:#x} != 0 meta l4proto esp accept") < drop
+    last = rows.index("ip daddr { 10.0.0.0/8 } goto guard_outside")
+    assert rows.index("ip daddr { 10.9.0.0/16 } accept") < last
+    esp = rows.index(f"meta mark and {DEFAULT_MARK_MASK:#x} != 0 meta l4proto esp accept")
+    assert 'counter drop comment "plutino guard"' in rows[esp : rows.index("}", esp)]
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ OWN = eth0("10.1.2.1/24", "192.168.1.1/24", "2001:db8:1::1/64")
         ('"10.2.0.0/16"', 'protected = ["10.0.0.0/8"]', "10.2.3.4", "drop"),
         ('"10.2.0.0/16"', 'protected = ["10.0.0.0/8"]', "10.3.3.4", "goto guard_outside"),
         ('"10.2.0.0/16"', 'protected = ["10.0.0.0/8"]', "10.1.2.9", "accept"),
-        ('"0.0.0.0/0"', 'protected = ["10.1.2.0/28"]', "10.1.2.9", "goto guard_outside"),
+        ('"10.2.0.0/16"', 'protected = ["10.1.2.0/28"]', "10.1.2.9", "goto guard_outside"),
     ],
 )
 def test_longer_prefixes_have_the_word(routes: str, top: str, address: str, expected: str) -> None:
@@ -91,7 +91,7 @@ def test_longer_prefixes_have_the_word(routes: str, top: str, address: str, expe
 def test_what_claims_to_come_from_a_tunnel(
     routes: str, address: str, host: str, behind: str
 ) -> None:
-    desired = state(routes, 'protected = ["10.3.0.0/16"]')
+    desired = state(routes, "" if "0/0" in routes else 'protected = ["10.3.0.0/16"]')
     assert verdict(desired, "guard_input", address) == host
     assert verdict(desired, "guard_sources", address) == behind
 
