@@ -1,5 +1,6 @@
 """What belongs into a tunnel never leaves in clear, whatever happens to routes and links."""
 
+import os
 import re
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from plutino.config.static_keys import encode_keys, generate_pair
 from plutino.control.report import State
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.hosts import plutino_program
@@ -71,6 +73,28 @@ MAIN = (
     f"ip -6 route add default via {OUTER[6][BERLIN]} dev wire"
 )
 """What is left is what leads into the open."""
+
+
+def end_transforms(pair: Pair) -> None:
+    """The engine, or what the kernel has of it."""
+    report = pair.paris.status()
+    assert report is not None
+    if report.engine is not None:
+        os.kill(report.engine.pid, signal.SIGKILL)
+    else:
+        run(pair.paris.namespace, "ip xfrm state flush", "ip xfrm policy flush")
+
+
+def change_keys(pair: Pair) -> None:
+    """New SAs for old ones, by new key files at both ends."""
+    for host, keys in zip((pair.paris, pair.berlin), generate_pair(os.urandom), strict=True):
+        peer = BERLIN if host is pair.paris else PARIS
+        file = host.folder / f"{host.name}-{peer}.keys"
+        file.write_text(encode_keys(keys, used_at=host.name, peer=peer))
+    for host in (pair.paris, pair.berlin):
+        assert host.plutino("apply", host.file).returncode == 0
+
+
 ROUTES = "ip route flush proto 134; ip -6 route flush proto 134"
 FAULTS = {
     "interface deleted": (command("ip link del ipsec1"), "on"),
@@ -78,6 +102,8 @@ FAULTS = {
     "addresses flushed": (command("ip address flush dev ipsec1"), "on"),
     "daemon killed": (kill_daemon, "on"),
     "daemon stopped": (stop_daemon, "on"),
+    "transforms gone": (end_transforms, "on"),
+    "keys changed": (change_keys, "on"),
     "routes flushed": (command(ROUTES), "strict"),
     "main made anew": (command(MAIN), "strict"),
     "routes flushed and interface deleted": (command(f"{ROUTES}; ip link del ipsec1"), "strict"),
