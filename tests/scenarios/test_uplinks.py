@@ -203,14 +203,18 @@ def test_who_asks_at_an_uplink_is_answered_there(lab: MultihomedLab) -> None:
         tap.close()
 
 
-def test_everything_goes_into_the_tunnel_whichever_uplink_carries_it(lab: MultihomedLab) -> None:
+@pytest.mark.parametrize("guard", ["on", "strict"])
+def test_everything_goes_into_the_tunnel_whichever_uplink_carries_it(
+    lab: MultihomedLab, guard: str
+) -> None:
+    """The strict guard lets probes out, and ESP by whichever uplink."""
     configure(lab)
     for host, routes in (
         (lab.paris, '"0.0.0.0/0", "::/0"'),
         (lab.berlin, f'"{INNER["paris"]}/32"'),
     ):
-        text = host.file.read_text()
-        host.file.write_text(re.sub(r"^routes = .*$", f"routes = [{routes}]", text, flags=re.M))
+        text = re.sub(r"^routes = .*$", f"routes = [{routes}]", host.file.read_text(), flags=re.M)
+        host.file.write_text(f'guard = "{guard}"\n{text}')
     run(lab.berlin.namespace, "ip address add 10.2.3.4/32 dev lo")
     lab.start()
     elsewhere = ip_address("10.2.3.4")
