@@ -15,6 +15,7 @@ from plutino.control.report import State
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.hosts import plutino_program
 from plutino.lab.traffic import ping
+from tests.support.exhaustive import alternating
 from tests.support.fault_stream import Stream, state_of
 from tests.support.lab import Pair, running_pair
 from tests.support.multihomed_lab import run
@@ -110,8 +111,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("fault", "version"), alternating(FAULTS))
 def test_nothing_leaks_under_traffic(plane: str, fault: str, version: int) -> None:
     strike, guard = FAULTS[fault]
     with guarded(plane, guard) as pair, Stream(pair, BEHIND[version]) as stream:

@@ -1,7 +1,7 @@
 """All cases of a matrix, or those that cover it: with ``PLUTINO_EXHAUSTIVE`` set, all."""
 
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import combinations
 from typing import Final, TypeVar
 
@@ -28,3 +28,11 @@ def covering(
         chosen.append(best)
         missing -= pairs.pop(best)
     return tuple(cases[place] for place in sorted(chosen))
+
+
+def alternating(cases: Iterable[_Case]) -> list[tuple[_Case, int]]:
+    """Each case with both IP versions, or with one and the other in turn."""
+    several = list(cases)
+    if EXHAUSTIVE:
+        return [(case, version) for case in several for version in (4, 6)]
+    return [(case, (4, 6)[place % 2]) for place, case in enumerate(several)]

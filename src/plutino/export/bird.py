@@ -69,6 +69,7 @@ def _bgp(peer: Neighbour, number: int, options: RoutingOptions) -> Iterator[str]
     yield "  check link yes;"
     yield "  connect delay time 1;"
     yield "  connect retry time 5;"
+    yield "  error wait time 5, 60;"
     if options.bfd:
         yield "  bfd yes;"
     channel = "import all; export where source ~ [ RTS_STATIC, RTS_BGP ];"
