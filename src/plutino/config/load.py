@@ -70,7 +70,7 @@ def load_text(text: str, file: str) -> Gateway:
         for path, why, hint in check_gateway(gateway)
     ]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(dict.fromkeys(problems)))
     return gateway
 
 
