@@ -6,7 +6,7 @@ import pytest
 
 from plutino.config.load import load_text
 from plutino.config.probe_targets import inner_address, probe_targets
-from tests.support.gateways import refusal
+from plutino.model.errors import ConfigError
 
 GROUP = """\
 [groups.cloud]
@@ -189,6 +189,9 @@ C = tunnel("c", 3)
     ],
 )
 def test_what_does_not_fit_is_refused(text: str, key: str, words: str) -> None:
-    problem = refusal(text, key if key.startswith("groups.") else f"groups.cloud.{key}")
-    assert words in problem.why
-    assert problem.line is not None
+    where = key if key.startswith("groups.") else f"groups.cloud.{key}"
+    with pytest.raises(ConfigError) as refused:
+        load_text(text, "gateway.toml")
+    found = [one for one in refused.value.problems if one.key == where and words in one.why]
+    assert len(found) == 1, [str(one) for one in refused.value.problems]
+    assert found[0].line is not None
