@@ -25,7 +25,6 @@ def test_iproute2_and_the_codec(tests: str) -> None:
     run_tests_in_guest("uml-6.12", f"tests/guest_inside/{tests}", 300)
 
 
-@pytest.mark.beside
 @pytest.mark.parametrize(
     "file", ["test_vti.py", "test_vti_migration.py", "test_vti_uplinks.py", "test_readme_vti.py"]
 )
