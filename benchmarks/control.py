@@ -16,9 +16,10 @@ from typing import Final
 
 from plutino.apply.applier import execute
 from plutino.apply.system import System
-from plutino.dataplane.journal import Journals
+from plutino.dataplane.journal import Journal, Journals
 from plutino.dataplane.kernel import KernelPlane
 from plutino.dataplane.probe.attempts import probe_kernel
+from plutino.dataplane.sysctls import SysctlClient
 from plutino.lab.namespaces import NetworkNamespace
 from plutino.model.algorithms import AeadKey
 from plutino.model.feature import PLAIN_TUNNEL
@@ -31,6 +32,7 @@ from plutino.model.rule import Rule
 from plutino.model.sa import SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
 from plutino.model.subject import Subject
+from plutino.model.sysctl import Sysctl
 from plutino.netfilter.client import NetfilterClient
 from plutino.netlink.route_clients import RouteClients
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
@@ -144,7 +146,8 @@ def _fresh() -> Iterator[RouteClients]:
 def _by_plutino(wanted: Objects) -> dict[str, float]:
     with _fresh() as routes, NetlinkSocket.kernel(NETLINK_XFRM) as xfrm:
         plane = KernelPlane("bench", xfrm, routes, Journals.in_memory())
-        system = System(routes, NetfilterClient("bench", None))
+        sysctls = SysctlClient(routes, Journal.in_memory())
+        system = System(routes, NetfilterClient("bench", None), sysctls)
         parts = {}
         for kind, (action, values) in wanted.items():
             run = [Step(action, value, "it is missing") for value in values]
@@ -192,5 +195,5 @@ def _words(action: StepAction, value: Subject) -> str:
                 f"if_id {int(value.if_id)} tmpl src {template.source} dst {template.destination} "
                 f"proto esp reqid {int(template.reqid)} mode tunnel"
             )
-        case PolicyDefaults() | Rule() | NetfilterTable():
+        case PolicyDefaults() | Rule() | NetfilterTable() | Sysctl():
             raise AssertionError("a gateway has few of these")

@@ -86,6 +86,8 @@ look_for_packages() {
     need iputils-ping has ping
     need tshark has tshark
     need procps has ps
+    need frr test -x /usr/lib/frr/zebra
+    need bird2 has bird
     need git has git
     if [ $guests = yes ]; then # what boots a kernel, and what builds one
       need qemu-system-x86 has qemu-system-x86_64
@@ -139,7 +141,14 @@ install_packages() {
 }
 apt_install() {
   echo 'wireshark-common wireshark-common/install-setuid boolean false' | debconf-set-selections 2>/dev/null || true
-  apt-get install -y --no-install-recommends "${missing[@]}"
+  # Routing daemons are for the tests alone, which start their own: none is started by itself.
+  local policy=/usr/sbin/policy-rc.d ours=no status=0
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy && ours=yes
+  fi
+  apt-get install -y --no-install-recommends "${missing[@]}" || status=$?
+  [ $ours = no ] || rm -f $policy
+  return $status
 }
 
 # --- stages with a stamp --------------------------------------------------------------------------

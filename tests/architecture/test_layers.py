@@ -14,9 +14,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"model"},
     "desired": {"model", "config"},
     "migration": {"model", "config", "desired"},
+    "export": {"model", "config"},
     "plan": {"model", "desired"},
     "dataplane": {"model", "netlink"},
-    "netfilter": {"model"},
+    "netfilter": {"model", "netlink"},
     "apply": {"model", "desired", "plan", "dataplane", "netlink", "netfilter"},
     "control": {"model"},
     "daemon": {
@@ -26,12 +27,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lab": {"model", "netlink", "config", "dataplane", "control"},
     "cli": {
         "model", "config", "desired", "plan", "apply", "dataplane", "netlink", "control",
-        "daemon", "lab", "migration",
+        "daemon", "lab",
+        "migration", "export",
     },
 }  # fmt: skip
 
 PURE = (
-    "model", "desired", "migration", "plan", "netlink/wire.py", "netlink/xfrm/", "netlink/route/",
+    "model", "desired", "migration", "export", "plan",
+    "netlink/wire.py", "netlink/xfrm/", "netlink/route/",
     "config",
 )  # fmt: skip
 IMPURE_FILES = {"config/files.py"}

@@ -2,10 +2,11 @@
 
 import pytest
 
+from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.guest import run_tests_in_guest
 
 pytestmark = pytest.mark.guest
-KERNELS = ("uml-6.12", "uml-7.3")
+KERNELS = ("uml-6.12", "uml-7.3") if EXHAUSTIVE else ("uml-6.12",)
 _SUITE = "tests/guest_inside/test_conformance.py"
 
 

@@ -11,6 +11,7 @@ def test_everything_in_one_boot() -> None:
     run_tests_in_guest("uml-6.12", "tests/guest_inside/test_kernel_plane.py", 900)
 
 
+@pytest.mark.beside
 @pytest.mark.parametrize(
     "tests",
     ["test_interchange.py", "test_interchange_transport.py", "test_changed_options.py"],
@@ -24,6 +25,7 @@ def test_iproute2_and_the_codec(tests: str) -> None:
     run_tests_in_guest("uml-6.12", f"tests/guest_inside/{tests}", 300)
 
 
+@pytest.mark.beside
 @pytest.mark.parametrize(
     "file", ["test_vti.py", "test_vti_migration.py", "test_vti_uplinks.py", "test_readme_vti.py"]
 )
@@ -31,8 +33,13 @@ def test_vti_and_the_way_from_it(file: str) -> None:
     run_tests_in_guest("uml-6.12", f"tests/guest_inside/{file}", 600)
 
 
+@pytest.mark.beside
 def test_crashes_at_every_request() -> None:
     run_tests_in_guest("uml-6.12", "tests/guest_inside/test_kernel_crashes.py", 400)
+
+
+def test_vrfs() -> None:
+    run_tests_in_guest("uml-6.12", "tests/guest_inside/test_vrf.py", 300)
 
 
 def test_the_mtu_is_the_kernels() -> None:

@@ -1,4 +1,6 @@
-"""The scenarios of `tests/scenarios` with the kernel as data plane."""
+"""The scenarios of `tests/scenarios` with the kernel as data plane, a boot for each file."""
+
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +8,21 @@ from tests.support.guest import run_tests_in_guest
 
 pytestmark = pytest.mark.guest
 
+FOLDER = Path(__file__).parents[1] / "scenarios"
+BESIDE = {"test_fault_drill.py", "test_groups.py", "test_guard.py"}
+"""In the other lane, so that both take as long."""
 
-def test_scenarios_on_the_kernel() -> None:
-    run_tests_in_guest("uml-6.12", "tests/scenarios", 900)
+NOT_HERE = {"test_routing_daemons.py"}
+"""Eleven daemons with timers of their own are too much for one emulated processor."""
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(one.name, marks=pytest.mark.beside if one.name in BESIDE else ())
+        for one in sorted(FOLDER.glob("test_*.py"))
+        if one.name not in NOT_HERE
+    ],
+)
+def test_scenarios_on_the_kernel(file: str) -> None:
+    run_tests_in_guest("uml-6.12", f"tests/scenarios/{file}", 900)

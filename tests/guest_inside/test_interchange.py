@@ -16,12 +16,16 @@ from plutino.dataplane.kernel import XFRM_STAT, parse_xfrm_stat
 from plutino.lab.demo import BERLIN, PARIS
 from plutino.lab.traffic import MARKER, transfer
 from plutino.model.policy import Mode
+from tests.support.exhaustive import covering
 from tests.support.interchange import PATH_MTU, Case, Interchange, every_case, interchange
 from tests.support.iproute2 import ip
 
 pytestmark = pytest.mark.guest
 
-CASES = tuple(every_case())
+CASES = covering(
+    tuple(every_case()),
+    lambda case: (case.suite.name, case.mode, case.inner, case.outer, case.encapsulation),
+)
 TOGETHER = 48
 """So many tunnels are up at the same time; in a guest more take their time."""
 TCP_OCTETS = 1 << 16
@@ -31,7 +35,7 @@ kernel does not know that IPv6 saves in IPv4 (``xfrm_state_mtu()``)."""
 
 
 def group_of(case: Case) -> int:
-    return (case.number - 1) // TOGETHER
+    return CASES.index(case) // TOGETHER
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,14 @@ import pytest
 from plutino.lab.demo import BERLIN, PARIS
 from plutino.lab.traffic import MARKER, transfer
 from plutino.netlink.route_client import RouteClient
+from tests.support.exhaustive import covering
 from tests.support.transport_lab import TransportCase, TransportLab, transport_cases, transport_lab
 
 pytestmark = pytest.mark.guest
 
-CASES = tuple(transport_cases())
+CASES = covering(
+    tuple(transport_cases()), lambda case: (case.suite.name, case.version, case.encapsulation)
+)
 TOGETHER = 48
 """So many tunnels are up at the same time."""
 TCP_OCTETS = 1 << 16
@@ -30,7 +33,7 @@ def lab_of(request: pytest.FixtureRequest) -> Iterator[Callable[[TransportCase],
     with ExitStack() as stack:
 
         def find(case: TransportCase) -> TransportLab:
-            group = (case.number - 1) // TOGETHER
+            group = CASES.index(case) // TOGETHER
             if group not in up:
                 stack.close()
                 up.clear()

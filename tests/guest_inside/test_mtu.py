@@ -9,8 +9,9 @@ import pytest
 
 from plutino.apply.applier import apply_state
 from plutino.apply.system import System
-from plutino.dataplane.journal import Journals
+from plutino.dataplane.journal import Journal, Journals
 from plutino.dataplane.kernel import KernelPlane
+from plutino.dataplane.sysctls import SysctlClient
 from plutino.model.netfilter import table_name
 from plutino.netfilter.client import NetfilterClient
 from plutino.netlink.route_clients import RouteClients
@@ -70,7 +71,11 @@ def test_the_mtu_is_the_largest_that_the_kernel_takes(
             apply_state(
                 state,
                 plane,
-                System(routes, NetfilterClient(table_name("default"), tmp_path / "nft")),
+                System(
+                    routes,
+                    NetfilterClient(table_name("default"), tmp_path / "nft"),
+                    SysctlClient(routes, Journal.in_memory()),
+                ),
             )
             found = kernel_mtu(inner)
     if mode == "beet" and algorithm == "aes128-sha256":

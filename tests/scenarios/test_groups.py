@@ -12,6 +12,7 @@ from plutino.control.report import Health
 from plutino.lab.hosts import Host
 from plutino.lab.namespaces import NetworkNamespace
 from plutino.lab.traffic import ping
+from tests.support.exhaustive import alternating
 from tests.support.fault_stream import Stream
 from tests.support.grouped_lab import (
     BERLIN,
@@ -93,8 +94,7 @@ def by_way(lab: GroupedLab, version: int = 4) -> dict[str, int]:
     return {way: lab.traffic(way) - before[way] for way in before}
 
 
-@pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("fault", "version"), alternating(FAULTS))
 def test_a_lost_tunnel_is_left_and_used_again(lab: GroupedLab, fault: str, version: int) -> None:
     lab.configure()
     lab.start()
@@ -118,8 +118,7 @@ def test_a_lost_tunnel_is_left_and_used_again(lab: GroupedLab, fault: str, versi
     lab.assert_nothing_in_clear()
 
 
-@pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("fault", "version"), alternating(FAULTS))
 def test_the_change_takes_less_than_a_second(
     lab: GroupedLab,
     fault: str,

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
+from itertools import product
 
 import pytest
 
 from plutino.lab.namespaces import NetworkNamespace
 from plutino.lab.traffic import MARKER, ping
 from plutino.lab.wire import WireTap
+from tests.support.exhaustive import covering
 from tests.support.fault_stream import Stream
 from tests.support.multihomed_lab import (
     ADDRESS,
@@ -110,9 +112,12 @@ def test_the_first_uplink_carries_the_tunnel(lab: MultihomedLab, version: int) -
     lab.assert_nothing_in_clear()
 
 
-@pytest.mark.parametrize("encapsulation", ["esp", "udp"])
-@pytest.mark.parametrize("standby", [True, False], ids=["standby", "moved"])
-@pytest.mark.parametrize("fault", ["link down", "blackholed"])
+LOSSES = covering(
+    tuple(product(("link down", "blackholed"), (True, False), ("esp", "udp"))), lambda case: case
+)
+
+
+@pytest.mark.parametrize(("fault", "standby", "encapsulation"), LOSSES)
 def test_a_lost_uplink_is_left_and_used_again(
     lab: MultihomedLab, fault: str, *, standby: bool, encapsulation: str
 ) -> None:
@@ -198,14 +203,18 @@ def test_who_asks_at_an_uplink_is_answered_there(lab: MultihomedLab) -> None:
         tap.close()
 
 
-def test_everything_goes_into_the_tunnel_whichever_uplink_carries_it(lab: MultihomedLab) -> None:
+@pytest.mark.parametrize("guard", ["on", "strict"])
+def test_everything_goes_into_the_tunnel_whichever_uplink_carries_it(
+    lab: MultihomedLab, guard: str
+) -> None:
+    """The strict guard lets probes out, and ESP by whichever uplink."""
     configure(lab)
     for host, routes in (
         (lab.paris, '"0.0.0.0/0", "::/0"'),
         (lab.berlin, f'"{INNER["paris"]}/32"'),
     ):
-        text = host.file.read_text()
-        host.file.write_text(re.sub(r"^routes = .*$", f"routes = [{routes}]", text, flags=re.M))
+        text = re.sub(r"^routes = .*$", f"routes = [{routes}]", host.file.read_text(), flags=re.M)
+        host.file.write_text(f'guard = "{guard}"\n{text}')
     run(lab.berlin.namespace, "ip address add 10.2.3.4/32 dev lo")
     lab.start()
     elsewhere = ip_address("10.2.3.4")

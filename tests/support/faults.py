@@ -12,7 +12,7 @@ from plutino.lab.hosts import Host
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
 from plutino.netlink.xfrm_client import XfrmClient
 from tests.support.multihomed_lab import run
-from tests.support.three_sites import LINKS, PAIRS, SITES, ThreeSites, links_of
+from tests.support.three_sites import APART, LINKS, PAIRS, SITES, ThreeSites, key_name, links_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,33 @@ def _loss(net: ThreeSites, dice: random.Random) -> Fault:
 def _command(kind: str, command: str) -> Maker:
     def make(net: ThreeSites, dice: random.Random) -> Fault:
         site = dice.choice(SITES)
-        return Fault(kind, site, lambda: run(net.sites[site].namespace, command))
+        is_clear = "ipsec" in command
+        where = net.sides[site].namespace if is_clear else net.sites[site].namespace
+        return Fault(kind, site, lambda: run(where, command))
 
     return make
+
+
+def _reordered(net: ThreeSites, dice: random.Random) -> Fault:
+    link = dice.choice(list(LINKS))
+    netem = f"tc qdisc add dev {link} root netem delay 20ms 5ms reorder 25% duplicate 5%"
+    return Fault(
+        "reordered and doubled",
+        link,
+        lambda: run(net.router, netem),
+        lambda: run(net.router, f"tc qdisc del dev {link} root"),
+    )
+
+
+def _namespace_gone(net: ThreeSites, _dice: random.Random) -> Fault:
+    side = net.sides[APART]
+
+    def strike() -> None:
+        with net.traffic.moved(side):
+            side.vanish()
+            side.come_back()
+
+    return Fault("namespace made anew", APART, strike)
 
 
 def _uplink_table(net: ThreeSites, dice: random.Random) -> Fault:
@@ -150,7 +174,7 @@ def _rekey(net: ThreeSites, dice: random.Random) -> Fault:
     pair = dice.choice(PAIRS)
 
     def strike() -> None:
-        net.share_keys("-".join(pair))
+        net.share_keys(key_name(links_of(pair[0])[0], links_of(pair[1])[0]))
         for site in pair:
             daemon = net.sites[site].daemon
             assert daemon is not None
@@ -167,12 +191,15 @@ COMMON: Final[tuple[Maker, ...]] = (
     _blackhole,
     _loss,
     _uplink_table,
+    _namespace_gone,
     _daemon_killed,
     _sas_gone,
     _policies_gone,
     _rekey,
     _command("routes into a tunnel deleted", "ip route flush dev ipsec1"),
     _command("routes into a tunnel deleted (IPv6)", "ip -6 route flush dev ipsec2 proto 134"),
+    _command("routes of plutino flushed", "ip route flush proto 134"),
+    _command("routes of plutino flushed (IPv6)", "ip -6 route flush proto 134"),
     _command("rule deleted", "ip rule del priority 13400"),
     _command("nftables table deleted", "nft delete table inet plutino_default"),
     _command("interface deleted", "ip link del ipsec1"),
@@ -180,10 +207,12 @@ COMMON: Final[tuple[Maker, ...]] = (
     _command("interface renamed", "ip link set ipsec1 name other1"),
     _command("MTU changed", "ip link set ipsec1 mtu 1280"),
 )
+KERNEL_ONLY: Final[tuple[Maker, ...]] = (_reordered,)
+"""In the guest, whose kernel has netem."""
 ENGINE_ONLY: Final[tuple[Maker, ...]] = (_engine_killed,)
 
 
 def draw(net: ThreeSites, dice: random.Random) -> Fault:
     """One of all faults that the plane has."""
-    makers = COMMON + (ENGINE_ONLY if net.plane == "userspace" else ())
+    makers = COMMON + (ENGINE_ONLY if net.plane == "userspace" else KERNEL_ONLY)
     return dice.choice(makers)(net, dice)

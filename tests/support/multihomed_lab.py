@@ -39,6 +39,8 @@ GATEWAY: Final = {
     4: {"isp1": "192.0.2.254", "isp2": "203.0.113.254", "wan": "198.51.100.254"},
     6: {"isp1": "2001:db8:1::fe", "isp2": "2001:db8:2::fe", "wan": "2001:db8:b::fe"},
 }
+NO_DAD: Final = "sysctl -qw net.ipv6.conf.default.accept_dad=0"
+"""The kernel's own link-local addresses serve at once, and with them neighbour discovery."""
 HOOKS: Final = ("prerouting", "postrouting")
 UPLINKS: Final = """\
 [uplinks.isp1]
@@ -144,7 +146,8 @@ def multihomed_lab(plane: str) -> Iterator[MultihomedLab]:
             (folder / name).mkdir(mode=0o700)
             hosts[name] = Host(name, folder / name)
             stack.callback(hosts[name].close)
-            run(hosts[name].namespace, "ip link set lo up")
+            run(hosts[name].namespace, "ip link set lo up", NO_DAD)
+        run(router, NO_DAD)
         taps = {}
         for link, (name, device, _v4, _v6) in LINKS.items():
             _connect(router, link, hosts[name], device)

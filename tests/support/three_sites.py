@@ -1,7 +1,7 @@
 """Three gateways around a router: Paris and Berlin with two uplinks each, Rome with one.
 
-Every pair has a tunnel with a standby path, IPv4 and IPv6 inside, and numbered packets that never
-stop in either direction.
+Every pair has a tunnel with SAs on every path, IPv4 and IPv6 inside, and numbered packets that
+never stop in either direction.
 """
 
 import os
@@ -13,7 +13,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,8 @@ from tests.support.fault_stream import NUMBER
 from tests.support.multihomed_lab import HOOKS, run
 
 SITES: Final = ("paris", "berlin", "rome")
+APART: Final = "rome"
+"""Its clear side is in a namespace of its own, with nothing else in it."""
 LINKS: Final = {
     "p1": ("paris", "eth1", "192.0.2"),
     "p2": ("paris", "eth2", "203.0.113"),
@@ -36,11 +39,6 @@ LINKS: Final = {
 }
 """Links of the router: site, device there, and the network's first three octets."""
 PAIRS: Final = (("paris", "berlin"), ("paris", "rome"), ("berlin", "rome"))
-STANDBY: Final = {
-    "paris-berlin": ("p2", "b2"),
-    "paris-rome": ("p2", "r1"),
-    "berlin-rome": ("b2", "r1"),
-}
 INTERFACE: Final = {
     ("paris", "berlin"): "ipsec1",
     ("paris", "rome"): "ipsec2",
@@ -75,49 +73,111 @@ def inner(site: str, version: int) -> str:
     return f"10.{number}.0.1" if version == 4 else f"fd00:{number}::1"
 
 
-def gateway_text(site: str, plane: str) -> str:
-    """The gateway file of a site."""
-    text = f'data-plane = "{plane}"\n'
+def key_name(link: str, other: str) -> str:
+    """The name of the keys of a path, the same at both ends."""
+    return "-".join(sorted((link, other), key=list(LINKS).index))
+
+
+def gateway_text(site: str, plane: str, clear: Path | None) -> str:
+    """The gateway file of a site, whose clear side may be in a namespace of its own."""
+    text = f'data-plane = "{plane}"\nguard = "strict"\n'
     for link in links_of(site):
         _site, device, net = LINKS[link]
         text += f'[uplinks.{link}]\ninterface = "{device}"\ngateway = "{net}.254"\n'
     for pair in PAIRS:
         if site not in pair:
             continue
+        if clear is not None:
+            text += (
+                f'[interfaces.{INTERFACE[site, pair[pair[0] == site]]}]\nnamespace = "{clear}"\n'
+            )
         other = pair[0] if pair[1] == site else pair[1]
         name = "-".join(pair)
         uplinks = ", ".join(f'"{link}"' for link in links_of(site))
         routes = ", ".join(f'"{network(other, version)}"' for version in (4, 6))
-        ours, theirs = STANDBY[name] if pair[0] == site else STANDBY[name][::-1]
         text += (
             f'[tunnels.{other}]\ninterface = "{INTERFACE[site, other]}"\nuplinks = [{uplinks}]\n'
             f'remote = "{outer(links_of(other)[0])}"\nroutes = [{routes}]\n'
             f'encapsulation = "{"udp" if name == "paris-rome" else "esp"}"\n'
-            f'static.key-file = "{name}.keys"\n[[tunnels.{other}.standby]]\nuplink = "{ours}"\n'
-            f'remote = "{outer(theirs)}"\nkey-file = "{name}-standby.keys"\n'
+            f'static.key-file = "{key_name(links_of(site)[0], links_of(other)[0])}.keys"\n'
         )
+        for ours, theirs in product(links_of(site), links_of(other)):
+            if (ours, theirs) != (links_of(site)[0], links_of(other)[0]):
+                text += (
+                    f'[[tunnels.{other}.standby]]\nuplink = "{ours}"\n'
+                    f'remote = "{outer(theirs)}"\nkey-file = "{key_name(ours, theirs)}.keys"\n'
+                )
     return text
+
+
+class Side:
+    """Where the clear side of a site is: at its gateway, or in a namespace of its own."""
+
+    def __init__(self, site: str, host: Host, path: Path | None = None) -> None:
+        self.site = site
+        self._host = host
+        self.path = path
+        self._own: NetworkNamespace | None = None
+        if path is not None:
+            self.come_back()
+
+    @property
+    def namespace(self) -> NetworkNamespace:
+        return self._own or self._host.namespace
+
+    def vanish(self) -> None:
+        """Nothing is left of the namespace, its name included."""
+        assert self.path is not None
+        self.path.unlink(missing_ok=True)
+        if self._own is not None:
+            self._own.close()
+
+    def come_back(self) -> None:
+        """A new one, which has the same name."""
+        assert self.path is not None
+        self._own = NetworkNamespace.create()
+        self.path.symlink_to(f"/proc/{os.getpid()}/fd/{self._own.fileno()}")
+        self.set_addresses()
+
+    def set_addresses(self) -> None:
+        """What the flows come from and go to."""
+        run(
+            self.namespace,
+            "ip link set lo up",
+            f"ip address add {inner(self.site, 4)}/32 dev lo",
+            f"ip address add {inner(self.site, 6)}/128 dev lo nodad",
+        )
 
 
 class NumberedFlow:
     """Packets from one site to another that never stop, with numbers."""
 
-    def __init__(self, source: Host, target: Host, version: int, port: int) -> None:
-        family = socket.AF_INET if version == 4 else socket.AF_INET6
-        self.name = f"{source.name} to {target.name} (IPv{version})"
-        self._target = (inner(target.name, version), port)
-        self._source = inner(source.name, version)
-        with target.namespace.entered():
-            self._receiver = socket.socket(family, socket.SOCK_DGRAM)
-        self._receiver.bind(("", port))
-        with source.namespace.entered():
-            self._sender = socket.socket(family, socket.SOCK_DGRAM)
-        self._sender.bind((self._source, 0))
+    def __init__(self, source: "Side", target: "Side", version: int, port: int) -> None:
+        self.name = f"{source.site} to {target.site} (IPv{version})"
+        self._ends = source, target
+        self._version, self._port = version, port
+        self._target = (inner(target.site, version), port)
+        self.open()
         self.sent = 0
         self.received = 0
         self.newest = -1
         self.doubled = 0
         self._recent: set[int] = set()
+
+    def open(self) -> None:
+        """Sockets in the namespaces that there are now."""
+        family = socket.AF_INET if self._version == 4 else socket.AF_INET6
+        source, target = self._ends
+        with target.namespace.entered():
+            self._receiver = socket.socket(family, socket.SOCK_DGRAM)
+        self._receiver.bind(("", self._port))
+        with source.namespace.entered():
+            self._sender = socket.socket(family, socket.SOCK_DGRAM)
+        self._sender.bind((inner(source.site, self._version), 0))
+
+    def touches(self, side: "Side") -> bool:
+        """Whether it begins or ends there."""
+        return side in self._ends
 
     def send(self) -> None:
         with suppress(OSError):
@@ -144,7 +204,8 @@ class NumberedFlow:
 class Traffic:
     """All flows between all sites, from two threads."""
 
-    def __init__(self, sites: dict[str, Host]) -> None:
+    def __init__(self, sites: dict[str, Side]) -> None:
+        self._running = threading.Lock()
         self.flows = [
             NumberedFlow(sites[one], sites[other], version, _PORT + 10 * number + version)
             for number, (one, other, version) in enumerate(
@@ -186,15 +247,28 @@ class Traffic:
             time.sleep(0.005)
         return time.monotonic() - started
 
+    @contextmanager
+    def moved(self, side: Side) -> Iterator[None]:
+        """While the block runs, no flow has a socket in that side's namespace."""
+        with self._running:
+            touched = [flow for flow in self.flows if flow.touches(side)]
+            for flow in touched:
+                flow.close()
+            yield
+            for flow in touched:
+                flow.open()
+
     def _send(self) -> None:
         while not self._stop.wait(_INTERVAL):
-            for flow in self.flows:
-                flow.send()
+            with self._running:
+                for flow in self.flows:
+                    flow.send()
 
     def _receive(self) -> None:
-        while not self._stop.is_set():
-            for flow in select.select(self.flows, [], [], 0.1)[0]:
-                flow.receive()
+        while not self._stop.wait(0.001):
+            with self._running:
+                for flow in select.select(self.flows, [], [], 0)[0]:
+                    flow.receive()
 
 
 @dataclass(slots=True)
@@ -206,7 +280,7 @@ class ThreeSites:
     taps: dict[str, WireTap]
     plane: str
     traffic: Traffic
-    keys: int = field(default=0)
+    sides: dict[str, Side]
 
     def hole(self, link: str, what: str = "drop") -> None:
         """A rule of the router for everything that passes a link, both ways."""
@@ -224,8 +298,8 @@ class ThreeSites:
         run(self.router, f"nft delete table inet hole_{link}")
 
     def share_keys(self, name: str) -> None:
-        """New keys for both ends of a pair."""
-        ends = name.removesuffix("-standby").split("-")
+        """New keys for both ends of a path."""
+        ends = [LINKS[link][0] for link in name.split("-")]
         for site, keys in zip(ends, generate_pair(os.urandom), strict=True):
             file = self.sites[site].folder / f"{name}.keys"
             file.touch(mode=0o600)
@@ -259,16 +333,18 @@ def three_sites(plane: str) -> Iterator[ThreeSites]:
         router = stack.enter_context(NetworkNamespace.create())
         run(router, "sysctl -qw net.ipv4.ip_forward=1", "sysctl -qw net.ipv4.icmp_ratelimit=0")
         sites = {}
+        sides = {}
         for site in SITES:
             (folder / site).mkdir(mode=0o700)
             sites[site] = Host(site, folder / site)
             stack.callback(sites[site].close)
-            run(
-                sites[site].namespace,
-                "ip link set lo up",
-                f"ip address add {inner(site, 4)}/32 dev lo",
-                f"ip address add {inner(site, 6)}/128 dev lo nodad",
-            )
+            run(sites[site].namespace, "ip link set lo up")
+            path = folder / "clear" if site == APART else None
+            sides[site] = Side(site, sites[site], path)
+            if path is None:
+                sides[site].set_addresses()
+            else:
+                stack.callback(sides[site].vanish)
         taps = {}
         for link, (site, device, net) in LINKS.items():
             _connect(router, link, sites[site])
@@ -276,13 +352,13 @@ def three_sites(plane: str) -> Iterator[ThreeSites]:
                 run(sites[site].namespace, f"ip route add default via {net}.254 dev {device}")
             taps[link] = WireTap(router, link, marker=MARKER)
             stack.callback(taps[link].close)
-        traffic = Traffic(sites)
-        made = ThreeSites(sites, router, taps, plane, traffic)
-        for pair in PAIRS:
-            for kind in ("", "-standby"):
-                made.share_keys("-".join(pair) + kind)
+        traffic = Traffic(sides)
+        made = ThreeSites(sites, router, taps, plane, traffic, sides)
+        for one, other in PAIRS:
+            for ours, theirs in product(links_of(one), links_of(other)):
+                made.share_keys(key_name(ours, theirs))
         for site, host in sites.items():
-            host.file.write_text(gateway_text(site, plane))
+            host.file.write_text(gateway_text(site, plane, sides[site].path))
             host.start_daemon()
         for host in sites.values():
             host.wait_until_up()

@@ -80,7 +80,7 @@ C = tunnel("c", 3)
         (GOOD.replace('"a", "b"', '"a", "x"'), "tunnels[1]", "there is no tunnel 'x'"),
         (GOOD.replace('"a", "b"', '"a"'), "tunnels", "two tunnels at least"),
         (GOOD.replace('"a", "b"', '"a", "b", "a"'), "tunnels[2]", "is there already"),
-        (GOOD.replace('"a", "b"', "3"), "tunnels[0]", "must be a text"),
+        (GOOD.replace('["a", "b"]', "3"), "tunnels", "must be a list"),
         (GROUP + A + B.replace("ipsec2", "ipsec1"), "tunnels[1]", "shares ipsec1 with 'a'"),
         (
             GOOD + '[interfaces.ipsec2]\nnamespace = "red"',

@@ -7,12 +7,12 @@ import pytest
 from plutino.config.load import load_text
 from plutino.desired.compile import compile_gateway
 from plutino.desired.groups import ANY_GATEWAY
-from plutino.desired.health import LONGEST_HOLD, Health
+from plutino.desired.health import Health
 from plutino.desired.rules import DEFAULT_TABLE
 from plutino.desired.state import DesiredState, ObservedState, Surroundings
 from plutino.model.group import describe_group
 from plutino.model.link import Link, NextHop, Route, RouteType, link_alias
-from plutino.model.probe import Probe
+from plutino.model.probe import LONGEST_HOLD, Probe, Ways
 from plutino.model.subject import describe
 from plutino.plan.diff import diff
 from plutino.plan.step import StepAction
@@ -44,11 +44,12 @@ static.key-file = "{name}.keys"
 
 def compiled(source: str, *lost: str, missing: frozenset[str] = frozenset()) -> DesiredState:
     gateway = load_text(source, "gateway.toml")
-    around = Surroundings(lost=frozenset(f"tunnel {one}" for one in lost), missing=missing)
+    ways = Ways(frozenset(f"tunnel {one}" for one in lost))
+    around = Surroundings(ways=ways, missing=missing)
     return compile_gateway(gateway, keys_of(gateway), surroundings=around, sequences={})
 
 
-def ways(state: DesiredState, version: int = 4) -> list[str]:
+def shown_ways(state: DesiredState, version: int = 4) -> list[str]:
     """The routes of the group's prefix, the best first, without the prefix."""
     (group,) = state.groups
     found = [one for one in group.routes if one.destination.version == version]
@@ -70,7 +71,7 @@ def test_a_lost_tunnel_stands_behind_the_others(
     lost: str, expected: list[str], version: int
 ) -> None:
     state = compiled(text(), *lost)
-    assert ways(state, version) == [
+    assert shown_ways(state, version) == [
         f"dev {one.split()[0]} metric {one.split()[1]}" for one in expected
     ]
     (group,) = state.groups
@@ -80,20 +81,20 @@ def test_a_lost_tunnel_stands_behind_the_others(
 
 def test_ecmp_is_one_route_over_all_that_are_not_lost() -> None:
     more = 'mode = "ecmp"\nweights = { b = 3 }'
-    assert ways(compiled(text(more))) == [
+    assert shown_ways(compiled(text(more))) == [
         "nexthop dev ipsec1 weight 1 nexthop dev ipsec2 weight 3 nexthop dev ipsec3 weight 1 "
         "metric 50"
     ]
-    assert ways(compiled(text(more), "a")) == [
+    assert shown_ways(compiled(text(more), "a")) == [
         "nexthop dev ipsec2 weight 3 nexthop dev ipsec3 weight 1 metric 50",
         "dev ipsec1 metric 1050",
     ]
-    assert ways(compiled(text(more), "a", "c")) == [
+    assert shown_ways(compiled(text(more), "a", "c")) == [
         "dev ipsec2 metric 50",
         "dev ipsec1 metric 1050",
         "dev ipsec3 metric 1052",
     ]
-    assert ways(compiled(text(more), "a", "b", "c")) == ways(compiled(text(more)))
+    assert shown_ways(compiled(text(more), "a", "b", "c")) == shown_ways(compiled(text(more)))
 
 
 def test_ipv6_spreads_over_gateways_alone() -> None:
@@ -264,7 +265,7 @@ def test_one_that_never_answered_is_left_and_used_at_its_first_answer() -> None:
     site = Site()
     site.cut = {"a"}
     site.run(1)
-    assert (site.active, site.health.unanswered) == ("b", {"tunnel a"})
+    assert (site.active, site.health.unanswered) == ("b", frozenset({"tunnel a"}))
     site.cut = set()
     site.run(0.3)
     assert site.active == "a"

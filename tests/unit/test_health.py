@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from plutino.desired.health import LONGEST_HOLD, Health
+from plutino.desired.health import Health
 from plutino.model.policy import IpAddress
-from plutino.model.probe import Probe
+from plutino.model.probe import LONGEST_HOLD, Probe
 
 KEY = "isp1 to 198.51.100.2"
 STEP = 0.1

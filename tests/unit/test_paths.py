@@ -16,6 +16,7 @@ from plutino.model.link import Link, Namespace, link_alias
 from plutino.model.numbers import Mark
 from plutino.model.path import TunnelPaths
 from plutino.model.policy import Direction
+from plutino.model.probe import Ways
 from plutino.model.sa import ReplayState, SaDirection, SecurityAssociation
 from plutino.plan.diff import diff
 from plutino.plan.step import StepAction
@@ -79,7 +80,7 @@ def test_the_lowest_priority_number_is_the_best_and_marks_tell_uplinks_apart() -
 @pytest.mark.parametrize(
     "around",
     [
-        replace(AROUND, lost=frozenset({"isp1 to 198.51.100.2"})),
+        replace(AROUND, ways=Ways(frozenset({"isp1 to 198.51.100.2"}))),
         replace(AROUND, links=LINKS | {(None, "eth1"): replace(LINKS[None, "eth1"], up=False)}),
         replace(
             AROUND, links=LINKS | {(None, "eth1"): replace(LINKS[None, "eth1"], carrier=False)}
@@ -106,9 +107,16 @@ def test_without_a_next_hop_only_neighbours_are_reached() -> None:
 
 def test_with_nothing_left_the_best_one_stays() -> None:
     lost = frozenset({"isp1 to 198.51.100.2", "isp2 to 198.51.100.2"})
-    found = paths(UPLINKS + TUNNEL, replace(AROUND, lost=lost))
+    found = paths(UPLINKS + TUNNEL, replace(AROUND, ways=Ways(lost)))
     assert found.active.uplink == "isp1"
     assert found.lost
+
+
+def test_with_nothing_left_one_that_answers_again_will_do() -> None:
+    lost = frozenset({"isp1 to 198.51.100.2", "isp2 to 198.51.100.2"})
+    around = replace(AROUND, ways=Ways(lost, frozenset({"isp2 to 198.51.100.2"})))
+    found = paths(UPLINKS + TUNNEL, around)
+    assert (found.active.uplink, found.lost) == ("isp2", True)
 
 
 def test_targets_judge_a_whole_uplink() -> None:
@@ -123,7 +131,7 @@ def test_targets_judge_a_whole_uplink() -> None:
 
 def test_standby_sas_stay_and_only_the_policy_changes() -> None:
     before = compiled(UPLINKS + TUNNEL + STANDBY)
-    lost = replace(AROUND, lost=frozenset({"isp1 to 198.51.100.2"}))
+    lost = replace(AROUND, ways=Ways(frozenset({"isp1 to 198.51.100.2"})))
     after = compiled(UPLINKS + TUNNEL + STANDBY, lost)
     assert before.sas == after.sas
     assert len(before.sas) == 4
@@ -153,7 +161,7 @@ def observed(state: DesiredState, sas: tuple[SecurityAssociation, ...]) -> Obser
 
 def test_without_standby_the_sas_move() -> None:
     before = compiled(UPLINKS + TUNNEL)
-    lost = replace(AROUND, lost=frozenset({"isp1 to 198.51.100.2"}))
+    lost = replace(AROUND, ways=Ways(frozenset({"isp1 to 198.51.100.2"})))
     after = compiled(UPLINKS + TUNNEL, lost)
     steps = diff(after, observed(before, before.sas))
     moves = [step for step in steps if isinstance(step.subject, SecurityAssociation)]
@@ -167,7 +175,7 @@ def test_numbers_that_a_key_has_used_on_one_path_count_on_every_other() -> None:
         (ip_address("192.0.2.1"), 0x1001, 50): SavedSequence(0, 77),
         (ip_address("198.51.100.2"), 0x2001, 50): SavedSequence(1 << 24, 0),
     }
-    lost = replace(AROUND, lost=frozenset({"isp1 to 198.51.100.2"}))
+    lost = replace(AROUND, ways=Ways(frozenset({"isp1 to 198.51.100.2"})))
     state = compiled(UPLINKS + TUNNEL, lost, used)
     by_direction = {sa.direction: sa.replay for sa in state.sas}
     assert by_direction[SaDirection.OUT] == ReplayState(oseq=1 << 24)

@@ -18,6 +18,7 @@ from plutino.model.netfilter import NetfilterTable
 from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
+from plutino.model.sysctl import Sysctl
 from plutino.netlink.route_client import RouteClient
 from plutino.plan.diff import diff, may_update
 from plutino.plan.step import Step, StepAction
@@ -52,7 +53,7 @@ def apply_state(desired: DesiredState, plane: DataPlane, system: System) -> Outc
     """
     done: list[Step] = []
     for _ in range(_ROUNDS):
-        steps = diff(desired, observe(desired.instance, plane, system))
+        steps = diff(desired, observe(desired.instance, plane, system, desired.sysctls))
         if not steps:
             return Outcome(tuple(done))
         for run in runs(steps):
@@ -63,7 +64,7 @@ def apply_state(desired: DesiredState, plane: DataPlane, system: System) -> Outc
                 hint = error.hint or _hint(_first_refused(run, error), error)
                 raise ApplyError(str(error), hint, undo(done, plane, system)) from error
             done += run
-    steps = diff(desired, observe(desired.instance, plane, system))
+    steps = diff(desired, observe(desired.instance, plane, system, desired.sysctls))
     if not steps:
         return Outcome(tuple(done))
     missing = "; ".join(step.describe() for step in steps)
@@ -107,6 +108,9 @@ def _done_of(run: Sequence[Step], error: KernelError | PlaneError) -> list[Step]
 
 def execute(run: Sequence[Step], plane: DataPlane, system: System) -> None:
     """Do the steps of a run. Raises KernelError or PlaneError if one is refused."""
+    if isinstance(run[0].subject, Policy | SecurityAssociation | PolicyDefaults):
+        _execute_transforms(run, plane)
+        return
     action = run[0].action
     match run[0].subject:
         case Interface():
@@ -128,6 +132,14 @@ def execute(run: Sequence[Step], plane: DataPlane, system: System) -> None:
                     system.netfilter.delete()
                 else:
                     system.netfilter.replace(table)
+        case Sysctl():
+            for sysctl in subjects(run, Sysctl):
+                system.sysctls.set(sysctl)
+
+
+def _execute_transforms(run: Sequence[Step], plane: DataPlane) -> None:
+    action = run[0].action
+    match run[0].subject:
         case Policy():
             act_on_policies = _pick(
                 action, plane.add_policies, plane.delete_policies, plane.update_policy
@@ -182,10 +194,18 @@ def _execute_links(
             system.routes.each(interfaces, partial(_set_up, up=True))
         case StepAction.DOWN:
             system.routes.each(interfaces, partial(_set_up, up=False))
+        case StepAction.REST:
+            system.routes.each(interfaces, partial(_set_dormant, dormant=True))
+        case StepAction.WAKE:
+            system.routes.each(interfaces, partial(_set_dormant, dormant=False))
 
 
 def _set_up(client: RouteClient, interfaces: Sequence[Interface], *, up: bool) -> None:
     client.set_links_up([one.name for one in interfaces], up=up)
+
+
+def _set_dormant(client: RouteClient, interfaces: Sequence[Interface], *, dormant: bool) -> None:
+    client.set_links_dormant([one.name for one in interfaces], dormant=dormant)
 
 
 def _hint(step: Step, error: KernelError | PlaneError) -> str | None:

@@ -1,5 +1,7 @@
 """What exists of ours, in the kernel and in the data plane."""
 
+from collections.abc import Sequence
+
 from plutino.apply.system import System
 from plutino.dataplane.plane import DataPlane
 from plutino.desired.instance import twin_metric
@@ -7,13 +9,17 @@ from plutino.desired.rules import is_our_rule
 from plutino.desired.sas import is_ours
 from plutino.desired.state import ObservedState
 from plutino.desired.uplinks import uplink_metric
-from plutino.model.link import RTPROT_PLUTINO, Address, RouteType, link_alias
+from plutino.model.link import RTPROT_PLUTINO, RouteType, link_alias
+from plutino.model.sysctl import Sysctl
 
 
-def observe(instance: str, plane: DataPlane | None, system: System) -> ObservedState:
+def observe(
+    instance: str, plane: DataPlane | None, system: System, sysctls: Sequence[Sysctl] = ()
+) -> ObservedState:
     """All links; addresses, routes, policies and SAs of one instance.
 
-    Without a plane nothing is served, and there are no policies and no SAs.
+    ``sysctls`` are the settings that are wanted. Without a plane nothing is served, and there are
+    no policies and no SAs.
     """
     links = system.routes.list_links()
     if plane is not None:
@@ -33,7 +39,7 @@ def observe(instance: str, plane: DataPlane | None, system: System) -> ObservedS
         addresses=tuple(
             address
             for address in system.routes.list_addresses()
-            if (address.namespace, address.interface) in ours and not _is_kernels(address)
+            if (address.namespace, address.interface) in ours
         ),
         routes=found if plane is None else plane.bind_routes(found),
         rules=tuple(
@@ -42,6 +48,8 @@ def observe(instance: str, plane: DataPlane | None, system: System) -> ObservedS
             if is_our_rule(rule, instance)
         ),
         netfilter=system.netfilter.observe(),
+        sysctls=system.sysctls.observe(sysctls),
+        former_sysctls=system.sysctls.former(),
         policies=()
         if plane is None
         else tuple(
@@ -53,8 +61,3 @@ def observe(instance: str, plane: DataPlane | None, system: System) -> ObservedS
         defaults=None if plane is None else plane.policy_defaults(),
         former_defaults=None if plane is None else plane.former_defaults(),
     )
-
-
-def _is_kernels(address: Address) -> bool:
-    """Whether the kernel gave it: IPv6's link-local one. 169.254.0.0/16 it gives to nobody."""
-    return address.address.version == 6 and address.address.is_link_local

@@ -12,6 +12,7 @@ from plutino.model.interface import Interface
 from plutino.model.link import Address, Route
 from plutino.model.netfilter import NetfilterTable
 from plutino.model.rule import Rule
+from plutino.model.sysctl import Sysctl
 from plutino.netlink.route_clients import delete_interfaces
 from plutino.plan.diff import diff
 from plutino.plan.step import Step, StepAction
@@ -58,5 +59,8 @@ def _execute_without_plane(run: Sequence[Step], system: System) -> None:
             system.routes.home.delete_rules(subjects(run, Rule))
         case Route():
             system.routes.delete_routes(subjects(run, Route))
+        case Sysctl():
+            for sysctl in subjects(run, Sysctl):
+                system.sysctls.set(sysctl)
         case _:
             raise AssertionError("without a plane none is observed")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from plutino.dataplane.sysctls import SysctlClient
 from plutino.netfilter.client import NetfilterClient
 from plutino.netlink.route_clients import RouteClients
 
@@ -12,3 +13,4 @@ class System:
 
     routes: RouteClients
     netfilter: NetfilterClient
+    sysctls: SysctlClient

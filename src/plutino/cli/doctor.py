@@ -8,7 +8,7 @@ import click
 
 from plutino.cli.target import FILE, load_target, print_json
 from plutino.config.files import LoadedGateway
-from plutino.daemon.passes import compile_desired, open_routes
+from plutino.daemon.passes import compile_desired, find_problems, open_routes
 from plutino.dataplane.choice import AUTO, KERNEL, PlaneChoice, choose_by, current_choice
 from plutino.dataplane.probe.attempts import probe_kernel
 from plutino.dataplane.probe.report import KernelReport
@@ -16,6 +16,7 @@ from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.demands import demands_of
 from plutino.model.errors import PlaneError
 from plutino.model.feature import PLAIN_TUNNEL, Demands, Feature
+from plutino.model.probe import NOTHING_LOST
 
 _FEW = 3
 """So many keys are named for a feature that a file asks for."""
@@ -36,10 +37,11 @@ def doctor(file: Path | None, as_json: bool) -> None:
     """
     loaded, demands, configured = None, PLAIN_TUNNEL, AUTO
     serving: PlaneChoice | None = None
+    problems: tuple[str, ...] = ()
     if file is not None:
         loaded, runtime = load_target(file, "")
         configured = loaded.gateway.data_plane
-        demands, serving = _look(loaded, runtime)
+        demands, serving, problems = _look(loaded, runtime)
     report = probe_kernel()
     problem, choice = None, None
     try:
@@ -55,6 +57,7 @@ def doctor(file: Path | None, as_json: bool) -> None:
                 "only": [asdict(one) for one in demands.bindings],
                 "choice": None if choice is None else asdict(choice),
                 "problem": None if problem is None else str(problem),
+                "problems": list(problems),
             }
         )
     else:
@@ -63,16 +66,21 @@ def doctor(file: Path | None, as_json: bool) -> None:
         if loaded is not None and serving is not None:
             name = loaded.gateway.instance
             click.echo(f"instance '{name}' is on the {serving.plane} plane until `plutino down`")
+        for words in problems:
+            click.echo(f"in the way of {file}: {words}")
     if problem is not None:
         raise problem
 
 
-def _look(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Demands, PlaneChoice | None]:
-    """What a gateway asks for, and the plane that serves it already."""
+def _look(
+    loaded: LoadedGateway, runtime: RuntimePaths
+) -> tuple[Demands, PlaneChoice | None, tuple[str, ...]]:
+    """What a gateway asks for, the plane that serves it already, and what others do against it."""
     with open_routes(runtime, loaded.gateway) as routes:
-        desired = compile_desired(loaded, routes, {}, frozenset())
+        desired = compile_desired(loaded, routes, {}, NOTHING_LOST)
         serving = current_choice(loaded.gateway.instance, runtime, routes)
-    return demands_of(loaded.gateway, desired), serving
+        problems = find_problems(loaded, desired, routes)
+    return demands_of(loaded.gateway, desired), serving, problems
 
 
 def render(

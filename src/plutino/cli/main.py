@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "doctor": "what this machine's kernel can do, and which data plane `auto` takes",
     "keygen": "make static keys for both ends of a tunnel",
     "import": "turn live VTIs into a gateway file with XFRM interfaces",
+    "export": "the stanza of FRR, BIRD or systemd-networkd that goes with a gateway",
     "demo": "show a tunnel between two hosts on this machine",
     "reference": "print every option of the configuration",
     "completion": "print the completion script of a shell",

@@ -14,11 +14,14 @@ from plutino.daemon.passes import plan_pass
 def plan(file: Path, as_json: bool) -> None:
     """Print what `plutino apply FILE` will do, step by step. Changes nothing."""
     loaded, runtime = load_target(file, "")
-    steps = plan_pass(loaded, runtime)
+    steps, problems = plan_pass(loaded, runtime)
     if as_json:
-        print_json({"version": 1, "steps": [step.to_json() for step in steps]})
+        found = {"steps": [step.to_json() for step in steps], "problems": list(problems)}
+        print_json({"version": 1, **found})
         return
     for step in steps:
         click.echo(step.describe())
     if not steps:
         click.echo("nothing to do")
+    for problem in problems:
+        click.echo(f"warning: {problem}", err=True)

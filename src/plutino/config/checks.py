@@ -11,6 +11,7 @@ from plutino.config.mode_checks import check_mode
 from plutino.config.numbers import tunnel_if_id, tunnel_numbers, vti_keys
 from plutino.config.planes import check_plane
 from plutino.config.positions import Finding, KeyPath
+from plutino.config.protected_checks import check_protected
 from plutino.config.tunnel import NO_ADDRESS, Tunnel
 from plutino.config.uplink_checks import check_uplinks
 from plutino.config.values import IpInterface, IpNetwork
@@ -30,6 +31,7 @@ def check_gateway(gateway: Gateway) -> Iterator[Finding]:
     yield from check_interfaces(gateway)
     yield from check_plane(gateway)
     yield from check_uplinks(gateway)
+    yield from check_protected(gateway)
     yield from check_groups(gateway)
     yield from _check_if_ids(gateway)
     yield from _check_shared_interfaces(gateway)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from plutino.config.device import DeviceSettings
 from plutino.config.group import Group
 from plutino.config.interface_options import InterfaceOptions
 from plutino.config.table import Table
@@ -85,6 +86,41 @@ class Gateway(Table):
             "none of them in `mark-mask`, with room for the number of every uplink.",
         ),
     ] = DEFAULT_UPLINK_MASK
+    nat_exempt: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="Keeps packets into tunnels, and ESP and IKE of plutino's own, from being "
+            "translated by `masquerade` or `snat` rules of others, which see to all that leaves.",
+        ),
+    ] = False
+    guard: Annotated[
+        Literal["on", "strict"],
+        Field(
+            description="What keeps packets for tunnels from leaving in clear: `on` by unreachable "
+            "routes, `strict` also by nftables, which hold when somebody flushes the routes, and "
+            "which take nothing from a tunnel's prefix that comes in by another way."
+        ),
+    ] = "on"
+    protected: Annotated[
+        tuple[IpNetwork, ...],
+        Field(
+            description="Networks that are reached through tunnels alone, by routes that a routing "
+            "daemon learns: while there is none, their packets are dropped and do not leave by the "
+            "default route.",
+            examples=[["10.0.0.0/8"]],
+        ),
+    ] = ()
+    outside: Annotated[
+        tuple[IpNetwork, ...],
+        Field(
+            description="With the strict guard: networks that may be reached outside of tunnels "
+            "although a shorter prefix that holds them is in one. Those that this host's own "
+            "devices connect to need not be named for `0.0.0.0/0` and `::/0`, and must be for "
+            "other prefixes.",
+            examples=[["192.168.0.0/16"]],
+        ),
+    ] = ()
     policy_default: Annotated[
         PolicyDefault | None,
         Field(
@@ -95,6 +131,10 @@ class Gateway(Table):
     interfaces: Annotated[
         dict[str, InterfaceOptions],
         Field(description="Options of interfaces by name, `[interfaces.NAME]`."),
+    ] = {}  # noqa: RUF012 - pydantic copies it
+    devices: Annotated[
+        dict[str, DeviceSettings],
+        Field(description="The kernel's settings for devices by name, `[devices.NAME]`."),
     ] = {}  # noqa: RUF012 - pydantic copies it
     uplinks: Annotated[
         dict[str, Uplink],

@@ -1,5 +1,6 @@
 """``[interfaces.NAME]``: what is special about one interface."""
 
+from ipaddress import IPv6Address
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -53,6 +54,15 @@ class InterfaceOptions(Table):
             examples=["red"],
         ),
     ] = None
+    link_local: Annotated[
+        bool | IPv6Address,
+        Field(
+            description="A link-local address, by which OSPFv3, RIPng and Babel talk: `true` for a "
+            "stable one of plutino's, where the tunnel carries it; `false` for none; or one of "
+            "your own.",
+            examples=["fe80::1"],
+        ),
+    ] = True
     key: Annotated[
         int | None,
         Field(

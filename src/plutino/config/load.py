@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from plutino.config.checks import check_gateway
+from plutino.config.device import DeviceSettings
 from plutino.config.gateway import Gateway, PolicyDefault
 from plutino.config.group import Group, GroupProbeOptions
 from plutino.config.interface_options import InterfaceOptions
@@ -24,6 +25,7 @@ _TABLES: Final[Mapping[str, type[BaseModel]]] = {
     "": Gateway,
     "policy-default": PolicyDefault,
     "interfaces.*": InterfaceOptions,
+    "devices.*": DeviceSettings,
     "uplinks.*": Uplink,
     "uplinks.*.probe": ProbeOptions,
     "groups.*": Group,
@@ -68,7 +70,7 @@ def load_text(text: str, file: str) -> Gateway:
         for path, why, hint in check_gateway(gateway)
     ]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(dict.fromkeys(problems)))
     return gateway
 
 

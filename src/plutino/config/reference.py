@@ -6,6 +6,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from plutino.config.device import DeviceSettings
 from plutino.config.gateway import Gateway, PolicyDefault
 from plutino.config.group import Group, GroupProbeOptions
 from plutino.config.interface_options import InterfaceOptions
@@ -16,6 +17,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Top of the file", Gateway),
     ("`[policy-default]`", PolicyDefault),
     ("`[interfaces.NAME]`", InterfaceOptions),
+    ("`[devices.NAME]`", DeviceSettings),
     ("`[uplinks.NAME]`", Uplink),
     ("`[uplinks.NAME.probe]`", ProbeOptions),
     ("`[tunnels.NAME]`", Tunnel),

@@ -24,6 +24,9 @@ def check_uplinks(gateway: Gateway) -> Iterator[Finding]:
                 yield (*at, key), "holds two addresses of one IP version", "one for each at most"
         if uplink.table is not None and (other := tables.setdefault(uplink.table, name)) != name:
             yield (*at, "table"), f"is the table of uplink '{other}' already", "choose another"
+    for device in gateway.devices:
+        if (problem := interface_name_problem(device)) is not None:
+            yield ("devices", device), problem, "settings are per device"
     for name, tunnel in gateway.tunnels.items():
         yield from _check_names(gateway, tunnel, ("tunnels", name))
         yield from _check_addresses(tunnel, ("tunnels", name))

@@ -20,7 +20,7 @@ from plutino.config.files import LoadedGateway, load_gateway
 from plutino.control.protocol import Answer, Request
 from plutino.control.report import encode_report
 from plutino.control.server import ControlServer
-from plutino.daemon.health_store import load_lost, save_lost
+from plutino.daemon.health_store import load_ways, save_ways
 from plutino.daemon.namespaces import NamespaceWatch
 from plutino.daemon.passes import PassResult, namespace_names, run_pass, save_running
 from plutino.daemon.prober import Prober
@@ -31,6 +31,8 @@ from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.health import Health
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
+from plutino.model.netfilter import table_name
+from plutino.netfilter.events import NetfilterEvents
 from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
 
@@ -68,7 +70,8 @@ class Daemon:
         self._stopping = False
         self._plane_events: NetlinkSocket | None = None
         self._namespaces = NamespaceWatch(self._wake.set)
-        self._prober = Prober(Health(load_lost(runtime.health)), self._hear_prober)
+        self._prober = Prober(Health(load_ways(runtime.health).lost), self._hear_prober)
+        self._netfilter: NetfilterEvents | None = None
         self._holder: socket.socket | None = None
         self._idle_passes = 0
         self._failures = 0
@@ -93,6 +96,7 @@ class Daemon:
             ):
                 loop.add_signal_handler(number, handler)
             loop.add_reader(events.fileno(), self._drain, events)
+            self._watch_netfilter()
             await server.start()
             notify("READY=1", "STATUS=all tunnels are set up")
             saver = asyncio.create_task(self._save_from_time_to_time())
@@ -105,6 +109,7 @@ class Daemon:
             loop.remove_reader(events.fileno())
             events.close()
             self._let_go_of_plane()
+            self._let_go_of_netfilter()
             self._namespaces.close()
             self._prober.close()
             self._let_go_of_holder()
@@ -183,6 +188,22 @@ class Daemon:
                 pass
         self._wake.set()
 
+    def _watch_netfilter(self) -> None:
+        with suppress(PlaneError):  # without nftables there is nothing to hear
+            table = table_name(self._loaded.gateway.instance)
+            self._netfilter = NetfilterEvents(table)
+            asyncio.get_running_loop().add_reader(self._netfilter, self._hear_netfilter)
+
+    def _hear_netfilter(self) -> None:
+        if self._netfilter is not None and self._netfilter.changed():
+            self._wake.set()
+
+    def _let_go_of_netfilter(self) -> None:
+        if self._netfilter is not None:
+            asyncio.get_running_loop().remove_reader(self._netfilter)
+            self._netfilter.close()
+            self._netfilter = None
+
     def _watch_plane(self, choice: PlaneChoice) -> None:
         """A connection that tells of changes by others, and ends with the engine."""
         if self._plane_events is not None:
@@ -217,7 +238,7 @@ class Daemon:
                 asyncio.get_running_loop().add_reader(self._holder, self._hear_holder)
 
     def _hear_prober(self) -> None:
-        save_lost(self._runtime.health, self._prober.health.lost)
+        save_ways(self._runtime.health, self._prober.health.state)
         self._wake.set()
 
     def _hear_holder(self) -> None:

@@ -13,7 +13,8 @@ from plutino.apply.system import System
 from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_numbers
-from plutino.daemon.health_store import load_lost
+from plutino.daemon.health_store import load_ways
+from plutino.daemon.marks import find_mark_clashes
 from plutino.daemon.sequence_store import load_sequences, save_sequences
 from plutino.dataplane.choice import (
     PlaneChoice,
@@ -25,9 +26,11 @@ from plutino.dataplane.choice import (
 from plutino.dataplane.engine_process import engine_running
 from plutino.dataplane.held_sockets import holder_running
 from plutino.dataplane.journal import Journal
+from plutino.dataplane.link_settings import has_ipv6
 from plutino.dataplane.plane import DataPlane, ManagedPlane
 from plutino.dataplane.reverse_path import has_strict_reverse_path
 from plutino.dataplane.runtime import RuntimePaths
+from plutino.dataplane.sysctls import SysctlClient
 from plutino.dataplane.underlay import SocketKind
 from plutino.desired.compile import compile_gateway
 from plutino.desired.demands import demands_of
@@ -35,7 +38,7 @@ from plutino.desired.paths import choose_paths
 from plutino.desired.rules import covers_a_peer
 from plutino.desired.sas import is_ours, tunnel_reqid
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
-from plutino.desired.state import DesiredState, Surroundings
+from plutino.desired.state import DesiredState, ObservedState, Surroundings
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
 from plutino.model.group import describe_group
 from plutino.model.interface import InterfaceAddress
@@ -43,7 +46,7 @@ from plutino.model.link import MAIN_TABLE
 from plutino.model.netfilter import table_name
 from plutino.model.path import describe_path
 from plutino.model.policy import IpAddress
-from plutino.model.probe import Probe
+from plutino.model.probe import Probe, Ways
 from plutino.model.sa import Encapsulation, SecurityAssociation
 from plutino.netfilter.client import NetfilterClient
 from plutino.netlink.route_clients import RouteClients
@@ -54,6 +57,8 @@ NO_NETFILTER: Final = (
     "there is no nft, or no nftables in the kernel: TCP's segments are not held to the MTU, and "
     "with 0.0.0.0/0 in a tunnel the host answers connections from outside through it"
 )
+
+NO_EXEMPTION: Final = "nat-exempt does nothing without nft: others may translate what leaves"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +71,20 @@ class PassResult:
     probes: tuple[Probe, ...] = ()
 
 
-def plan_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> tuple[Step, ...]:
-    """The steps that a pass would do. Changes nothing and starts nothing."""
+def plan_pass(
+    loaded: LoadedGateway, runtime: RuntimePaths
+) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+    """The steps that a pass would do, and problems in words. Changes nothing and starts nothing."""
     with open_routes(runtime, loaded.gateway) as routes:
         sequences = load_sequences(runtime.sequences)
-        desired = compile_desired(loaded, routes, sequences, load_lost(runtime.health))
+        desired = compile_desired(loaded, routes, sequences, load_ways(runtime.health))
         plane = _find_plane(loaded.gateway, desired, runtime, routes)
         try:
             system = system_of(desired.instance, runtime, routes)
-            return diff(desired, observe(desired.instance, plane, system))
+            there = observe(desired.instance, plane, system, desired.sysctls)
+            if not _serves(there):
+                _refuse_findings(loaded, desired, routes)
+            return diff(desired, there), find_problems(loaded, desired, routes)
         finally:
             if plane is not None:
                 plane.close()
@@ -91,7 +101,7 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
         sequences = load_sequences(runtime.sequences)
         was_running = engine_running(runtime) or holder_running(runtime)
         noted = PlaneChoice.read(runtime)
-        desired = compile_desired(loaded, routes, sequences, load_lost(runtime.health))
+        desired = compile_desired(loaded, routes, sequences, load_ways(runtime.health))
         choice = settle_choice(
             gateway.data_plane, gateway.instance, runtime, routes, demands_of(gateway, desired)
         )
@@ -104,18 +114,24 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
             problems = _reserve(runtime, plane, desired, sequences)
             # A conflict is found before anything is opened or made.
             system = system_of(desired.instance, runtime, routes)
-            diff(desired, observe(desired.instance, plane, system))
+            there = observe(desired.instance, plane, system, desired.sysctls)
+            diff(desired, there)
+            if not _serves(there):
+                _refuse_findings(loaded, desired, routes)
             kinds = socket_kinds(gateway)
             plane.ensure_sockets(kinds)
             Journal.read(runtime.namespaces).note(namespace_names(gateway))
             outcome = apply_state(desired, plane, system)
             plane.release_sockets(kinds)
+            problems += find_problems(loaded, desired, routes)
             problems += tuple(
                 f"there is no network namespace {name}: what belongs there waits for it"
                 for name in sorted(routes.missing & namespace_names(gateway))
             )
             if not NetfilterClient.is_there():
+                # The strict guard was refused before.
                 problems += (NO_NETFILTER,)
+                problems += (NO_EXEMPTION,) if gateway.nat_exempt else ()
             problems += strict_reverse_paths(gateway, routes)
             problems += lost_paths(desired)
             problems += tuple(filter(None, map(describe_group, desired.groups)))
@@ -130,6 +146,25 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
         finally:
             if plane is not None:
                 plane.close()
+
+
+def _serves(there: ObservedState) -> bool:
+    return bool(there.sas or there.policies or there.routes or there.addresses)
+
+
+def _refuse_findings(loaded: LoadedGateway, desired: DesiredState, routes: RouteClients) -> None:
+    """Raises ConfigError for what speaks against installing a gateway for the first time."""
+    clashes, _ = find_mark_clashes(loaded.gateway, desired, routes)
+    if found := (*desired.findings, *clashes):
+        raise ConfigError(found).in_file(str(loaded.path))
+
+
+def find_problems(
+    loaded: LoadedGateway, desired: DesiredState, routes: RouteClients
+) -> tuple[str, ...]:
+    """The same in words, for a gateway that serves, and what may be in its way."""
+    clashes, remarks = find_mark_clashes(loaded.gateway, desired, routes)
+    return (*(f"{one.key}: {one.why}" for one in (*desired.findings, *clashes)), *remarks)
 
 
 def _find_plane(
@@ -163,7 +198,11 @@ def namespace_names(gateway: Gateway) -> set[str]:
 
 def system_of(instance: str, runtime: RuntimePaths, routes: RouteClients) -> System:
     """All that a pass may look at and change besides the data plane."""
-    return System(routes, NetfilterClient(table_name(instance), runtime.netfilter))
+    return System(
+        routes,
+        NetfilterClient(table_name(instance), runtime.netfilter),
+        SysctlClient(routes, Journal.read(runtime.sysctls)),
+    )
 
 
 def open_routes(runtime: RuntimePaths, gateway: Gateway | None = None) -> RouteClients:
@@ -176,10 +215,14 @@ def compile_desired(
     loaded: LoadedGateway,
     routes: RouteClients,
     sequences: Sequences,
-    lost: frozenset[str],
+    ways: Ways,
 ) -> DesiredState:
-    """What should exist, on the paths that there are now; ``lost`` are keys of probes."""
-    surroundings = _surroundings(loaded.gateway, routes, lost)
+    """What should exist, on the paths that there are now; ``ways`` are those that are lost."""
+    surroundings = _surroundings(loaded.gateway, routes, ways)
+    if loaded.gateway.guard == "strict" and not surroundings.netfilter:
+        why = "needs nftables, and there is no nft, or none in the kernel"
+        hint = 'apt-get install nftables, or set guard = "on"'
+        raise ConfigError.single(str(loaded.path), "guard", why, hint)
     try:
         return compile_gateway(
             loaded.gateway, loaded.keys, surroundings=surroundings, sequences=sequences
@@ -188,7 +231,7 @@ def compile_desired(
         raise error.in_file(str(loaded.path)) from None
 
 
-def _surroundings(gateway: Gateway, routes: RouteClients, lost: frozenset[str]) -> Surroundings:
+def _surroundings(gateway: Gateway, routes: RouteClients, ways: Ways) -> Surroundings:
     links = {(link.namespace, link.name): link for link in routes.list_links()}
     addresses: dict[str, tuple[InterfaceAddress, ...]] = {}
     gateways: dict[tuple[str, int], IpAddress] = {}
@@ -204,9 +247,14 @@ def _surroundings(gateway: Gateway, routes: RouteClients, lost: frozenset[str]) 
         links=links,
         missing=routes.missing,
         netfilter=NetfilterClient.is_there(),
+        without_ipv6=frozenset(
+            one
+            for one in {None, *namespace_names(gateway)} - routes.missing
+            if not routes.inside(one, has_ipv6)
+        ),
         addresses=addresses,
         gateways=gateways,
-        lost=lost,
+        ways=ways,
     )
     return replace(found, path_mtu=dict(_path_mtus(gateway, routes, found)))
 

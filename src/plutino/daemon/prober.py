@@ -98,9 +98,9 @@ class _Asking:
             self._send()
         except (OSError, PlaneError):
             self._drop_socket()  # the address, the device or the namespace may come back
-        was_lost = way.lost
+        before = way.lost, way.good_since
         way.asked(time.monotonic())
-        if way.lost != was_lost:
+        if (way.lost, way.good_since) != before:
             self._on_change()
 
     def _send(self) -> None:
@@ -136,9 +136,9 @@ class _Asking:
         way = self._health.ways.get(self.probe.key)
         if way is None:
             return
-        was_lost = way.lost
+        before = way.lost, way.good_since
         way.answered(time.monotonic())
-        if way.lost != was_lost:
+        if (way.lost, way.good_since) != before:
             self._on_change()
 
     def _hear(self) -> None:

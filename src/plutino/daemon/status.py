@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import closing, suppress
+from typing import Final
 
 from plutino.apply.observe import observe
 from plutino.config.files import LoadedGateway
@@ -16,11 +17,12 @@ from plutino.control.report import (
     TunnelReport,
 )
 from plutino.daemon.group_status import group_reports
-from plutino.daemon.health_store import load_lost
+from plutino.daemon.health_store import load_ways
 from plutino.daemon.passes import compile_desired, open_routes, socket_kinds, system_of
 from plutino.dataplane.choice import PlaneChoice, current_choice, open_plane
 from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
+from plutino.desired.guard import COMMENT
 from plutino.desired.sas import tunnel_reqid
 from plutino.desired.state import TunnelPlan
 from plutino.model.algorithms import algorithm_names
@@ -33,9 +35,16 @@ from plutino.model.numbers import IfId
 from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.rule import Rule
 from plutino.model.sa import SaDirection, SaUse, SecurityAssociation
+from plutino.model.sysctl import Sysctl
 from plutino.netlink.route_clients import RouteClients
 from plutino.plan.diff import ConflictError, diff
 from plutino.plan.step import Step
+
+GUARD_DROPS: Final = "GuardDrop"
+_MEANINGS: Final = {
+    **XFRM_STAT,
+    GUARD_DROPS: "a packet of a tunnel's prefix would have left, or came in, by another way",
+}
 
 
 def build_report(
@@ -97,8 +106,13 @@ def _build(
     problems: tuple[str, ...],
     unanswered: frozenset[str] | None,
 ) -> StatusReport:
-    desired = compile_desired(loaded, routes, {}, load_lost(runtime.health))
-    observed = observe(desired.instance, plane, system_of(desired.instance, runtime, routes))
+    desired = compile_desired(loaded, routes, {}, load_ways(runtime.health))
+    observed = observe(
+        desired.instance,
+        plane,
+        system_of(desired.instance, runtime, routes),
+        desired.sysctls,
+    )
     try:
         steps = diff(desired, observed)
     except ConflictError as error:
@@ -130,7 +144,8 @@ def _build(
                 if_id=tunnel_if_id(loaded.gateway, plan.name),
             )
         )
-    stat = {} if plane is None else plane.xfrm_stat()
+    stat = dict({} if plane is None else plane.xfrm_stat())
+    stat[GUARD_DROPS] = system_of(desired.instance, runtime, routes).netfilter.dropped(COMMENT)
     return StatusReport(
         instance=desired.instance,
         state=_overall([tunnel.state for tunnel in tunnels], problems),
@@ -142,7 +157,7 @@ def _build(
         tunnels=tuple(tunnels),
         groups=tuple(group_reports(desired.groups, observed.routes, unanswered)),
         drops=tuple(
-            DropReport(name, count, XFRM_STAT.get(name, ""))
+            DropReport(name, count, _MEANINGS.get(name, ""))
             for name, count in stat.items()
             if count
         ),
@@ -218,7 +233,7 @@ def _concerns(step: Step, plan: TunnelPlan) -> bool:
             return policy.identity in {one.identity for one in plan.policies}
         case SecurityAssociation() as sa:
             return sa.identity in {one.identity for one in plan.sas}
-        case PolicyDefaults() | Rule() | NetfilterTable():
+        case PolicyDefaults() | Rule() | NetfilterTable() | Sysctl():
             return False
 
 

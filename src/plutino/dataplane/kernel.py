@@ -16,6 +16,7 @@ from typing import Final, Self
 from plutino.dataplane.engine_messages import EngineInfo, EngineLosses
 from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.journal import Journals
+from plutino.dataplane.link_settings import forgo_routers
 from plutino.dataplane.moved_sa import delete_and_tell, with_numbers
 from plutino.dataplane.older_kernels import for_older_kernels, without_outbound_window
 from plutino.dataplane.own_links import OwnLinks
@@ -161,6 +162,7 @@ class KernelPlane:
                     self._routes.home.set_link(one.name, namespace=target)
                 if one.vrf is not None:
                     self._routes[one.namespace].set_link(one.name, master=one.vrf)
+            forgo_routers(self._routes, interfaces)
             self._routes.each(interfaces, self._tag)
         except (KernelError, PlaneError):
             for namespace in {None, *(one.namespace for one in interfaces)}:
@@ -191,9 +193,12 @@ class KernelPlane:
         if link.namespace != interface.namespace:
             here.set_link(link.name, namespace=self._routes.descriptor(interface.namespace))
             here = self._routes[interface.namespace]
+            forgo_routers(self._routes, [interface])
             self._tag(here, [interface])
         if link.mtu != interface.mtu:
             here.set_link(interface.name, mtu=interface.mtu)
+        if not link.multicast:
+            here.set_link(interface.name, multicast=True)
         if (link.master is None) != (interface.vrf is None) or interface.vrf is not None:
             here.set_link(interface.name, master=interface.vrf or "")
         try:

@@ -135,16 +135,18 @@ class DataPlane(Protocol):
 def tag_links(client: RouteClient, names: Sequence[str], alias: str) -> None:
     """Make new links ours: a link that bears the alias is complete. Raises BatchRefusedError.
 
-    With it goes IPv6's own address, so that nothing of the kernel's enters the tunnel uninvited;
-    where there is no IPv6, the alias alone is set.
+    With it goes IPv6's own address, so that nothing of the kernel's enters the tunnel uninvited,
+    and multicast comes, which XFRM interfaces and VTIs lack and routing protocols need. Where there
+    is no IPv6, the rest is set.
     """
     wanted = set(names)
     indexes = [link.index for link in client.list_links() if link.name in wanted]
     try:
-        client.set_links(dict.fromkeys(indexes, LinkChange(alias=alias, no_link_local=True)))
+        complete = LinkChange(alias=alias, multicast=True, no_link_local=True)
+        client.set_links(dict.fromkeys(indexes, complete))
     except BatchRefusedError as error:
         refused = [indexes[place] for place in error.refused]
-        client.set_links(dict.fromkeys(refused, LinkChange(alias=alias)))
+        client.set_links(dict.fromkeys(refused, LinkChange(alias=alias, multicast=True)))
 
 
 class ManagedPlane(DataPlane, Protocol):

@@ -96,6 +96,11 @@ class RuntimePaths:
         return self.directory / "former-defaults"
 
     @property
+    def sysctls(self) -> Path:
+        """Settings of devices as they were before the instance changed them."""
+        return self.directory / "sysctls"
+
+    @property
     def health(self) -> Path:
         """Ways of which the daemon found that they carry nothing."""
         return self.directory / "health.json"

@@ -12,6 +12,7 @@ from typing import Final, Self
 from plutino.dataplane.engine_client import MOST_DESCRIPTORS, EngineClient
 from plutino.dataplane.engine_messages import EngineInfo, EngineLosses, NewDevice
 from plutino.dataplane.engine_process import start_engine
+from plutino.dataplane.link_settings import forgo_routers
 from plutino.dataplane.moved_sa import delete_and_tell, with_numbers
 from plutino.dataplane.plane import tag_links
 from plutino.dataplane.runtime import RuntimePaths
@@ -165,6 +166,7 @@ class UserspacePlane:
                 self._move(one.name, None, one)
             if one.vrf is not None:
                 self._routes[one.namespace].set_link(one.name, master=one.vrf)
+        forgo_routers(self._routes, interfaces)
         self._routes.each(interfaces, self._tag)
 
     def _move(self, name: str, source: Namespace, interface: Interface) -> None:
@@ -206,10 +208,13 @@ class UserspacePlane:
                     os.close(descriptor)
         if link.namespace != interface.namespace:
             self._move(link.name, link.namespace, interface)
+            forgo_routers(self._routes, [interface])
             self._tag(self._routes[interface.namespace], [interface])
         here = self._routes[interface.namespace]
         if link.mtu != interface.mtu:
             here.set_link(interface.name, mtu=interface.mtu)
+        if not link.multicast:
+            here.set_link(interface.name, multicast=True)
         if (link.master is None) != (interface.vrf is None) or interface.vrf is not None:
             here.set_link(interface.name, master=interface.vrf or "")
         served = here.find_link(interface.name)

@@ -8,7 +8,9 @@ from plutino.config.numbers import tunnel_numbers
 from plutino.config.static_keys import StaticKeys
 from plutino.desired.device_checks import check_devices
 from plutino.desired.groups import compile_group_probes, compile_groups
+from plutino.desired.guard import check_guard
 from plutino.desired.interfaces import compile_interfaces
+from plutino.desired.link_local import compile_link_locals
 from plutino.desired.netfilter import compile_netfilter
 from plutino.desired.paths import choose_paths, compile_probes
 from plutino.desired.routes import compile_routes, compile_twins
@@ -16,6 +18,7 @@ from plutino.desired.rules import compile_rules, covers_a_peer
 from plutino.desired.sas import compile_policies, compile_sas, tunnel_reqid
 from plutino.desired.sequences import Sequences
 from plutino.desired.state import DesiredState, Surroundings, TunnelPlan
+from plutino.desired.sysctls import compile_sysctls
 from plutino.desired.uplinks import (
     compile_source_rules,
     compile_uplink_routes,
@@ -66,7 +69,7 @@ def compile_gateway(
         Address(tunnel.interface, address, gateway.options(tunnel.interface).namespace): None
         for tunnel in served.values()
         for address in tunnel.addresses
-    }
+    } | dict.fromkeys(compile_link_locals(gateway, paths, surroundings))
     interfaces = tuple(
         one
         for one in compile_interfaces(gateway, keys, paths, surroundings.path_mtu)
@@ -91,9 +94,13 @@ def compile_gateway(
         tunnels=tuple(plans),
         defaults=_defaults(gateway),
         rules=tuple(rules),
+        sysctls=tuple(compile_sysctls(gateway, surroundings)),
         probes=(*compile_probes(gateway, paths), *compile_group_probes(gateway, surroundings)),
         groups=groups,
-        netfilter=compile_netfilter(gateway, interfaces, rules) if surroundings.netfilter else None,
+        findings=tuple(check_guard(gateway, surroundings)),
+        netfilter=compile_netfilter(gateway, interfaces, rules, surroundings)
+        if surroundings.netfilter
+        else None,
     )
 
 

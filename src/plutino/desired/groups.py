@@ -95,7 +95,7 @@ def _members(
     for name in group.tunnels:
         plan = plans[name]
         probe = None if group.probe.kind == "none" else tunnel_probe(name)
-        lost = plan.paths.lost or not plan.sas or probe in surroundings.lost
+        lost = plan.paths.lost or not plan.sas or probe in surroundings.ways.lost
         members.append(GroupMember(name, plan.interface, probe, lost, active=False))
     usable = [one.tunnel for one in members if not one.lost] or list(group.tunnels)
     carrying = usable if group.mode == "ecmp" else usable[:1]

@@ -10,10 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from plutino.model.probe import Probe
+from plutino.model.probe import Probe, Ways
 
-LONGEST_HOLD: Final = 60.0
-"""Seconds that a way has to answer at most before it is used again."""
 _FORGETTING: Final = 300.0
 """Seconds without a loss, after which the earlier ones do not count."""
 
@@ -35,7 +33,7 @@ class WayHealth:
     def hold(self) -> float:
         """Seconds that it has to answer now before it is back."""
         longer = self.probe.back_after * (1 << min(10, max(0, self.losses - 1)))
-        return max(self.probe.back_after, min(longer, LONGEST_HOLD))
+        return max(self.probe.back_after, min(longer, self.probe.longest_hold))
 
     def asked(self, now: float) -> None:
         """A request was sent, or could not be."""
@@ -78,6 +76,14 @@ class Health:
     def lost(self) -> frozenset[str]:
         """Keys of the probes whose way is lost."""
         return frozenset(key for key, way in self.ways.items() if way.lost)
+
+    @property
+    def state(self) -> Ways:
+        """What the desired state has to know."""
+        answering = {
+            key for key, way in self.ways.items() if way.lost and way.good_since is not None
+        }
+        return Ways(self.lost, frozenset(answering))
 
     @property
     def unanswered(self) -> frozenset[str]:

@@ -56,7 +56,13 @@ def compile_interfaces(
             if options.kind == "vti"
             else None,
             namespace=options.namespace,
+            dormant=all(_is_idle(paths[name]) for name in names),
         )
+
+
+def _is_idle(paths: TunnelPaths) -> bool:
+    """Whether nothing that a tunnel sends could arrive."""
+    return paths.lost or paths.own.local is None
 
 
 def _vti(gateway: Gateway, interface: str, paths: list[TunnelPaths]) -> VtiEnds:

@@ -12,6 +12,8 @@ from typing import Final
 
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import uplink_mark
+from plutino.desired.guard import compile_guard
+from plutino.desired.state import Surroundings
 from plutino.model.interface import Interface
 from plutino.model.netfilter import NetfilterTable, table_name
 from plutino.model.numbers import U32_MAX
@@ -22,11 +24,19 @@ _TCP_HEADERS: Final = {"ip": 40, "ip6": 60}
 
 
 def compile_netfilter(
-    gateway: Gateway, interfaces: Iterable[Interface], rules: Iterable[Rule]
+    gateway: Gateway,
+    interfaces: Iterable[Interface],
+    rules: Iterable[Rule],
+    surroundings: Surroundings,
 ) -> NetfilterTable | None:
     """The table of an instance; None if there is nothing to do for one."""
     ours = [one for one in interfaces if one.namespace is None]
-    chains = [*_answers(gateway, ours, rules), *_segments(ours)]
+    chains = [
+        *_answers(gateway, ours, rules),
+        *_segments(ours),
+        *_exemptions(gateway, ours),
+        *compile_guard(gateway, ours, surroundings),
+    ]
     if not chains:
         return None
     return NetfilterTable(table_name(gateway.instance), "\n".join(chains))
@@ -87,6 +97,30 @@ def _marked(gateway: Gateway, interfaces: list[Interface]) -> str:
         f'ct state new iifname != {{ "lo", {names} }} fib daddr type local '
         f"ct mark set ct mark and {others} or {mask}"
     )
+
+
+def _exemptions(gateway: Gateway, interfaces: list[Interface]) -> Iterator[str]:
+    """Translation to the very source, before others come: the first to translate has the word.
+
+    The kernel asks the chains of type nat in turn until one has decided (``nf_nat_inet_fn()``).
+    """
+    if not gateway.nat_exempt:
+        return
+    names = ", ".join(f'"{one.name}"' for one in interfaces)
+    mask = f"{gateway.mark_mask:#x}"
+    rows = []
+    for family in ("ip", "ip6"):
+        same = f"snat {family} to {family} saddr"
+        if names:
+            rows.append(f"    oifname {{ {names} }} {same}")
+        rows.append(f"    meta mark and {mask} != 0 meta l4proto esp {same}")
+        rows.append(f"    meta mark and {mask} != 0 udp sport {{ 500, 4500 }} {same}")
+    text = "\n".join(rows)
+    yield f"""\
+  chain exemptions {{
+    type nat hook postrouting priority srcnat - 1; policy accept;
+{text}
+  }}"""
 
 
 def _segments(interfaces: list[Interface]) -> Iterator[str]:

@@ -3,6 +3,8 @@
 A path is one of our addresses, at one uplink, and one of the peer's. The tunnel's own SAs are on
 the best of those paths that no standby SA serves, and move between them; a standby SA stays on its
 path. What leaves uses the best path of all: the policies outwards name it in their template.
+
+Both ends rank the paths between them alike, so that SAs that move meet at the same one.
 """
 
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from plutino.desired.state import Surroundings
 from plutino.model.numbers import Mark
 from plutino.model.path import Path, TunnelPaths
 from plutino.model.policy import IpAddress
-from plutino.model.probe import Probe
+from plutino.model.probe import LONGEST_HOLD, Probe
 
 
 def choose_paths(gateway: Gateway, name: str, surroundings: Surroundings) -> TunnelPaths:
@@ -27,7 +29,8 @@ def choose_paths(gateway: Gateway, name: str, surroundings: Surroundings) -> Tun
 
 
 def _best(paths: tuple[Path, ...] | list[Path]) -> Path:
-    return next((one for one in paths if one.usable), paths[0])
+    usable = (one for one in paths if one.usable)
+    return next(usable, next((one for one in paths if one.answering), paths[0]))
 
 
 def _paths(gateway: Gateway, name: str, surroundings: Surroundings) -> Iterator[Path]:
@@ -45,14 +48,16 @@ def _paths(gateway: Gateway, name: str, surroundings: Surroundings) -> Iterator[
     ranks = {uplink: rank for rank, (uplink, _local) in enumerate(locals_)}
     peers = tunnel.peers
     several = len(wanted) > 1
-    for (uplink, given, remote), keys in sorted(
-        wanted.items(), key=lambda one: (ranks.get(one[0][0], 0), peers.index(one[0][2]))
-    ):
+    ranked = []
+    for (uplink, given, remote), keys in wanted.items():
         local = given or source_address(gateway, uplink, remote.version, surroundings)
+        rank = ranks.get(uplink, 0) + peers.index(remote)
+        ends = sorted(str(one) for one in (local, remote) if one is not None)
+        ranked.append((rank, ends, uplink, local, remote, keys))
+    for _rank, _sorted, uplink, local, remote, keys in sorted(ranked, key=lambda one: one[:2]):
         probe = probe_key(gateway, uplink, local, remote)
-        usable = probe not in surroundings.lost and (
-            uplink is None or _reaches(gateway, uplink, local, remote, surroundings)
-        )
+        is_there = uplink is None or _reaches(gateway, uplink, local, remote, surroundings)
+        usable = is_there and probe not in surroundings.ways.lost
         yield Path(
             uplink=uplink,
             local=local,
@@ -61,6 +66,7 @@ def _paths(gateway: Gateway, name: str, surroundings: Surroundings) -> Iterator[
             set_mark=_set_mark(gateway, name, uplink),
             usable=usable or not (several or uplink),
             probe=probe,
+            answering=is_there and probe in surroundings.ways.answering,
         )
 
 
@@ -95,7 +101,7 @@ def source_address(
         if address.version == version:
             return address
     for one in surroundings.addresses.get(options.interface, ()):
-        if one.version == version and not one.is_link_local:
+        if one.version == version and not (version == 6 and one.is_link_local):
             return one.ip
     return None
 
@@ -153,6 +159,7 @@ def compile_probes(gateway: Gateway, paths: dict[str, TunnelPaths]) -> Iterator[
     for name, several in paths.items():
         if len(several.every) == 1 and several.own.uplink is None:
             continue
+        own = [one for one in several.every if one.keys == name]
         for path in several.every:
             options = _options(gateway, path.uplink)
             if options.kind == "none" or path.local is None or path.probe in probes:
@@ -166,6 +173,7 @@ def compile_probes(gateway: Gateway, paths: dict[str, TunnelPaths]) -> Iterator[
                 interval=options.interval,
                 lost_after=options.lost_after,
                 back_after=options.back_after,
+                longest_hold=options.back_after if path in own and len(own) > 1 else LONGEST_HOLD,
             )
     yield from probes.values()
 

@@ -66,24 +66,44 @@ def compile_twins(
             namespace=gateway.options(tunnel.interface).namespace,
         ): None
         for name, tunnel in served.items()
-        for network in _guarded(gateway, name)
+        for network in guarded_networks(gateway, name)
     }
-    yield from twins
+    yield from twins | dict.fromkeys(_protected(gateway, served, surroundings))
+
+
+def _protected(
+    gateway: Gateway, served: Mapping[str, Tunnel], surroundings: Surroundings
+) -> Iterator[Route]:
+    """The same for ``protected``, wherever there are interfaces: daemons bring the routes."""
+    for network in gateway.protected:
+        for tunnel in served.values():
+            yield Route(
+                network,
+                None,
+                RouteType.UNREACHABLE,
+                table=_table_of_interface(gateway, tunnel, surroundings),
+                metric=twin_metric(gateway.instance),
+                namespace=gateway.options(tunnel.interface).namespace,
+            )
 
 
 def route_table(
     gateway: Gateway, tunnel: Tunnel, network: IpNetwork, surroundings: Surroundings
 ) -> int:
     """The routing table of a route: that of its interface's VRF, our own, or main."""
-    options = gateway.options(tunnel.interface)
     if covers_a_peer(gateway, tunnel, network):
         return own_table(gateway)
+    return _table_of_interface(gateway, tunnel, surroundings)
+
+
+def _table_of_interface(gateway: Gateway, tunnel: Tunnel, surroundings: Surroundings) -> int:
+    options = gateway.options(tunnel.interface)
     if options.vrf is None or options.namespace in surroundings.missing:
         return MAIN_TABLE
     return surroundings.links[options.namespace, options.vrf].table or MAIN_TABLE
 
 
-def _guarded(gateway: Gateway, name: str) -> Iterator[IpNetwork]:
+def guarded_networks(gateway: Gateway, name: str) -> Iterator[IpNetwork]:
     """Prefixes that must not leave in clear: routes, and what the addresses connect to.
 
     When the interface goes, its connected routes go too, and the default route would take over.

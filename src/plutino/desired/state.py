@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from plutino.model.errors import Problem
 from plutino.model.group import GroupPlan
 from plutino.model.interface import Interface, InterfaceAddress, IpAddress
 from plutino.model.link import Address, Link, Namespace, Route
 from plutino.model.netfilter import NetfilterTable
 from plutino.model.path import TunnelPaths
 from plutino.model.policy import Policy, PolicyDefaults
-from plutino.model.probe import Probe
+from plutino.model.probe import NOTHING_LOST, Probe, Ways
 from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
+from plutino.model.sysctl import Sysctl
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Surroundings:
     ``links`` are by network namespace and name; ``missing`` are namespaces that the configuration
     names and that are not there; ``netfilter`` tells whether there are nftables. ``addresses`` are
     by device of the own namespace, ``gateways`` the next hops of main's default routes by device
-    and IP version, ``lost`` the keys of probes whose way carries nothing.
+    and IP version; ``without_ipv6`` are the namespaces whose new links have none.
     """
 
     path_mtu: Mapping[str, int] = field(default_factory=dict)
@@ -31,7 +33,8 @@ class Surroundings:
     netfilter: bool = True
     addresses: Mapping[str, tuple[InterfaceAddress, ...]] = field(default_factory=dict)
     gateways: Mapping[tuple[str, int], IpAddress] = field(default_factory=dict)
-    lost: frozenset[str] = frozenset()
+    ways: Ways = NOTHING_LOST
+    without_ipv6: frozenset[Namespace] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ class DesiredState:
 
     ``routes`` holds the unreachable twin of every tunnel prefix as well as the route itself.
     ``instance`` is the tag that every object of ours bears. ``defaults`` None leaves the policy
-    defaults as they were before plutino came.
+    defaults as they were before plutino came. ``findings`` speak against installing it for the
+    first time; where it serves already they are told. Their file is not known here.
     """
 
     instance: str
@@ -67,7 +71,9 @@ class DesiredState:
     rules: tuple[Rule, ...] = ()
     netfilter: NetfilterTable | None = None
     probes: tuple[Probe, ...] = ()
+    sysctls: tuple[Sysctl, ...] = ()
     groups: tuple[GroupPlan, ...] = ()
+    findings: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,8 @@ class ObservedState:
     """What exists: all links, foreign ones too, so that a clash is seen; of the rest, only ours.
 
     ``defaults`` are the policy defaults, None if the plane has none; ``former_defaults`` those that
-    were there before ours, None if ours are not set.
+    were there before ours, None if ours are not set. ``sysctls`` are settings as they are
+    now, ``former_sysctls`` as they were before ours.
     """
 
     links: tuple[Link, ...] = ()
@@ -85,5 +92,7 @@ class ObservedState:
     routes: tuple[Route, ...] = ()
     defaults: PolicyDefaults | None = None
     former_defaults: PolicyDefaults | None = None
+    sysctls: tuple[Sysctl, ...] = ()
+    former_sysctls: tuple[Sysctl, ...] = ()
     rules: tuple[Rule, ...] = ()
     netfilter: NetfilterTable | None = None

@@ -97,7 +97,7 @@ def compile_uplink_routes(gateway: Gateway, surroundings: Surroundings) -> Itera
                 for one in surroundings.addresses.get(options.interface, ())
                 if one.version == version
                 and one.network.num_addresses > 1
-                and not one.is_link_local
+                and not (version == 6 and one.is_link_local)
             }
             for network in networks:
                 yield Route(network, options.interface, table=table, metric=metric)

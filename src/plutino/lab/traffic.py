@@ -29,7 +29,12 @@ def _checksum(octets: bytes) -> int:
 
 
 def ping(
-    namespace: NetworkNamespace, destination: IpAddress, *, count: int = 3, timeout: float = 2.0
+    namespace: NetworkNamespace,
+    destination: IpAddress,
+    *,
+    count: int = 3,
+    timeout: float = 2.0,
+    source: IpAddress | None = None,
 ) -> tuple[int, float]:
     """Send echo requests one after the other; replies that came, and the mean time in seconds.
 
@@ -40,6 +45,8 @@ def ping(
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         protocol = socket.IPPROTO_ICMP if version == 4 else socket.IPPROTO_ICMPV6
         sender = socket.socket(family, socket.SOCK_RAW, protocol)
+    if source is not None:
+        sender.bind((str(source), 0))
     identity = int.from_bytes(os.urandom(2), "big")
     times = []
     with sender:
@@ -51,13 +58,21 @@ def ping(
                 head = _HEADER.pack(_ECHO_REQUEST[version], 0, number, identity, sequence)
             started = time.monotonic()
             try:
-                sender.sendto(head + body, (str(destination), 0))
+                sender.sendto(head + body, _target(destination))
             except OSError:
                 continue  # no route: as good as no answer
             elapsed = _await_reply(sender, version, (identity, sequence), started, timeout)
             if elapsed is not None:
                 times.append(elapsed)
     return len(times), sum(times) / len(times) if times else 0.0
+
+
+def _target(address: IpAddress) -> tuple[str, int] | tuple[str, int, int, int]:
+    """For ``sendto``; the zone of an IPv6 address is the number of an interface."""
+    scope = getattr(address, "scope_id", None)
+    if scope is None:
+        return str(address), 0
+    return str(address).partition("%")[0], 0, 0, int(scope)
 
 
 def _await_reply(

@@ -57,7 +57,8 @@ class Interface:
 
     ``mtu`` is in bytes, of the inner packet. ``link`` and ``vrf`` are names of devices. An
     ``external`` one, and a VTI, have if_id 0. One in a ``namespace`` has its keys and its outer
-    packets in the gateway's own.
+    packets in the gateway's own. A ``dormant`` one has no tunnel that could carry a packet: it is
+    up, and does not run (RFC 2863), so that routing daemons leave it.
     """
 
     name: str
@@ -68,6 +69,8 @@ class Interface:
     vrf: str | None = None
     vti: VtiEnds | None = None
     namespace: str | None = None
+    dormant: bool = False
+    multicast: bool = True
 
 
 def interface_name_problem(name: str) -> str | None:

@@ -35,7 +35,7 @@ class Link:
     ``if_id`` is what the data plane has bound to it, None if nothing is bound. ``attached`` tells
     that the data plane serves the link: an XFRM interface for the kernel, an open TUN for the
     engine. ``underlying`` is the index of IFLA_XFRM_LINK, ``master`` that of IFLA_MASTER, ``table``
-    the routing table of a VRF device.
+    the routing table of a VRF device. ``dormant`` is IF_OPER_DORMANT: up, but not running.
     """
 
     index: int
@@ -54,6 +54,8 @@ class Link:
     vti: VtiEnds | None = None
     namespace: Namespace = None
     carrier: bool = True
+    multicast: bool = True
+    dormant: bool = False
     point_to_point: bool = False
 
 

@@ -1,6 +1,9 @@
 """An nftables table of ours: one for each instance, as text."""
 
 from dataclasses import dataclass
+from typing import Final
+
+TABLE_PREFIX: Final = "plutino_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,4 +16,4 @@ class NetfilterTable:
 
 def table_name(instance: str) -> str:
     """The table of an instance, which is its tag too: nft's names have no other signs."""
-    return "plutino_" + "".join(sign if sign.isalnum() else "_" for sign in instance)
+    return TABLE_PREFIX + "".join(sign if sign.isalnum() else "_" for sign in instance)

@@ -11,7 +11,7 @@ class Path:
     """One way. ``keys`` is the name of its keys; ``set_mark`` is what its outer packets bear.
 
     ``local`` is None while the uplink has no address. ``usable`` is what is known of link, address,
-    route and probes.
+    route and probes; one that was lost and is ``answering`` again will do where nothing is usable.
     """
 
     uplink: str | None
@@ -21,6 +21,7 @@ class Path:
     set_mark: Mark
     usable: bool
     probe: str
+    answering: bool = False
 
 
 def describe_path(path: Path) -> str:

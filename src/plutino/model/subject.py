@@ -9,6 +9,7 @@ from plutino.model.netfilter import NetfilterTable
 from plutino.model.policy import Policy, PolicyDefaults
 from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
+from plutino.model.sysctl import Sysctl
 
 Subject = (
     Interface
@@ -19,6 +20,7 @@ Subject = (
     | Policy
     | SecurityAssociation
     | PolicyDefaults
+    | Sysctl
 )
 
 
@@ -102,7 +104,13 @@ def describe_defaults(defaults: PolicyDefaults) -> str:
     return " ".join(f"{way} {one.name.lower()}" for way, one in verdicts.items())
 
 
-def _place(subject: Interface | Address | Route) -> str:
+def describe_sysctl(sysctl: Sysctl) -> str:
+    """As ``sysctl`` writes it."""
+    key = f"net.{sysctl.family}.conf.{sysctl.device}.{sysctl.name}"
+    return f"{key}={sysctl.value}{_place(sysctl)}"
+
+
+def _place(subject: Interface | Address | Route | Sysctl) -> str:
     return f" netns {subject.namespace}" if subject.namespace else ""
 
 
@@ -121,4 +129,5 @@ _WORDS: Final[Mapping[type, tuple[str, Callable[[Any], str]]]] = {
     Policy: ("policy", describe_policy),
     SecurityAssociation: ("sa", describe_sa),
     PolicyDefaults: ("policy-default", describe_defaults),
+    Sysctl: ("sysctl", describe_sysctl),
 }

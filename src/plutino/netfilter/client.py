@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from plutino.model.errors import KernelError, PlaneError
 from plutino.model.netfilter import NetfilterTable
+from plutino.netfilter.generation import ruleset_generation
 
 PROGRAM: Final = "nft"
 _FAMILY: Final = "inet"
@@ -39,8 +40,11 @@ class NetfilterClient:
         """Whether this machine has nft and its kernel nftables."""
         if shutil.which(PROGRAM) is None:
             return False
-        done = subprocess.run([PROGRAM, "list", "tables"], capture_output=True, check=False)
-        return done.returncode == 0
+        try:
+            ruleset_generation()  # `nft list tables` reads all rules of others
+        except PlaneError:
+            return False
+        return True
 
     def observe(self) -> NetfilterTable | None:
         """What is there: our text, or a remark if others changed it; None if nothing."""
@@ -53,6 +57,23 @@ class NetfilterClient:
         if kept.get("listing") == listing:
             return NetfilterTable(self._name, str(kept.get("body")))
         return NetfilterTable(self._name, _CHANGED)
+
+    def dropped(self, comment: str) -> int:
+        """Packets that rules with that comment have counted; 0 where there is no such rule."""
+        command = [PROGRAM, "-j", "list", "table", _FAMILY, self._name]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            found = json.loads(done.stdout)["nftables"] if done.returncode == 0 else []
+        except (OSError, ValueError, KeyError):
+            return 0
+        rules = [one["rule"] for one in found if "rule" in one]
+        return sum(
+            int(part["counter"]["packets"])
+            for rule in rules
+            if rule.get("comment") == comment
+            for part in rule.get("expr", ())
+            if "counter" in part and isinstance(part["counter"], dict)
+        )
 
     def replace(self, table: NetfilterTable) -> None:
         """Make it, or put it in the place of what is there, at once."""

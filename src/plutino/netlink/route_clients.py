@@ -24,6 +24,7 @@ class _Placed(Protocol):
 
 
 _Subject = TypeVar("_Subject", bound=_Placed)
+_Value = TypeVar("_Value")
 
 
 class RouteClients:
@@ -89,6 +90,10 @@ class RouteClients:
         """A descriptor of a namespace, to move links there. Raises NamespaceMissingError."""
         self[namespace]
         return self._descriptors[namespace]
+
+    def inside(self, namespace: Namespace, work: Callable[[], _Value]) -> _Value:
+        """Do ``work`` where the calling thread is, or in another namespace, in a thread there."""
+        return work() if namespace is None else in_namespace(self.descriptor(namespace), work)
 
     # --- of all namespaces
 

@@ -1,4 +1,4 @@
-"""Changes of links, addresses, routes and rules, told as they happen."""
+"""Changes of links, addresses, routes, rules and settings of devices, told as they happen."""
 
 import os
 

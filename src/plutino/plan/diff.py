@@ -55,7 +55,9 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
     netfilter = tuple(
         _keyed_steps(_some(desired.netfilter), _some(observed.netfilter), lambda one: one.name)
     )
+    new = frozenset(step.subject for step in links if step.action is StepAction.CREATE)
     in_the_way = _in_the_way(links, [ours[name] for name in sorted(gone)])
+    sysctls = tuple(_sysctl_steps(desired, observed))
     bared = _bared(links) | {link.name for link in in_the_way}
     ways = route_steps(routes, old_routes, bared=bared, addresses=addresses)
     return (
@@ -65,6 +67,7 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(rules, StepAction.CREATE),
         *_of(ways.before, bared),
         *_of(addresses, bared),
+        *(step for step in links if step.action is StepAction.REST and step.subject not in new),
         *_only(links, StepAction.DOWN),
         *_removal(in_the_way, observed),
         *_only(links, StepAction.CREATE, StepAction.UPDATE),
@@ -76,6 +79,9 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *_only(addresses, StepAction.DELETE, without=bared),
         *_only(addresses, StepAction.CREATE),
         *_only(links, StepAction.UP),
+        *(step for step in links if step.action is StepAction.REST and step.subject in new),
+        *_only(links, StepAction.WAKE),
+        *sysctls,
         *ways.made,
         *ways.after,
         *_removal([ours[name] for name in sorted(gone) if name not in bared], observed),
@@ -165,6 +171,8 @@ def _link_steps(
         if link is None:
             yield Step(StepAction.CREATE, interface, "it is missing")
             yield Step(StepAction.UP, interface, "it is new")
+            if interface.dormant:
+                yield Step(StepAction.REST, interface, "it has no usable path")
             continue
         there = _as_interface(link, names)
         if why := _link_differs(interface, there):
@@ -175,6 +183,10 @@ def _link_steps(
             yield Step(StepAction.UP, interface, "it has changed")
         elif not link.up:
             yield Step(StepAction.UP, interface, "it is down")
+        if interface.dormant and not link.dormant:
+            yield Step(StepAction.REST, interface, "it has no usable path")
+        elif link.dormant and not interface.dormant:
+            yield Step(StepAction.WAKE, interface, "it has a usable path")
 
 
 def _link_differs(interface: Interface, there: Interface | None) -> str | None:
@@ -189,6 +201,8 @@ def _link_differs(interface: Interface, there: Interface | None) -> str | None:
     ):
         if wanted != found:
             return f"its {what} is {found or 'none'}"
+    if not there.multicast:
+        return "its multicast is off"
     if interface.external != there.external:
         return "it is external" if there.external else "it is not external"
     if interface.vti != there.vti:
@@ -217,6 +231,7 @@ def _as_interface(link: Link, names: _Names) -> Interface | None:
         vrf=_name(link.namespace, link.master, names),
         vti=link.vti,
         namespace=link.namespace,
+        multicast=link.multicast,
     )
 
 
@@ -261,6 +276,18 @@ def _default_steps(desired: DesiredState, observed: ObservedState) -> Iterator[S
     wanted = desired.defaults if former is None else _filled(desired.defaults, former)
     if wanted != before:
         yield Step(StepAction.UPDATE, wanted, "it differs", before)
+
+
+def _sysctl_steps(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
+    """Ours where the configuration says so, else what was there before."""
+    now = {one.key: one for one in observed.sysctls}
+    wanted = {one.key: one for one in desired.sysctls}
+    for one in desired.sysctls:
+        if now.get(one.key) != one:
+            yield Step(StepAction.UPDATE, one, "it differs", now.get(one.key))
+    for one in observed.former_sysctls:
+        if one.key not in wanted:
+            yield Step(StepAction.UPDATE, one, "as it was before", now.get(one.key))
 
 
 def _filled(defaults: PolicyDefaults, former: PolicyDefaults) -> PolicyDefaults:

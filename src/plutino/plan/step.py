@@ -7,13 +7,15 @@ from plutino.model.subject import Subject, describe, kind_of
 
 
 class StepAction(StrEnum):
-    """What happens to the object."""
+    """What happens to the object; ``REST`` makes a link dormant, ``WAKE`` makes it run again."""
 
     CREATE = "create"
     UPDATE = "update"
     UP = "up"
     DOWN = "down"
     DELETE = "delete"
+    REST = "rest"
+    WAKE = "wake"
 
 
 _INVERSE = {
@@ -22,6 +24,8 @@ _INVERSE = {
     StepAction.UPDATE: StepAction.UPDATE,
     StepAction.UP: StepAction.DOWN,
     StepAction.DOWN: StepAction.UP,
+    StepAction.REST: StepAction.WAKE,
+    StepAction.WAKE: StepAction.REST,
 }
 
 

@@ -27,6 +27,8 @@ class Ifla(IntEnum):
     IFNAME = 3
     MTU = 4
     MASTER = 10
+    OPERSTATE = 16
+    LINKMODE = 17
     LINKINFO = 18
     IFALIAS = 20
     STATS64 = 23
@@ -97,12 +99,20 @@ class RouteGroup(IntEnum):
     IPV6_IFADDR = 9
     IPV6_ROUTE = 11
     IPV6_RULE = 19
+    IPV4_NETCONF = 24
+    IPV6_NETCONF = 25
 
 
+IF_OPER_DORMANT = 5
+IF_OPER_UP = 6
+IF_LINK_MODE_DEFAULT = 0
+IF_LINK_MODE_DORMANT = 1
+"""``linux/if.h``."""
 AF_INET = 2
 AF_INET6 = 10
 IFF_UP = 1
 IFF_POINTOPOINT = 0x10
+IFF_MULTICAST = 0x1000
 IFF_LOWER_UP = 0x10000
 """``linux/if.h``."""
 IFLA_VRF_TABLE = 1

@@ -15,7 +15,12 @@ from plutino.model.link import Link
 from plutino.model.numbers import IfId
 from plutino.netlink.route.constants import (
     AF_INET6,
+    IF_LINK_MODE_DEFAULT,
+    IF_LINK_MODE_DORMANT,
+    IF_OPER_DORMANT,
+    IF_OPER_UP,
     IFF_LOWER_UP,
+    IFF_MULTICAST,
     IFF_POINTOPOINT,
     IFF_UP,
     IFLA_INET6_ADDR_GEN_MODE,
@@ -64,12 +69,19 @@ class LinkChange:
     group: int | None = None
     master: int | None = None
     no_link_local: bool = False
+    multicast: bool | None = None
+    dormant: bool | None = None
 
 
-def encode_link_header(index: int = 0, *, up: bool | None = None) -> bytes:
-    """``struct ifinfomsg``; ``up`` None leaves the flag as it is."""
-    change = 0 if up is None else IFF_UP
-    return _LINK.pack(0, 0, index, IFF_UP if up else 0, change)
+def encode_link_header(
+    index: int = 0, *, up: bool | None = None, multicast: bool | None = None
+) -> bytes:
+    """``struct ifinfomsg``; None leaves a flag as it is."""
+    flags = change = 0
+    for flag, wanted in ((IFF_UP, up), (IFF_MULTICAST, multicast)):
+        change |= 0 if wanted is None else flag
+        flags |= flag if wanted else 0
+    return _LINK.pack(0, 0, index, flags, change)
 
 
 def encode_link_change(index: int, change: LinkChange) -> bytes:
@@ -92,7 +104,14 @@ def encode_link_change(index: int, change: LinkChange) -> bytes:
     if change.no_link_local:
         mode = Attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE]))
         attributes.append(nested_attribute(Ifla.AF_SPEC, nested_attribute(AF_INET6, mode)))
-    return encode_link_header(index, up=change.up) + encode_attributes(attributes)
+    if change.dormant is not None:
+        # In the dormant mode nothing but such a request makes it run again (rfc2863_policy()).
+        link_mode = IF_LINK_MODE_DORMANT if change.dormant else IF_LINK_MODE_DEFAULT
+        state = IF_OPER_DORMANT if change.dormant else IF_OPER_UP
+        attributes.append(Attribute(Ifla.LINKMODE, bytes([link_mode])))
+        attributes.append(Attribute(Ifla.OPERSTATE, bytes([state])))
+    header = encode_link_header(index, up=change.up, multicast=change.multicast)
+    return header + encode_attributes(attributes)
 
 
 def encode_link_group(group: int) -> bytes:
@@ -189,6 +208,8 @@ def parse_link(payload: bytes) -> Link:
         kind=kind,
         mtu=parse_u32(attributes, Ifla.MTU),
         up=bool(flags & IFF_UP),
+        multicast=bool(flags & IFF_MULTICAST),
+        dormant=attributes.get(Ifla.OPERSTATE, b"")[:1] == bytes([IF_OPER_DORMANT]),
         carrier=bool(flags & IFF_LOWER_UP),
         point_to_point=bool(flags & IFF_POINTOPOINT),
         alias=None if alias is None else parse_text(alias),

@@ -5,6 +5,7 @@ from enum import IntEnum
 from ipaddress import ip_network
 from typing import Final
 
+from plutino.model.mark_use import MarkRule
 from plutino.model.numbers import U32_MAX, Mark
 from plutino.model.rule import Rule
 from plutino.netlink.route.constants import AF_INET, AF_INET6, RT_TABLE_COMPAT
@@ -12,6 +13,7 @@ from plutino.netlink.route.fields import parse_fixed, parse_u32, u32_attribute
 from plutino.netlink.wire import Attribute, encode_attributes
 
 FR_ACT_TO_TBL: Final = 1
+FIB_RULE_INVERT: Final = 2
 _RULE: Final = struct.Struct("=BBBBBBBBI")
 _VERSIONS: Final = {AF_INET: 4, AF_INET6: 6}
 _FAMILIES: Final = {4: AF_INET, 6: AF_INET6}
@@ -88,5 +90,22 @@ def parse_rule(payload: bytes) -> Rule | None:
         mark=Mark(parse_u32(attributes, Fra.FWMARK), mask) if mask else None,
         suppress_prefix_length=None if suppress == U32_MAX else suppress,
         source=ip_network((attributes[Fra.SRC], source)) if source else None,
+        protocol=int.from_bytes(attributes.get(Fra.PROTOCOL, b"\0")[:1], "big"),
+    )
+
+
+def parse_mark_rule(payload: bytes) -> MarkRule | None:
+    """From RTM_NEWRULE: what any rule, also of others, does with a mark; None if it has none."""
+    fixed, attributes = parse_fixed(_RULE, payload, "RTM_NEWRULE")
+    family, _dst, _src, _tos, table, _res1, _res2, _action, flags = fixed
+    mask = parse_u32(attributes, Fra.FWMASK)
+    if family not in _VERSIONS or not mask:
+        return None
+    return MarkRule(
+        _VERSIONS[family],
+        parse_u32(attributes, Fra.PRIORITY),
+        Mark(parse_u32(attributes, Fra.FWMARK), mask),
+        parse_u32(attributes, Fra.TABLE, table),
+        inverted=bool(flags & FIB_RULE_INVERT),
         protocol=int.from_bytes(attributes.get(Fra.PROTOCOL, b"\0")[:1], "big"),
     )
