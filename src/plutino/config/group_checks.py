@@ -136,20 +136,26 @@ def _check_probe(
             yield (*place, "tunnel-targets", name), why, f"known: {known}"
     if options.kind == "none":
         return
+    told = False
     for _number, name in members:
-        targets = probe_targets(gateway, group, name)
-        key: KeyPath = (*place, "targets")
-        if name in options.tunnel_targets:
-            key = (*place, "tunnel-targets", name)
-        if not targets:
-            why = f"is needed: `addresses` of tunnel '{name}' do not tell the peer's"
-            hint = 'give targets, addresses of a /31 or /127, or `kind = "none"`'
-            yield key, why, hint
-        if len({one.version for one in targets}) > 1:
-            yield key, "are of both IP versions", "one is enough: a tunnel carries both or none"
-            continue
-        for target in targets:
-            yield from _check_target(gateway, group, name, target, key)
+        own = name in options.tunnel_targets
+        key: KeyPath = (*place, "tunnel-targets", name) if own else (*place, "targets")
+        found = list(_check_targets(gateway, group, name, key))
+        if own or not told:  # what all are asked for is told once
+            yield from found
+        told |= bool(found) and not own
+
+
+def _check_targets(gateway: Gateway, group: Group, name: str, key: KeyPath) -> Iterator[Finding]:
+    targets = probe_targets(gateway, group, name)
+    if not targets:
+        why = f"is needed: `addresses` of tunnel '{name}' do not tell the peer's"
+        yield key, why, 'give targets, addresses of a /31 or /127, or `kind = "none"`'
+    if len({one.version for one in targets}) > 1:
+        yield key, "are of both IP versions", "one is enough: a tunnel carries both or none"
+        return
+    for target in targets:
+        yield from _check_target(gateway, group, name, target, key)
 
 
 def _check_target(
