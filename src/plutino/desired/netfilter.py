@@ -53,7 +53,7 @@ def _answers(gateway: Gateway, interfaces: list[Interface], rules: Iterable[Rule
         return
     for chain, kind, hook, lines in (
         ("incoming", "filter", "prerouting", incoming),
-        ("outgoing", "route", "output", restore),
+        ("outgoing", "route", "output", [_outer(gateway), *restore]),
     ):
         rows = "\n".join(f"    {line}" for line in lines)
         yield f"""\
@@ -61,6 +61,15 @@ def _answers(gateway: Gateway, interfaces: list[Interface], rules: Iterable[Rule
     type {kind} hook {hook} priority mangle; policy accept;
 {rows}
   }}"""
+
+
+def _outer(gateway: Gateway) -> str:
+    """What bears bits of ours knows its way already.
+
+    ESP of a socket that is bound to a tunnel's interface still belongs to that socket: routed anew
+    for another mark, it would go into the interface again (``ip_route_me_harder()``).
+    """
+    return f"meta mark and {gateway.mark_mask:#x} != 0 return"
 
 
 def _restored_uplinks(gateway: Gateway) -> Iterator[str]:
