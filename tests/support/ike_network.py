@@ -206,6 +206,14 @@ class IkePair(Network):
         """Whether both have the same single child that both send by."""
         return self.agree() and len(self.current("a")) == 1
 
+    def is_settled(self) -> bool:
+        """Whether both have the same single IKE SA, and the same child if one is wanted."""
+        sessions = [one for e in self.endpoints.values() for one in e.sessions.values()]
+        if any(one.window.waiting or one.queue for one in sessions) or len(sessions) > 2:
+            return False
+        wanted = any(one.wanted for one in sessions)
+        return self.agree() and len(self.current("a")) in ((1,) if wanted else (0, 1))
+
     def current(self, side: str) -> list[ActiveChild]:
         """The children of a side that are neither replaced nor about to go."""
         return [one for one in self.endpoints[side].child_sas() if one.child.is_current]

@@ -20,7 +20,7 @@ class Children(list[Child]):
         """This child sends, and none of its kin does."""
         for one in self:
             if one.config.name == child.config.name:
-                one.outbound = one is child
+                one.outbound, one.outbound_at = one is child, None
 
     def prefer_newest(self, name: str) -> None:
         """Another child sends where the one that did is gone."""

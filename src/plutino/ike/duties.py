@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from plutino.ike.child import Child, ChildInput, ChildState
 from plutino.ike.events import ChildrenChanged, ReauthenticationDue
 from plutino.ike.exchanges.create_child import CreateChild
-from plutino.ike.exchanges.delete import DeleteIke, Liveness
+from plutino.ike.exchanges.delete import Liveness
 from plutino.ike.exchanges.rekey_ike import RekeyIke
 from plutino.ike.path import Datagram
 from plutino.ike.schedule import KEEPALIVE_AFTER
@@ -51,13 +51,17 @@ def _times(session: Session) -> Iterator[float]:
         yield window
     if schedule.expires_at is not None:
         yield schedule.expires_at
+    may_rekey = session.is_established and not session.ahead(CreateChild)
     for child in session.children:
         yield from _child_times(child)
+        if may_rekey and child.rekey_at is not None and child.state is ChildState.INSTALLED:
+            yield child.rekey_at
     if session.is_established:
         for time in (schedule.rekey_at, schedule.reauthenticate_at, _liveness_at(session)):
             if time is not None:
                 yield time
-        yield from session.children.missing(session.wanted).values()
+        if not session.ahead(CreateChild):
+            yield from session.children.missing(session.wanted).values()
     if session.abilities.nat_here and session.keys is not None:
         yield schedule.last_sent + KEEPALIVE_AFTER
 
@@ -67,8 +71,6 @@ def _child_times(child: Child) -> Iterator[float]:
         yield child.straggling_until
     if child.outbound_at is not None and child.is_current and not child.outbound:
         yield child.outbound_at
-    if child.rekey_at is not None and child.state is ChildState.INSTALLED:
-        yield child.rekey_at
 
 
 def _child_due(session: Session, child: Child, now: float) -> None:
@@ -113,7 +115,7 @@ def _expire(session: Session, now: float) -> None:
     """Half open for too long, or replaced and never deleted by the peer."""
     session.schedule.expires_at = None
     if session.state is SessionState.REPLACED:
-        session.enqueue(DeleteIke("the peer did not delete what it replaced"), now)
+        session.close("the peer did not delete what it replaced", now)
     elif session.is_established:
         session.close("the peer did not delete its redundant IKE SA", now)
     else:

@@ -19,6 +19,7 @@ from plutino.ike.events import Event, IkeClosed, IkeEstablished, Reauthenticatio
 from plutino.ike.exchanges.auth import Auth
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
+from plutino.ike.exchanges.rekey_ike import RekeyIke
 from plutino.ike.half_open import HalfOpen
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.numbers import IKE_PORT, MAJOR_VERSION, ExchangeType
@@ -114,7 +115,11 @@ class Endpoint:
             self.delete(session, "by request", now)
 
     def delete(self, session: Session, reason: str, now: float) -> None:
-        """Deletes an IKE SA with its children, or gives up one that is not up."""
+        """Deletes an IKE SA with its children, or gives up one that is not up.
+
+        One that was replaced goes by itself; what is meant then is its successor.
+        """
+        session = _heir(session)
         if session.state in {SessionState.INITIATING, SessionState.AUTHENTICATING}:
             session.close(reason, now)
         else:
@@ -134,6 +139,13 @@ class Endpoint:
                 if child.spi_in == spi_in and not session.ahead(CreateChild):
                     session.enqueue(CreateChild(child.config, child), now)
                     self._after(session, now)
+
+    def rekey_ike(self, peer: str, now: float) -> None:
+        """Replaces the IKE SAs of a peer."""
+        for session in self.sessions_of(peer):
+            if session.is_established and not session.ahead(RekeyIke):
+                session.enqueue(RekeyIke(), now)
+                self._after(session, now)
 
     def delete_child(self, spi_in: bytes, now: float) -> None:
         """Ends one CHILD_SA."""
@@ -262,8 +274,8 @@ class Endpoint:
         self._outgoing += session.outgoing
         session.outgoing.clear()
         events, session.events = session.events, []
-        new, session.new_sessions = session.new_sessions, []
-        for one in new:
+        affected, session.affected = session.affected, []
+        for one in affected:
             self._add(one, now)
         self._events += events
         for event in events:
@@ -277,8 +289,8 @@ class Endpoint:
     def _follow(self, session: Session, event: Event, now: float) -> None:
         if isinstance(event, IkeEstablished):
             self._half_open.done(session.spi)
-            self._want(session, now)
             if event.replaces is None:
+                self._want(session, now)
                 self._settle(session, now)
         elif isinstance(event, IkeClosed):
             self._half_open.done(session.spi)
@@ -325,6 +337,7 @@ class Endpoint:
             elif other.is_initiator and other.spi not in self._reauthenticating:
                 self._contest(session, other, now)
         rival = self._contests.pop(session.spi, None)
+        rival = None if rival is None else _heir(rival)
         if rival is not None and rival.is_established and session.is_established:
             redundant = min(session, rival, key=lambda one: one.session_keys.lowest_nonce)
             self.delete(redundant, "redundant: both ends began at once", now)
@@ -362,6 +375,13 @@ class Endpoint:
 def first_path(local: IpAddress, remote: IpAddress, port: int = IKE_PORT) -> Path:
     """Where IKE_SA_INIT goes from and to."""
     return Path(SocketAddress(local, port), SocketAddress(remote, port))
+
+
+def _heir(session: Session) -> Session:
+    """The IKE SA that has the children now."""
+    while session.successor is not None:
+        session = session.successor
+    return session
 
 
 def _is_older(other: Session, session: Session) -> bool:

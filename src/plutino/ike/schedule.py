@@ -11,8 +11,11 @@ RETRY_AFTER = (0.5, 1.5)
 """Bounds in seconds of the pause after TEMPORARY_FAILURE; random, or both meet again."""
 HALF_OPEN_FOR = 30.0
 """Seconds that a peer has to prove its identity."""
-REPLACED_FOR = 15.0
-"""Seconds that the peer has to delete an IKE SA that it replaced; then we do."""
+REPLACED_FOR = 240.0
+"""Seconds that the peer has to delete an IKE SA that it replaced: longer than it repeats requests.
+
+A delete of ours could reach it before the response that tells it of the new IKE SA.
+"""
 OUTBOUND_AFTER = 1.0
 """Seconds until the responder of a rekey sends by the new SA, if nothing came by it before."""
 STRAGGLERS_FOR = 5.0

@@ -108,7 +108,7 @@ class Session:
         self.attempts: dict[str, int] = {}
         self.outgoing: list[Datagram] = []
         self.events: list[Event] = []
-        self.new_sessions: list[Session] = []
+        self.affected: list[Session] = []
 
     @property
     def spi(self) -> bytes:

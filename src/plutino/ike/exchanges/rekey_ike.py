@@ -84,7 +84,7 @@ class RekeyIke:
         except PeerError:
             self._failed(session, now + _PAUSE_AFTER_REFUSAL, now)
             raise
-        session.new_sessions.append(new)
+        session.affected.append(new)
         rival = self.collision
         if rival is not None and not rival.is_closed:
             if new.session_keys.lowest_nonce < rival.session_keys.lowest_nonce:
@@ -92,6 +92,7 @@ class RekeyIke:
                 new.enqueue(DeleteIke("the peer's new IKE SA stays"), now)
                 return
             rival.schedule.expires_at = now + REPLACED_FOR
+            session.affected.append(rival)
         hand_over(session, new, now)
         session.enqueue(DeleteIke("replaced by a new IKE SA"), now, first=True)
 
@@ -151,7 +152,7 @@ def answer_rekey_ike(session: Session, message: Message, now: float) -> list[Pay
     spi, own_nonce = session.surroundings.new_ike_spi(), random(NONCE_SIZE)
     exchanged = Exchanged(nonce.nonce, own_nonce, chosen.spi, spi)
     new = _make(session, chosen, shared, exchanged, is_initiator=False, now=now)
-    session.new_sessions.append(new)
+    session.affected.append(new)
     underway = session.underway(RekeyIke)
     if isinstance(underway, RekeyIke):
         underway.collision = new
@@ -167,10 +168,11 @@ def hand_over(old: Session, new: Session, now: float) -> None:
         return
     old.advance(SessionInput.REPLACE)
     old.successor = new
+    old.affected.append(new)
     new.children = old.children
     old.children = Children()
     new.wanted = old.wanted
-    moved = [one for one in old.queue if isinstance(one, CreateChild | DeleteChild)]
+    moved = [one for one in old.queue if isinstance(one, CreateChild | DeleteChild | DeleteIke)]
     old.queue.clear()
     new.queue.extend(moved)
     new.pump(now)
