@@ -9,13 +9,11 @@ from random import Random
 
 import pytest
 
-from tests.support.ike_network import Conditions, IkePair, child, peer, ESP_GCM_PFS
+from tests.support.ike_network import ESP_GCM_PFS, Conditions, IkePair, child, peer
 
 RUNS = int(os.environ.get("PLUTINO_LADDERS", "300"))
 SEEDS = (
-    [int(os.environ["PLUTINO_LADDER_SEED"])]
-    if "PLUTINO_LADDER_SEED" in os.environ
-    else range(RUNS)
+    [int(os.environ["PLUTINO_LADDER_SEED"])] if "PLUTINO_LADDER_SEED" in os.environ else range(RUNS)
 )
 
 

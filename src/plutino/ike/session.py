@@ -29,6 +29,8 @@ from plutino.ike.events import (
 )
 from plutino.ike.exchanges.answers import answer
 from plutino.ike.exchanges.auth import Auth
+from plutino.ike.exchanges.create_child import CreateChild
+from plutino.ike.exchanges.delete import deletes_ike
 from plutino.ike.exchanges.exchange import Exchange
 from plutino.ike.exchanges.intermediate import Intermediate, mix
 from plutino.ike.exchanges.rekey_ike import RekeyIke, hand_over
@@ -96,6 +98,7 @@ class Session:
         self.queue: deque[Exchange] = deque()
         self.children = Children()
         self.successor: Session | None = None
+        self.predecessor: Session | None = None
         self.record = InitRecord()
         self.intermediate = IntermediateOctets()
         self.additional: list[tuple[int, int]] = []
@@ -187,6 +190,12 @@ class Session:
         self.attempts[name] = count + 1
         span = min(FIRST_PAUSE * 2.0 ** min(count, 16), LONGEST_PAUSE)
         return span * (0.5 + fraction(self.surroundings.random) / 2)
+
+    def note_unknown(self, spi: bytes) -> None:
+        """The peer deletes a child that we may be about to hear of."""
+        underway = self.underway(CreateChild)
+        if isinstance(underway, CreateChild):
+            underway.deleted.add(spi)
 
     def schedule_missing(self, now: float) -> None:
         """Children that are wanted and not there are asked for at once."""
@@ -284,7 +293,12 @@ class Session:
                 self.fail(error, now)
 
     def _take_piece(self, header: Header, opened: Opened, path: Path, now: float) -> None:
-        """A request, or a fragment of one: an answer that was given is given again."""
+        """A request, or a fragment of one: an answer that was given is given again.
+
+        The responder may be done before we know who it is: its requests wait to come again.
+        """
+        if self.is_initiator and self.state is SessionState.AUTHENTICATING:
+            return
         given = self.responses.answer_to(header.message_id)
         if given is not None:
             if opened.number == 1:
@@ -304,6 +318,7 @@ class Session:
             check_rules(message)
             self._cover(header, (opened.first_payload, opened.chain))
             self._follow(path)
+            self._inherit(message, now)
             payloads = answer(self, message, path, now)
         except PeerError as error:
             failure = error
@@ -322,6 +337,12 @@ class Session:
             self.close(failure.reason, now)
         elif self.ends_with is not None:
             self.close(self.ends_with, now)
+
+    def _inherit(self, message: Message, now: float) -> None:
+        """The peer uses this IKE SA, so it has won over our own request to replace the old one."""
+        if self.predecessor is not None and not deletes_ike(message):
+            hand_over(self.predecessor, self, now)
+            self.predecessor = None
 
     def _follow(self, path: Path) -> None:
         """A peer behind a NAT is where its newest request comes from (RFC 7296, 2.23).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from plutino.ike.errors import InvalidSyntaxError, TemporaryFailureError
+from plutino.ike.errors import InvalidSyntaxError
 from plutino.ike.exchanges.auth import answer_auth
 from plutino.ike.exchanges.create_child import answer_create_child
 from plutino.ike.exchanges.informational import answer_informational
@@ -38,8 +38,6 @@ def answer(session: Session, message: Message, path: Path, now: float) -> Sequen
 
 def _before_auth(session: Session, message: Message, now: float) -> Sequence[Payload]:
     kind = message.header.exchange_type
-    if session.is_initiator:
-        raise TemporaryFailureError("nobody has proved who it is")
     if kind == ExchangeType.IKE_AUTH and not session.additional:
         return answer_auth(session, message, now)
     if kind == ExchangeType.IKE_INTERMEDIATE:

@@ -52,6 +52,8 @@ class CreateChild:
     offer: ChildOffer | None = None
     started: KeyExchange | None = field(default=None, repr=False)
     collision: Child | None = None
+    deleted: set[bytes] = field(default_factory=set)
+    """SPIs that the peer deleted while its response was on its way."""
 
     def request(self, session: Session, now: float) -> Sequence[Payload] | None:
         """[N(REKEY_SA)], [N(mode)], SA, Ni, [KEi], TSi, TSr; None if there is nothing to do."""
@@ -118,18 +120,24 @@ class CreateChild:
 
     def _install(self, session: Session, child: Child, now: float) -> None:
         """One of two that came about at once is redundant: it has the lowest nonce of all four."""
+        if child.spi_out in self.deleted:
+            self._failed(session, retry_at(now, session.surroundings.random))
+            if self.replaces is not None and self.replaces.is_known_to_peer:
+                session.enqueue(DeleteChild(self.replaces), now)
+            return
         session.children.append(child)
         session.attempts.pop(self.config.name, None)
         rival = self.collision
         old = self.replaces
+        if rival is not None and child.lowest_nonce < rival.lowest_nonce:
+            # so it is also if the peer has rekeyed or deleted its own in the meantime
+            if old is not None and old.state is ChildState.REKEYING:
+                old.advance(ChildInput.REPLACE)
+            child.outbound = False
+            session.enqueue(DeleteChild(child), now)
+            session.tell(ChildrenChanged(session.peer.name, "the peer's CHILD_SA stays"))
+            return
         if rival is not None and rival.is_current:
-            if child.lowest_nonce < rival.lowest_nonce:
-                if old is not None and old.state is ChildState.REKEYING:
-                    old.advance(ChildInput.REPLACE)
-                child.outbound = False
-                session.enqueue(DeleteChild(child), now)
-                session.tell(ChildrenChanged(session.peer.name, "the peer's CHILD_SA stays"))
-                return
             rival.advance(ChildInput.REPLACE)
         session.children.prefer(child)
         if old is not None and old.state is ChildState.REKEYING:
@@ -214,6 +222,8 @@ def _to_replace(session: Session, notify: NotifyPayload) -> Child:
             if child.state in {ChildState.DELETING, ChildState.REPLACED}:
                 raise TemporaryFailureError("that CHILD_SA is replaced or about to go")
             return child
+    if session.underway(CreateChild) is not None:
+        raise TemporaryFailureError("it may be the one whose response is on its way")
     raise ChildSaNotFoundError("there is no such CHILD_SA to rekey")
 
 

@@ -101,7 +101,9 @@ def answer_deletes(session: Session, message: Message, now: float) -> list[Paylo
             continue
         for spi in payload.spis:
             child = session.children.by_outbound(spi)
-            if child is not None and child.state is not ChildState.DELETING:
+            if child is None:
+                session.note_unknown(spi)
+            elif child.state is not ChildState.DELETING:
                 ours.append(child.spi_in)
                 bury(session, child, now)
     return [DeletePayload.of_children(ours)] if ours else []

@@ -156,6 +156,7 @@ def answer_rekey_ike(session: Session, message: Message, now: float) -> list[Pay
     underway = session.underway(RekeyIke)
     if isinstance(underway, RekeyIke):
         underway.collision = new
+        new.predecessor = session
     else:
         hand_over(session, new, now)
         session.schedule.expires_at = now + REPLACED_FOR
@@ -166,6 +167,8 @@ def hand_over(old: Session, new: Session, now: float) -> None:
     """Children and what waits go to the new IKE SA (RFC 7296, 2.8)."""
     if old.successor is not None or old.is_closed:
         return
+    while new.successor is not None:
+        new = new.successor
     old.advance(SessionInput.REPLACE)
     old.successor = new
     old.affected.append(new)
