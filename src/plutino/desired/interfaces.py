@@ -1,14 +1,17 @@
 """The interfaces of a gateway, each once, with the MTU that all of its tunnels pass. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_if_id, vti_keys
 from plutino.config.static_keys import StaticKeys
 from plutino.config.tunnel import Tunnel
+from plutino.desired.child_sas import sending_child, widest_suite
 from plutino.desired.paths import unspecified
+from plutino.desired.state import Surroundings
 from plutino.model.algorithms import EspSuite
+from plutino.model.child_sa import ChildSa
 from plutino.model.interface import Interface, VtiEnds
 from plutino.model.numbers import IfId
 from plutino.model.path import TunnelPaths
@@ -31,7 +34,7 @@ def compile_interfaces(
     gateway: Gateway,
     keys: Mapping[str, StaticKeys],
     paths: Mapping[str, TunnelPaths],
-    path_mtu: Mapping[str, int],
+    surroundings: Surroundings,
 ) -> Iterator[Interface]:
     """Every interface; tunnels that share one share the smallest of their MTUs."""
     sharing: dict[str, list[str]] = {}
@@ -40,7 +43,12 @@ def compile_interfaces(
     for interface, names in sharing.items():
         tunnels = [gateway.tunnels[name] for name in names]
         mtus = [
-            _tunnel_mtu(gateway.tunnels[name], keys[name].suite, path_mtu.get(name))
+            _tunnel_mtu(
+                gateway.tunnels[name],
+                keys[name].suite if name in keys else widest_suite(gateway.tunnels[name]),
+                surroundings.path_mtu.get(name),
+                in_udp=any(one.encapsulation for one in surroundings.children.get(name, ())),
+            )
             for name in names
         ]
         explicit = [tunnel.mtu for tunnel in tunnels if tunnel.mtu is not None]
@@ -56,13 +64,24 @@ def compile_interfaces(
             if options.kind == "vti"
             else None,
             namespace=options.namespace,
-            dormant=all(_is_idle(paths[name]) for name in names),
+            dormant=all(
+                _is_idle(paths[name])
+                or _waits_for_peer(gateway.tunnels[name], surroundings.children.get(name, ()))
+                for name in names
+            ),
         )
 
 
 def _is_idle(paths: TunnelPaths) -> bool:
     """Whether nothing that a tunnel sends could arrive."""
     return paths.lost or paths.own.local is None
+
+
+def _waits_for_peer(tunnel: Tunnel, children: Sequence[ChildSa]) -> bool:
+    """Whether IKE has made nothing to send by; one that begins on traffic has to let it come."""
+    if tunnel.ike is None or tunnel.ike.start == "on-traffic":
+        return False
+    return sending_child(children) is None
 
 
 def _vti(gateway: Gateway, interface: str, paths: list[TunnelPaths]) -> VtiEnds:
@@ -74,12 +93,14 @@ def _vti(gateway: Gateway, interface: str, paths: list[TunnelPaths]) -> VtiEnds:
     return VtiEnds(local, remote, keys.input, keys.output)
 
 
-def _tunnel_mtu(tunnel: Tunnel, suite: EspSuite, path_mtu: int | None) -> int:
+def _tunnel_mtu(
+    tunnel: Tunnel, suite: EspSuite, path_mtu: int | None, *, in_udp: bool = False
+) -> int:
     inner = 6 if any(one.version == 6 for one in tunnel.remote_ts) else 4
     return inner_mtu(
         path_mtu or DEFAULT_PATH_MTU,
         tunnel.remote.version,
-        Encapsulation(tunnel.encapsulation),
+        Encapsulation.UDP if in_udp else Encapsulation(tunnel.encapsulation),
         suite,
         mode=Mode[tunnel.mode.upper()],
         inner_version=inner,

@@ -23,7 +23,6 @@ from plutino.ike.events import (
     ChildrenChanged,
     Event,
     IkeClosed,
-    IkeEstablished,
     PathChanged,
     Refused,
 )
@@ -51,7 +50,7 @@ from plutino.ike.path import Datagram, Path
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.proposals import methods_of
-from plutino.ike.schedule import Schedule, due_at, fraction
+from plutino.ike.schedule import Schedule, fraction
 from plutino.ike.state import SessionInput, SessionState, following
 from plutino.ike.surroundings import Surroundings
 from plutino.ike.window import Outstanding, RequestWindow, ResponseWindow
@@ -162,27 +161,6 @@ class Session:
             self.enqueue(Intermediate(self.additional[0][1]), now, first=True)
         else:
             self.enqueue(Auth(self.first_child), now, first=True)
-
-    def successor_with(self, keys: SessionKeys, now: float) -> Session:
-        """An IKE SA between the same ends that is up at once, with other keys and SPIs."""
-        new = Session(
-            self.surroundings, self.path, self.candidates, is_initiator=keys.is_initiator, now=now
-        )
-        new.peer = self.peer
-        new.initiator_spi = keys.exchanged.initiator_spi
-        new.responder_spi = keys.exchanged.responder_spi
-        new.abilities = replace(self.abilities)
-        new.set_keys(keys)
-        new.advance(SessionInput.KEYS)
-        new.advance(SessionInput.AUTHENTICATED)
-        new.established_at = now
-        random = self.surroundings.random
-        new.schedule.rekey_at = due_at(self.peer.lifetimes, now, random)
-        new.schedule.reauthenticate_at = self.schedule.reauthenticate_at
-        new.tell(
-            IkeEstablished(self.peer.name, new.initiator_spi, new.responder_spi, self.initiator_spi)
-        )
-        return new
 
     def pause(self, name: str) -> float:
         """Seconds until the next attempt at a child; longer each time (no restart storms)."""
@@ -349,6 +327,9 @@ class Session:
 
         With MOBIKE it says itself when it moves (RFC 4555, 3.5).
         """
+        if self.state is SessionState.AUTHENTICATING:
+            self.path = path  # the initiator has changed to port 4500
+            return
         moved = path.remote != self.path.remote and not self.abilities.nat_here
         if moved and self.abilities.nat_there and not self.abilities.mobike:
             self.move(path)

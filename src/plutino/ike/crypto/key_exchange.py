@@ -4,13 +4,14 @@ One shape fits both: the initiator starts and later finishes with the peer's val
 answers a value with its own at once. Peers' values are checked as RFC 6989 asks.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
 
-Random = Callable[[int], bytes]
+from plutino.ike.crypto.finite_field import FINITE_FIELDS
+from plutino.ike.crypto.mlkem import ML_KEMS
+from plutino.ike.crypto.started import Random, Started
 
 
 class KeyExchange(Protocol):
@@ -46,15 +47,6 @@ class KeyExchangeMethod(Protocol):
         """Our KE data and the shared secret; ValueError if the peer's value is not acceptable."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Started:
-    public: bytes
-    complete: Callable[[bytes], bytes]
-
-    def finish(self, peer: bytes) -> bytes:
-        return self.complete(peer)
-
-
 class _DiffieHellman:
     """What the symmetric methods share: to respond is to start and to finish at once."""
 
@@ -83,7 +75,7 @@ class X25519(_DiffieHellman):
         def complete(peer: bytes) -> bytes:
             return private.exchange(x25519.X25519PublicKey.from_public_bytes(peer))
 
-        return _Started(private.public_key().public_bytes_raw(), complete)
+        return Started(private.public_key().public_bytes_raw(), complete)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +93,7 @@ class X448(_DiffieHellman):
         def complete(peer: bytes) -> bytes:
             return private.exchange(x448.X448PublicKey.from_public_bytes(peer))
 
-        return _Started(private.public_key().public_bytes_raw(), complete)
+        return Started(private.public_key().public_bytes_raw(), complete)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +121,7 @@ class EllipticCurve(_DiffieHellman):
             return private.exchange(ec.ECDH(), public)
 
         public = numbers.x.to_bytes(size, "big") + numbers.y.to_bytes(size, "big")
-        return _Started(public, complete)
+        return Started(public, complete)
 
 
 _P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -143,5 +135,7 @@ _METHODS: tuple[KeyExchangeMethod, ...] = (
     EllipticCurve("ecp521", 21, ec.SECP521R1(), _P521),
     X25519(),
     X448(),
+    *FINITE_FIELDS,
+    *ML_KEMS,
 )
 KEY_EXCHANGES: Final[dict[int, KeyExchangeMethod]] = {one.ike_id: one for one in _METHODS}

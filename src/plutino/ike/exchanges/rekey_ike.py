@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from plutino.ike.children import Children
@@ -16,6 +16,7 @@ from plutino.ike.errors import (
     PeerError,
     TemporaryFailureError,
 )
+from plutino.ike.events import IkeEstablished
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
 from plutino.ike.keys import IkeSuite, SessionKeys
@@ -33,7 +34,7 @@ from plutino.ike.payloads.key_exchange import KePayload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
 from plutino.ike.proposals import Chosen, Suite, check_answer, choose, methods_of, offer
-from plutino.ike.schedule import REPLACED_FOR, retry_at
+from plutino.ike.schedule import REPLACED_FOR, due_at, retry_at
 from plutino.ike.state import SessionInput
 
 if TYPE_CHECKING:
@@ -201,9 +202,28 @@ def _make(
     suite = IkeSuite.of(chosen)
     old = session.session_keys
     keys = rekeyed_keys(suite.prf, suite.sizes, (old.prf, old.keys), shared, exchanged)
-    return session.successor_with(
-        SessionKeys.of(suite, keys, exchanged, is_initiator=is_initiator), now
-    )
+    made = SessionKeys.of(suite, keys, exchanged, is_initiator=is_initiator)
+    return _between_the_same(session, made, now)
+
+
+def _between_the_same(old: Session, keys: SessionKeys, now: float) -> Session:
+    """An IKE SA between the same ends that is up at once, with other keys and SPIs."""
+    surroundings, peer = old.surroundings, old.peer
+    kind = type(old)
+    new = kind(surroundings, old.path, old.candidates, is_initiator=keys.is_initiator, now=now)
+    new.peer = peer
+    new.initiator_spi = keys.exchanged.initiator_spi
+    new.responder_spi = keys.exchanged.responder_spi
+    new.abilities = replace(old.abilities)
+    new.set_keys(keys)
+    new.advance(SessionInput.KEYS)
+    new.advance(SessionInput.AUTHENTICATED)
+    new.established_at = now
+    new.schedule.rekey_at = due_at(peer.lifetimes, now, surroundings.random)
+    new.schedule.reauthenticate_at = old.schedule.reauthenticate_at
+    spis = new.initiator_spi, new.responder_spi
+    new.tell(IkeEstablished(peer.name, *spis, replaces=old.initiator_spi))
+    return new
 
 
 def _three(message: Message) -> tuple[SaPayload, KePayload, NoncePayload]:
