@@ -5,3 +5,5 @@
 mod aws_lc;
 pub mod mlkem;
 pub mod modp;
+#[cfg(test)]
+mod vectors;
