@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS, DemoOptions, make_hosts
 from plutino.lab.hosts import WIRE, Host
 from plutino.lab.peers.packages import find_peer
 from plutino.lab.peers.strongswan import StrongSwan
 from plutino.lab.traffic import MARKER
 from plutino.lab.wire import FrameKind, WireTap
+from tests.support.guest import skip_loudly
 from tests.support.ike_lab import PSK, use_ike
 
 IF_ID = 42
@@ -88,7 +87,8 @@ def mixed_pair(
     """Both up; ``paris`` has lines of the IKE table there, ``options`` of charon's section."""
     root = find_peer("strongswan")
     if root is None:
-        pytest.skip("strongSwan's packages are not there (setup/setup.sh test brings them)")
+        skip_loudly("strongSwan's packages are not there: setup/setup.sh test brings them")
+    assert root is not None
     folder = Path(tempfile.mkdtemp(prefix="plutino-"))
     hosts = make_hosts(folder, DemoOptions("esp", family, plane))
     use_ike(hosts[0], BERLIN, paris)
