@@ -231,6 +231,8 @@ prepare_guests() { # the last stage, and the only one that may fail: the other t
   for kernel in uml-6.12 qemu-6.12; do
     "$venv/bin/python" -m plutino.lab.guest --kernel "$kernel" --prepare || failed+=("$kernel")
   done
+  "$venv/bin/python" -m plutino.lab.peers.packages ||
+    say "WARNING: no strongSwan: tests with it will be SKIPPED, and in CI fail"
   [ ${#failed[@]} -gt 0 ] || return 0
   say "WARNING: no guest kernel ${failed[*]}: tests that boot it will be SKIPPED, and in CI fail"
   say "  hint: the lines above say why; again with: setup/setup.sh test"

@@ -29,9 +29,9 @@ class IkeKeying(Table):
     psk_file: Annotated[
         str,
         Field(
-            description="File with the pre-shared key, made by `plutino keygen --psk` or another "
-            "secret of 16 bytes or more; relative to this file. Only its owner may be able to "
-            "read it.",
+            description="File with the pre-shared key, 16 bytes or more, such as what `openssl "
+            "rand -base64 32` prints; relative to this file. Only its owner may be able to read "
+            "it.",
             examples=["berlin.psk"],
         ),
     ]

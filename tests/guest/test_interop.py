@@ -1,0 +1,11 @@
+"""Other IKE daemons as peers, with the kernel as data plane of both, in one boot."""
+
+import pytest
+
+from tests.support.guest import run_tests_in_guest
+
+pytestmark = pytest.mark.guest
+
+
+def test_strongswan_on_the_kernel() -> None:
+    run_tests_in_guest("uml-6.12", "tests/interop", 400)

@@ -1,0 +1,105 @@
+"""plutino with strongSwan: here both in user space, in the guest both on the kernel's ESP."""
+
+import os
+import re
+
+import pytest
+
+from plutino.lab.guest.run import GUEST_VARIABLE
+from tests.support.ike_lab import passes
+from tests.support.strongswan_lab import Mixed, mixed_pair, swanctl_conf
+from tests.support.until import until
+
+PLANE = "kernel" if GUEST_VARIABLE in os.environ else "userspace"
+ANY = ("0.0.0.0/0,::/0", "0.0.0.0/0,::/0")
+NARROW = ("10.255.0.1/32,fd00:1::1/128", "10.255.0.0/32,fd00:1::/128")
+TS = ANY if PLANE == "kernel" else NARROW
+"""charon's own ESP would route all, its outer packets too, into its tunnel."""
+
+
+def until_it_passes(lab: Mixed) -> None:
+    """Both versions through the tunnel, and nothing beside it."""
+    try:
+        until(lambda: passes(lab.paris) and passes(lab.paris, 1), "packets pass")
+    except AssertionError as error:
+        words = f"{error}\n{lab.paris.last_words()}\n{lab.strongswan.log()[-4000:]}"
+        raise AssertionError(words) from None
+    lab.assert_nothing_in_clear()
+
+
+def spis(lab: Mixed) -> set[str]:
+    """Those of the CHILD_SAs that strongSwan has installed."""
+    listed = lab.swanctl("--list-sas")
+    return set(re.findall(r"(?:in|out)\s+([0-9a-f]{8})", listed))
+
+
+def ike_sas(lab: Mixed) -> list[str]:
+    """Initiator's SPIs of strongSwan's IKE SAs that are up."""
+    return re.findall(r"paris: #\d+, ESTABLISHED, IKEv2, ([0-9a-f]{16})", lab.swanctl("--list-sas"))
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_we_begin(family: int) -> None:
+    with mixed_pair(PLANE, swanctl_conf(family, ts=TS), family) as lab:
+        until_it_passes(lab)
+
+
+@pytest.mark.parametrize(
+    ("ike", "esp"),
+    [
+        ("aes128-sha256-modp2048", "aes128-sha256-ecp256"),
+        ("chacha20poly1305-prfsha256-ecp256", "chacha20poly1305"),
+        ("aes256gcm16-prfsha512-ecp384", "aes256gcm16-x25519"),
+    ],
+)
+def test_the_peer_begins(ike: str, esp: str) -> None:
+    own = f'start = "listen"\nproposals = ["{ike}"]\nesp-proposals = ["{esp}"]'
+    with mixed_pair(PLANE, swanctl_conf(4, ike=ike, esp=esp, ts=TS), paris=own) as lab:
+        lab.swanctl("--initiate", "--child", "net")
+        until_it_passes(lab)
+
+
+def test_the_peer_rekeys() -> None:
+    with mixed_pair(PLANE, swanctl_conf(4, ts=TS)) as lab:
+        until_it_passes(lab)
+        for _ in range(2):
+            before = spis(lab)
+            lab.swanctl("--rekey", "--child", "net")
+            until(lambda before=before: bool(spis(lab)) and not spis(lab) & before, "a new CHILD_SA")
+            assert passes(lab.paris)
+        first = ike_sas(lab)
+        lab.swanctl("--rekey", "--ike", "paris")
+        until(lambda: len(ike_sas(lab)) == 1 and ike_sas(lab) != first, "a new IKE SA")
+        assert passes(lab.paris)
+        before = spis(lab)
+        lab.swanctl("--rekey", "--child", "net")
+        until(lambda: not spis(lab) & before, "the new IKE SA has the child")
+        until_it_passes(lab)
+
+
+def test_we_rekey() -> None:
+    """Each after ten seconds at the latest: CHILD_SA and IKE SA."""
+    own = "rekey-after = 10\nike-rekey-after = 12\nrekey-jitter = 0.5"
+    with mixed_pair(PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
+        until_it_passes(lab)
+        children, ikes = spis(lab), ike_sas(lab)
+        until(lambda: bool(spis(lab)) and not spis(lab) & children, "a new CHILD_SA", seconds=30)
+        until(lambda: len(ike_sas(lab)) == 1 and ike_sas(lab) != ikes, "a new IKE SA", seconds=30)
+        until_it_passes(lab)
+
+
+def test_the_peer_deletes_and_we_begin_anew() -> None:
+    with mixed_pair(PLANE, swanctl_conf(4, ts=TS)) as lab:
+        until_it_passes(lab)
+        before = ike_sas(lab)
+        lab.swanctl("--terminate", "--ike", "paris")
+        until(lambda: len(ike_sas(lab)) == 1 and ike_sas(lab) != before, "a new IKE SA")
+        until_it_passes(lab)
+
+
+def test_another_key_is_refused_and_told() -> None:
+    conf = swanctl_conf(4, ts=TS).replace("correct horse", "wrong horse")
+    with mixed_pair(PLANE, conf) as lab:
+        until(lambda: "AUTHENTICATION_FAILED" in lab.paris.last_words(), "the refusal is told")
+        assert not passes(lab.paris)
+        lab.assert_nothing_in_clear()
