@@ -1,7 +1,7 @@
 //! `plutino._native`: what IKEv2 needs in constant time, and no Python library has or will keep.
 //!
 //! Only conversions are here: it turns arguments and errors, and lets go of the interpreter's
-//! lock while a primitive works. Nothing here panics: bad input is a `ValueError`.
+//! lock while a primitive works. Bad input is a `ValueError`. Nothing panics: the profile would abort.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
