@@ -1,6 +1,6 @@
 """The interfaces of a gateway, each once, with the MTU that all of its tunnels pass. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from plutino.config.gateway import Gateway
@@ -13,7 +13,7 @@ from plutino.model.interface import Interface, VtiEnds
 from plutino.model.numbers import IfId
 from plutino.model.path import TunnelPaths
 from plutino.model.policy import Mode
-from plutino.model.sa import Encapsulation
+from plutino.model.sa import Encapsulation, SaDirection, SecurityAssociation
 
 DEFAULT_PATH_MTU: Final = 1500
 LOWEST_MTU: Final = 1280
@@ -32,8 +32,12 @@ def compile_interfaces(
     keys: Mapping[str, StaticKeys],
     paths: Mapping[str, TunnelPaths],
     path_mtu: Mapping[str, int],
+    sas: Mapping[str, tuple[SecurityAssociation, ...]],
 ) -> Iterator[Interface]:
-    """Every interface; tunnels that share one share the smallest of their MTUs."""
+    """Every interface; tunnels that share one share the smallest of their MTUs.
+
+    ``paths``, ``path_mtu`` and ``sas`` are by tunnel name.
+    """
     sharing: dict[str, list[str]] = {}
     for name, tunnel in gateway.tunnels.items():
         sharing.setdefault(tunnel.interface, []).append(name)
@@ -56,13 +60,16 @@ def compile_interfaces(
             if options.kind == "vti"
             else None,
             namespace=options.namespace,
-            dormant=all(_is_idle(paths[name]) for name in names),
+            dormant=not any(carries(paths[name], sas[name]) for name in names),
         )
 
 
-def _is_idle(paths: TunnelPaths) -> bool:
-    """Whether nothing that a tunnel sends could arrive."""
-    return paths.lost or paths.own.local is None
+def carries(paths: TunnelPaths, sas: Iterable[SecurityAssociation]) -> bool:
+    """Whether what a tunnel sends may arrive: a path that is not lost, and the SA that is on it."""
+    ends = paths.active.local, paths.active.remote
+    return not paths.lost and any(
+        one.direction is SaDirection.OUT and (one.source, one.destination) == ends for one in sas
+    )
 
 
 def _vti(gateway: Gateway, interface: str, paths: list[TunnelPaths]) -> VtiEnds:
