@@ -138,11 +138,11 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
             problems += tuple(filter(None, map(describe_group, desired.groups)))
             return PassResult(outcome.steps, choice, problems, desired.probes)
         except PlutinoError:
+            if plane is not None:
+                rest_unserved(desired, plane, system_of(desired.instance, runtime, routes))
             if plane is not None and not was_running:
                 with suppress(PlutinoError):
                     plane.shutdown()
-            elif plane is not None:
-                rest_unserved(desired, plane, system_of(desired.instance, runtime, routes))
             if noted is None:
                 runtime.plane_choice.unlink(missing_ok=True)
             raise

@@ -53,7 +53,7 @@ def _end(gateway: Gateway, name: str) -> str:
 def _carries(gateway: Gateway, names: list[str]) -> bool:
     tunnels = [gateway.tunnels[name] for name in names]
     options = gateway.options(tunnels[0].interface)
-    if options.kind == "vti" or options.external or len(tunnels) > 1:
+    if options.external or len(tunnels) > 1:
         return False
     (tunnel,) = tunnels
     if tunnel.mode != "tunnel" or any(
