@@ -108,6 +108,7 @@ def test_a_lost_tunnel_is_left_and_used_again(lab: GroupedLab, fault: str, versi
     lab.configure()
     lab.start()
     assert by_way(lab, version) == {"red": 2 * len(SPREAD), "blue": 0}
+    until(lambda: all_answer(lab.paris) and all_answer(lab.berlin), "both tunnels answer")
     do_fault(lab, fault)
     until(lambda: active(lab.paris) == ("blue",), "blue carries the traffic")
     if fault != "peer gone":

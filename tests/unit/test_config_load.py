@@ -51,6 +51,7 @@ def test_a_good_file() -> None:
     assert (tunnel.interface, tunnel.local) == ("ipsec1", ip_address("192.0.2.1"))
     assert tunnel.addresses[1] == ip_interface("fd00:1::/127")
     assert tunnel.routes == (ip_network("10.2.0.0/16"), ip_network("2001:db8:2::/48"))
+    assert tunnel.static is not None
     assert tunnel.static.key_file == "berlin.keys"
     assert (tunnel.encapsulation, tunnel.replay_window) == ("esp", 1024)
 

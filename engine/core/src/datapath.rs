@@ -15,7 +15,7 @@ use crate::sa::Sa;
 use crate::stats::XfrmStat;
 use crate::sys;
 use crate::tables::Published;
-use crate::underlay::{Socket, SocketKind};
+use crate::underlay::{Plain, Socket, SocketKind};
 use crate::worker::{run_inbound, run_outbound, Shared, Source, Worker};
 
 /// Threads for each direction at most; more gain nothing before the sockets are many as well.
@@ -131,6 +131,18 @@ impl DataPath {
             // Whatever hinders it hinders the SA's packets as well, which are counted.
             let _ = socket.send(&Datagram::single(sa, outer, 1), &[0xff]);
         }
+    }
+
+    /// Sends a message that no SA seals by the socket for ESP in UDP.
+    pub fn send_plain(&self, way: &Plain, octets: &[u8]) -> io::Result<()> {
+        let kind = if way.destination.is_ipv4() {
+            SocketKind::UdpV4
+        } else {
+            SocketKind::UdpV6
+        };
+        let socket = self.shared.socket(kind);
+        let missing = || io::Error::from_raw_os_error(libc::ENOTCONN);
+        socket.ok_or_else(missing)?.send_plain(way, octets)
     }
 
     /// Kind and errors of each socket.

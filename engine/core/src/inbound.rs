@@ -42,6 +42,7 @@ use crate::replay::ReplayWindow;
 use crate::sa::{Encapsulation, Sa, SaConfig, SaDirection};
 use crate::stats::{DropReason, XfrmStat};
 use crate::tables::Tables;
+use crate::underlay::{Plain, MARKER};
 
 /// A received packet, without outer IP and UDP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +119,15 @@ impl Inbound {
         while let [first, ..] = rest {
             let octets = octets_of(buffer, first);
             if first.encapsulated && is_keepalive_or_ike(octets) {
+                if tables.ike && octets.len() > MARKER.len() && octets.starts_with(&MARKER) {
+                    let came = Plain {
+                        source: first.source,
+                        destination: first.destination,
+                        port: first.source_port,
+                        mark: 0,
+                    };
+                    self.events.tell_ike(came, &octets[MARKER.len()..]);
+                }
                 rest = &rest[1..];
                 continue;
             }
@@ -489,5 +499,5 @@ fn octets_of<'a>(buffer: &'a [u8], received: &Received) -> &'a [u8] {
 /// A NAT keepalive (RFC 3948, 2.3), IKE behind the non-ESP marker (2.2), or no more than an ESP header,
 /// which the kernel takes for IKE (`xfrm4_udp_encap_rcv`).
 fn is_keepalive_or_ike(octets: &[u8]) -> bool {
-    octets.len() <= esp::HEADER || octets.starts_with(&[0; 4])
+    octets.len() <= esp::HEADER || octets.starts_with(&MARKER)
 }

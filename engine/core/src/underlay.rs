@@ -232,6 +232,22 @@ impl Socket {
         Ok(())
     }
 
+    /// Sends one message; what is longer than the path may be cut into fragments of IP.
+    pub fn send_plain(&self, way: &Plain, octets: &[u8]) -> io::Result<()> {
+        let outer = Outer {
+            source: way.source,
+            destination: way.destination,
+            tos: 0,
+            hop_limit: None,
+            df: false,
+        };
+        let mark = (way.mark != 0).then_some(way.mark);
+        let target = target(&outer, way.port, mark, None);
+        let mut held = self.df.write().expect("no holder of the lock panics");
+        self.turn_df(&mut held, false)?;
+        sys::send(self.fd(), &target, octets)
+    }
+
     /// Empties the error queue; gives the last MTU that stood in it.
     fn drain_errors(&self) -> Option<u32> {
         let mut mtu = None;
@@ -480,6 +496,19 @@ fn sender(name: &[u8; NAME]) -> Option<(IpAddr, u16)> {
     }
 }
 
+/// The non-ESP marker (RFC 3948, 2.2).
+pub const MARKER: [u8; 4] = [0; 4];
+
+/// A message that no SA seals: IKE, by the socket for ESP in UDP. The port is the peer's; a mark of
+/// 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain {
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub port: u16,
+    pub mark: u32,
+}
+
 /// Peer, our own address, output mark, DSCP with ECN, and segment size, for one send.
 fn target_of(sa: &Sa, outer: &Outer, segment: Option<u16>) -> Target {
     let config = &sa.config;
@@ -489,6 +518,12 @@ fn target_of(sa: &Sa, outer: &Outer, segment: Option<u16>) -> Target {
             destination_port, ..
         } => destination_port,
     };
+    let mark = config.output_mark;
+    let mark = (mark.mask != 0).then_some(mark.value & mark.mask);
+    target(outer, port, mark, segment)
+}
+
+fn target(outer: &Outer, port: u16, mark: Option<u32>, segment: Option<u16>) -> Target {
     let mut name = [0; NAME];
     name[2..4].copy_from_slice(&port.to_be_bytes());
     let mut control = Control::new();
@@ -534,10 +569,8 @@ fn target_of(sa: &Sa, outer: &Outer, segment: Option<u16>) -> Target {
         };
         control.push(level, kind, &i32::from(hop_limit).to_ne_bytes());
     }
-    let mark = config.output_mark;
-    if mark.mask != 0 {
-        let value = (mark.value & mark.mask).to_ne_bytes();
-        control.push(libc::SOL_SOCKET, libc::SO_MARK, &value);
+    if let Some(mark) = mark {
+        control.push(libc::SOL_SOCKET, libc::SO_MARK, &mark.to_ne_bytes());
     }
     if let Some(segment) = segment {
         control.push(libc::IPPROTO_UDP, UDP_SEGMENT, &segment.to_ne_bytes());

@@ -12,9 +12,7 @@ from plutino.plan.rest import rest_steps
 from plutino.plan.step import Step
 
 
-def rest_unserved(
-    desired: DesiredState, plane: DataPlane, system: System
-) -> tuple[Step, ...]:
+def rest_unserved(desired: DesiredState, plane: DataPlane, system: System) -> tuple[Step, ...]:
     """Let interfaces without SAs rest, so that routing daemons leave them. Gives what was done.
 
     Raises nothing: what has failed before is what matters.

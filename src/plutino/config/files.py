@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -12,18 +12,25 @@ from plutino.config.load import load_text
 from plutino.config.numbers import standby_keys
 from plutino.config.static_keys import StaticKeys, parse_keys
 from plutino.model.errors import ConfigError, Problem
+from plutino.model.secret import Secret
 
+SHORTEST_PSK: Final = 16
+"""Bytes: shorter ones can be found by trying (RFC 7296, 2.15)."""
 _LARGEST: Final = 1 << 20
 """Bytes; a thousand tunnels take about 300 KB."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedGateway:
-    """A gateway with the keys of its tunnels, by tunnel name or ``standby_keys``."""
+    """A gateway with the keys of its tunnels, by tunnel name or ``standby_keys``.
+
+    ``shared_keys`` are those that IKE proves identities with, by tunnel name.
+    """
 
     gateway: Gateway
     path: Path
     keys: Mapping[str, StaticKeys]
+    shared_keys: Mapping[str, Secret] = field(default_factory=dict)
 
 
 def load_gateway(path: Path) -> LoadedGateway:
@@ -38,17 +45,36 @@ def load_gateway(path: Path) -> LoadedGateway:
             keys[name] = parse_keys(_read(key_path, path), str(key_path))
         except ConfigError as error:
             problems += error.problems
+    shared_keys: dict[str, Secret] = {}
+    for name, tunnel in gateway.tunnels.items():
+        if tunnel.ike is not None:
+            try:
+                shared_keys[name] = _shared_key(path, name, tunnel.ike.psk_file)
+            except ConfigError as error:
+                problems += error.problems
     problems += _spi_clashes(gateway, keys, str(path))
     if problems:
         raise ConfigError(problems)
-    return LoadedGateway(gateway, path, keys)
+    return LoadedGateway(gateway, path, keys, shared_keys)
+
+
+def _shared_key(gateway_file: Path, name: str, file: str) -> Secret:
+    """A pre-shared key: all bytes of the file but the line's end."""
+    path = gateway_file.parent / file
+    _check_privacy(path, gateway_file, f"tunnels.{name}.ike.psk-file")
+    key = _read(path, gateway_file).rstrip("\r\n").encode()
+    if len(key) < SHORTEST_PSK:
+        why = f"is a key of {len(key)} bytes, at least {SHORTEST_PSK} are needed"
+        raise ConfigError.single(str(path), "", why, "make one: `openssl rand -base64 32`")
+    return Secret(key)
 
 
 def _key_files(gateway: Gateway) -> Mapping[str, tuple[str, str]]:
     """Every key file, with the key that names it, by the name of the keys."""
     files = {}
     for name, tunnel in gateway.tunnels.items():
-        files[name] = tunnel.static.key_file, f"tunnels.{name}.static.key-file"
+        if tunnel.static is not None:
+            files[name] = tunnel.static.key_file, f"tunnels.{name}.static.key-file"
         for place, one in enumerate(tunnel.standby):
             key = f"tunnels.{name}.standby[{place}].key-file"
             files[standby_keys(name, place)] = one.key_file, key

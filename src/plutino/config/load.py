@@ -12,6 +12,7 @@ from plutino.config.checks import check_gateway
 from plutino.config.device import DeviceSettings
 from plutino.config.gateway import Gateway, PolicyDefault
 from plutino.config.group import Group, GroupProbeOptions
+from plutino.config.ike import IkeKeying
 from plutino.config.interface_options import InterfaceOptions
 from plutino.config.positions import KeyPath, key_lines
 from plutino.config.tunnel import OffloadOptions, Standby, StaticKeying, Tunnel
@@ -19,7 +20,7 @@ from plutino.config.uplink import ProbeOptions, Uplink
 from plutino.model.errors import ConfigError, Problem
 
 _EXAMPLE: Final = (
-    'write `[tunnels.NAME]` with `interface = "ipsec1"`, `local`, `remote`, and `static.key-file`'
+    'write `[tunnels.NAME]` with `interface = "ipsec1"`, `local`, `remote`, and `ike.psk-file`'
 )
 _TABLES: Final[Mapping[str, type[BaseModel]]] = {
     "": Gateway,
@@ -32,6 +33,7 @@ _TABLES: Final[Mapping[str, type[BaseModel]]] = {
     "groups.*.probe": GroupProbeOptions,
     "tunnels.*": Tunnel,
     "tunnels.*.static": StaticKeying,
+    "tunnels.*.ike": IkeKeying,
     "tunnels.*.standby": Standby,
     "tunnels.*.offload": OffloadOptions,
 }

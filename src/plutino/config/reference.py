@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from plutino.config.device import DeviceSettings
 from plutino.config.gateway import Gateway, PolicyDefault
 from plutino.config.group import Group, GroupProbeOptions
+from plutino.config.ike import IkeKeying
 from plutino.config.interface_options import InterfaceOptions
 from plutino.config.tunnel import NO_ADDRESS, OffloadOptions, Standby, StaticKeying, Tunnel
 from plutino.config.uplink import ProbeOptions, Uplink
@@ -22,6 +23,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`[uplinks.NAME.probe]`", ProbeOptions),
     ("`[tunnels.NAME]`", Tunnel),
     ("`[tunnels.NAME.static]`", StaticKeying),
+    ("`[tunnels.NAME.ike]`", IkeKeying),
     ("`[[tunnels.NAME.standby]]`", Standby),
     ("`[tunnels.NAME.offload]`", OffloadOptions),
     ("`[groups.NAME]`", Group),
@@ -78,6 +80,7 @@ _WORDS = {
     "str": "text",
     "int": "number",
     "StaticKeying": "table",
+    "IkeKeying": "table",
     "OffloadOptions": "table",
     "ProbeOptions": "table",
     "GroupProbeOptions": "table",

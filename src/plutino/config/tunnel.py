@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from plutino.config.ike import IkeKeying
 from plutino.config.table import Table
 from plutino.config.values import IpAddress, IpInterface, IpNetwork, PacketMark
 
@@ -222,7 +223,12 @@ class Tunnel(Table):
             "tunnel has, there is always one.",
         ),
     ] = 1024
-    static: Annotated[StaticKeying, Field(description="Static keys.")]
+    static: Annotated[
+        StaticKeying | None, Field(description="Static keys, or `ike` instead of them.")
+    ] = None
+    ike: Annotated[IkeKeying | None, Field(description="Keys by IKEv2, instead of `static`.")] = (
+        None
+    )
 
     @property
     def peers(self) -> tuple[IpAddress, ...]:

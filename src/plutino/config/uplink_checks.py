@@ -81,7 +81,7 @@ def _check_addresses(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
 
 
 def _check_standby(gateway: Gateway, tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
-    files = {tunnel.static.key_file}
+    files = {tunnel.static.key_file} if tunnel.static is not None else set()
     paths: set[tuple[str | None, IpAddress | None, IpAddress]] = set()
     for number, one in enumerate(tunnel.standby):
         place: KeyPath = (*at, "standby", number)

@@ -36,6 +36,23 @@ class SaReport:
 
 
 @dataclass(frozen=True, slots=True)
+class IkeReport:
+    """The IKE SA of a tunnel: ``up``, ``connecting`` or ``down``. SPIs are hexadecimal digits.
+
+    ``age`` is in seconds; ``failure`` is the last reason for which an exchange failed, if any.
+    """
+
+    state: str
+    initiator: bool = False
+    initiator_spi: str = ""
+    responder_spi: str = ""
+    local_id: str = ""
+    remote_id: str = ""
+    age: int = 0
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TunnelReport:
     """One tunnel. ``missing`` tells in words what a pass would change; ``link`` is not zero.
 
@@ -56,6 +73,7 @@ class TunnelReport:
     link: dict[str, int]
     uplink: str | None = None
     standby: int = 0
+    ike: IkeReport | None = None
 
 
 class Health(StrEnum):

@@ -21,20 +21,32 @@ from plutino.control.protocol import Answer, Request
 from plutino.control.report import encode_report
 from plutino.control.server import ControlServer
 from plutino.daemon.health_store import load_ways, save_ways
+from plutino.daemon.ike_service import IkeService
+from plutino.daemon.ike_status import NO_IKE
 from plutino.daemon.namespaces import NamespaceWatch
-from plutino.daemon.passes import PassResult, namespace_names, run_pass, save_running
+from plutino.daemon.passes import (
+    NO_CHILDREN,
+    PassResult,
+    namespace_names,
+    run_pass,
+    save_running,
+)
 from plutino.daemon.prober import Prober
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
-from plutino.dataplane.choice import PlaneChoice, open_events
+from plutino.dataplane.acquires import acquired_reqid, is_ike
+from plutino.dataplane.choice import KERNEL, PlaneChoice, open_events
+from plutino.dataplane.engine_messages import parse_ike
 from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.health import Health
-from plutino.model.errors import ConfigError, PlaneError, PlutinoError
+from plutino.model.errors import ConfigError, PlaneError, PlutinoError, WireError
 from plutino.model.netfilter import table_name
+from plutino.model.sa import SecurityAssociation
 from plutino.netfilter.events import NetfilterEvents
 from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
+from plutino.netlink.wire import Message
 
 CHECK_INTERVAL: Final = 10.0
 """Seconds between passes when nothing tells of a change."""
@@ -75,6 +87,7 @@ class Daemon:
         self._holder: socket.socket | None = None
         self._idle_passes = 0
         self._failures = 0
+        self._ike: IkeService | None = None
 
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or a request to stop; tunnels stay up.
@@ -87,7 +100,10 @@ class Daemon:
         server = ControlServer(self._runtime.control_socket, self._answer)
         loop = asyncio.get_running_loop()
         try:
+            self._ike = self._new_ike()
             result = await self._pass()
+            if self._ike is not None:
+                self._ike.start(on_kernel=result.choice.plane == KERNEL)
             log(f"{len(self._loaded.gateway.tunnels)} tunnels up, {len(result.steps)} steps")
             for number, handler in (
                 (signal.SIGTERM, self._stop),
@@ -108,6 +124,8 @@ class Daemon:
             notify("STOPPING=1")
             loop.remove_reader(events.fileno())
             events.close()
+            if self._ike is not None:
+                self._ike.close()
             self._let_go_of_plane()
             self._let_go_of_netfilter()
             self._namespaces.close()
@@ -130,7 +148,8 @@ class Daemon:
                 continue
             self._failures = 0
             for step in result.steps:
-                log(f"healed: {step.describe()}")
+                if not (isinstance(step.subject, SecurityAssociation) and self._ike):
+                    log(f"healed: {step.describe()}")
 
     async def _wait(self) -> None:
         """For a change, or for the time of the next check."""
@@ -159,10 +178,9 @@ class Daemon:
         notify(f"STATUS=degraded: {words.splitlines()[0]}")
 
     async def _pass(self) -> PassResult:
-        loaded = self._loaded
-        result = await self._in_thread(lambda: run_pass(loaded, self._runtime))
+        result = await self._in_thread(self._run_pass)
         self._watch_plane(result.choice)
-        self._namespaces.watch(namespace_names(loaded.gateway))
+        self._namespaces.watch(namespace_names(self._loaded.gateway))
         self._watch_holder()
         self._prober.watch(result.probes)
         for problem in result.problems:
@@ -174,6 +192,35 @@ class Daemon:
         self._problems = result.problems
         self._idle_passes = 0 if result.steps else self._idle_passes + 1
         return result
+
+    async def _reload_ike(self, result: PassResult) -> None:
+        """The peers of the file as it is now."""
+        if self._ike is not None:
+            self._ike.reload(self._loaded)
+            self._ike.open_sockets(on_kernel=result.choice.plane == KERNEL)
+        elif (ike := self._new_ike()) is not None:
+            self._ike = ike
+            self._let_go_of_plane()
+            self._watch_plane(result.choice)
+            ike.start(on_kernel=result.choice.plane == KERNEL)
+
+    def _run_pass(self) -> PassResult:
+        """With the CHILD_SAs as they are when its turn has come."""
+        children = NO_CHILDREN if self._ike is None else self._ike.children()
+        return run_pass(self._loaded, self._runtime, children)
+
+    def _new_ike(self) -> IkeService | None:
+        if all(tunnel.ike is None for tunnel in self._loaded.gateway.tunnels.values()):
+            return None
+        return IkeService(self._loaded, self._runtime, self._install, log)
+
+    async def _install(self) -> None:
+        """Makes the plane as IKE wants it, or says why not."""
+        try:
+            await self._pass()
+        except PlutinoError as error:
+            self._failed(error)
+            self._wake.set()
 
     async def _in_thread(self, work: Callable[[], _Value]) -> _Value:
         """Blocking work, one piece at a time, while the loop goes on answering."""
@@ -208,20 +255,34 @@ class Daemon:
         """A connection that tells of changes by others, and ends with the engine."""
         if self._plane_events is not None:
             return
-        self._plane_events = open_events(choice, self._runtime)
+        self._plane_events = open_events(choice, self._runtime, for_ike=self._ike is not None)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._plane_events.fileno(), self._hear_plane, self._plane_events)
 
     def _hear_plane(self, events: NetlinkSocket) -> None:
+        is_change = False
         try:
-            while events.receive(0):
-                pass
+            while messages := events.receive(0):
+                for message in messages:
+                    is_change |= not self._hear_for_ike(message)
         except NotificationsLostError:
-            pass
+            is_change = True
         except PlaneError:
+            is_change = True
             log("the engine has ended: it is started again")
             self._let_go_of_plane()
-        self._wake.set()
+        if is_change:
+            self._wake.set()
+
+    def _hear_for_ike(self, message: Message) -> bool:
+        """Whether a message of the plane is for IKE alone."""
+        reqid = acquired_reqid(message)
+        if reqid is not None and self._ike is not None:
+            self._ike.acquire(reqid)
+        elif is_ike(message) and self._ike is not None:
+            with suppress(WireError):
+                self._ike.hear_engine(parse_ike(message.payload))
+        return reqid is not None or is_ike(message)
 
     def _let_go_of_plane(self) -> None:
         if self._plane_events is not None:
@@ -303,6 +364,7 @@ class Daemon:
             daemon_pid=os.getpid(),
             problems=problems,
             unanswered=self._prober.health.unanswered,
+            ike=NO_IKE if self._ike is None else self._ike.state(),
         )
         return encode_report(report)
 
@@ -320,7 +382,9 @@ class Daemon:
                 )
             before, self._loaded = self._loaded, loaded
             try:
-                return await self._pass()
+                result = await self._pass()
+                await self._reload_ike(result)
+                return result
             except PlutinoError:
                 self._loaded = before
                 self._wake.set()

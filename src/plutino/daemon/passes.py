@@ -40,6 +40,7 @@ from plutino.desired.rules import covers_a_peer
 from plutino.desired.sas import is_ours, tunnel_reqid
 from plutino.desired.sequences import SaIdentity, Sequences, reserve
 from plutino.desired.state import DesiredState, ObservedState, Surroundings
+from plutino.model.child_sa import ChildSa
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
 from plutino.model.group import describe_group
 from plutino.model.interface import InterfaceAddress
@@ -60,6 +61,11 @@ NO_NETFILTER: Final = (
 )
 
 NO_EXEMPTION: Final = "nat-exempt does nothing without nft: others may translate what leaves"
+
+
+Children = Mapping[str, tuple[ChildSa, ...]]
+NO_CHILDREN: Final[Children] = {}
+"""By tunnel name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +97,12 @@ def plan_pass(
                 plane.close()
 
 
-def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
-    """Make everything so. Raises PlutinoError after whatever was begun is undone.
+def run_pass(
+    loaded: LoadedGateway, runtime: RuntimePaths, children: Children = NO_CHILDREN
+) -> PassResult:
+    """Make everything so, with the CHILD_SAs that IKE has made.
+
+    Raises PlutinoError after whatever was begun is undone.
 
     The engine, or the holder of sockets for the kernel, is started if it does not run, and ended
     again if the pass fails on a new one.
@@ -102,7 +112,8 @@ def run_pass(loaded: LoadedGateway, runtime: RuntimePaths) -> PassResult:
         sequences = load_sequences(runtime.sequences)
         was_running = engine_running(runtime) or holder_running(runtime)
         noted = PlaneChoice.read(runtime)
-        desired = compile_desired(loaded, routes, sequences, load_ways(runtime.health))
+        ways = load_ways(runtime.health)
+        desired = compile_desired(loaded, routes, sequences, ways, children)
         choice = settle_choice(
             gateway.data_plane, gateway.instance, runtime, routes, demands_of(gateway, desired)
         )
@@ -219,9 +230,10 @@ def compile_desired(
     routes: RouteClients,
     sequences: Sequences,
     ways: Ways,
+    children: Children = NO_CHILDREN,
 ) -> DesiredState:
     """What should exist, on the paths that there are now; ``ways`` are those that are lost."""
-    surroundings = _surroundings(loaded.gateway, routes, ways)
+    surroundings = replace(_surroundings(loaded.gateway, routes, ways), children=children)
     if loaded.gateway.guard == "strict" and not surroundings.netfilter:
         why = "needs nftables, and there is no nft, or none in the kernel"
         hint = 'apt-get install nftables, or set guard = "on"'
@@ -317,10 +329,12 @@ def lost_paths(desired: DesiredState) -> tuple[str, ...]:
 
 
 def socket_kinds(gateway: Gateway) -> set[SocketKind]:
-    """The underlay sockets that a gateway's tunnels need."""
+    """The underlay sockets that a gateway's tunnels need; IKE finds NATs and needs both."""
     return {
-        SocketKind.of(Encapsulation(tunnel.encapsulation), tunnel.remote.version)
+        SocketKind.of(encapsulation, tunnel.remote.version)
         for tunnel in gateway.tunnels.values()
+        for encapsulation in Encapsulation
+        if tunnel.ike is not None or encapsulation == tunnel.encapsulation
     }
 
 

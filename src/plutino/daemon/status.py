@@ -11,6 +11,7 @@ from plutino.config.tunnel import Tunnel
 from plutino.control.report import (
     DropReport,
     EngineReport,
+    IkeReport,
     SaReport,
     State,
     StatusReport,
@@ -18,6 +19,7 @@ from plutino.control.report import (
 )
 from plutino.daemon.group_status import group_reports
 from plutino.daemon.health_store import load_ways
+from plutino.daemon.ike_status import NO_IKE, IkeState
 from plutino.daemon.passes import compile_desired, open_routes, socket_kinds, system_of
 from plutino.dataplane.choice import PlaneChoice, current_choice, open_plane
 from plutino.dataplane.plane import ManagedPlane
@@ -54,6 +56,7 @@ def build_report(
     daemon_pid: int | None = None,
     problems: tuple[str, ...] = (),
     unanswered: frozenset[str] | None = None,
+    ike: IkeState = NO_IKE,
 ) -> StatusReport:
     """The status of one instance, with or without engine and daemon. Changes nothing.
 
@@ -82,6 +85,7 @@ def build_report(
                             daemon_pid=daemon_pid,
                             problems=problems,
                             unanswered=unanswered,
+                            ike=ike,
                         )
         return _build(
             loaded,
@@ -92,6 +96,7 @@ def build_report(
             daemon_pid=daemon_pid,
             problems=problems,
             unanswered=unanswered,
+            ike=ike,
         )
 
 
@@ -105,8 +110,9 @@ def _build(
     daemon_pid: int | None,
     problems: tuple[str, ...],
     unanswered: frozenset[str] | None,
+    ike: IkeState,
 ) -> StatusReport:
-    desired = compile_desired(loaded, routes, {}, load_ways(runtime.health))
+    desired = compile_desired(loaded, routes, {}, load_ways(runtime.health), ike.children)
     observed = observe(
         desired.instance,
         plane,
@@ -128,6 +134,9 @@ def _build(
         present = [sas[sa.identity] for sa in plan.sas if sa.identity in sas]
         missing = tuple(step.describe() for step in steps if _concerns(step, plan))
         state = State.UP if not missing else State.DEGRADED if present else State.DOWN
+        by_ike = loaded.gateway.tunnels[plan.name].ike is not None
+        if by_ike and not any(sa.direction is SaDirection.OUT for sa in plan.sas):
+            state = State.DOWN  # IKE has not made any yet
         interface = interfaces.get(plan.interface)
         counters: Mapping[str, int] = {}
         if plane is not None and interface is not None:
@@ -142,6 +151,7 @@ def _build(
                 link={name: count for name, count in counters.items() if count},
                 mtu=0 if interface is None else mtus.get((interface.namespace, interface.name), 0),
                 if_id=tunnel_if_id(loaded.gateway, plan.name),
+                ike=ike.report_of(loaded.gateway, plan.name),
             )
         )
     stat = dict({} if plane is None else plane.xfrm_stat())
@@ -202,6 +212,7 @@ def _tunnel(
     link: dict[str, int],
     mtu: int,
     if_id: IfId,
+    ike: IkeReport | None,
 ) -> TunnelReport:
     return TunnelReport(
         name=plan.name,
@@ -217,6 +228,7 @@ def _tunnel(
         missing=missing,
         sas=sas,
         link=link,
+        ike=ike,
     )
 
 

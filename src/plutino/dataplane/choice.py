@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Final, Self
 
 from plutino.dataplane.engine_client import EngineClient
+from plutino.dataplane.engine_messages import IKE_GROUP
 from plutino.dataplane.engine_process import engine_running
 from plutino.dataplane.kernel import KernelPlane
 from plutino.dataplane.plane import ManagedPlane
@@ -199,10 +200,16 @@ def open_plane(
     return UserspacePlane.connect(instance, runtime, routes=routes, start=start)
 
 
-def open_events(choice: PlaneChoice, runtime: RuntimePaths) -> NetlinkSocket:
-    """A socket that tells of changes of SAs and policies by others. Raises PlaneError."""
+def open_events(
+    choice: PlaneChoice, runtime: RuntimePaths, *, for_ike: bool = False
+) -> NetlinkSocket:
+    """A socket that tells of changes of SAs and policies by others. Raises PlaneError.
+
+    For IKE it also tells of acquires, and of what comes to the engine's port 4500.
+    """
+    groups = _CHANGES | Group.ACQUIRE.bit if for_ike else _CHANGES
     if choice.plane == KERNEL:
-        return NetlinkSocket.kernel(NETLINK_XFRM, groups=_CHANGES)
+        return NetlinkSocket.kernel(NETLINK_XFRM, groups=groups)
     client = EngineClient(runtime.engine_socket)
-    client.join(_CHANGES)
+    client.join(groups | IKE_GROUP if for_ike else groups)
     return client.socket

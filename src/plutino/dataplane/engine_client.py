@@ -7,6 +7,7 @@ from typing import TypeVar
 from plutino.dataplane.engine_messages import (
     EngineDevice,
     EngineDrop,
+    EngineIke,
     EngineInfo,
     EngineLosses,
     EngineMessage,
@@ -14,6 +15,7 @@ from plutino.dataplane.engine_messages import (
     NewDevice,
     encode_device,
     encode_groups,
+    encode_ike,
     encode_kind,
     encode_map,
     encode_name,
@@ -154,6 +156,10 @@ class EngineClient:
     def join(self, groups: int) -> None:
         """Be told of changes: bit n-1 for group n (``XFRMNLGRP_*``)."""
         self.socket.request("join groups", EngineMessage.JOIN, encode_groups(groups))
+
+    def send_ike(self, message: EngineIke) -> None:
+        """Send an IKE message from its port 4500; KernelError if the network refuses it."""
+        self.socket.request("send IKE", EngineMessage.IKE, encode_ike(message))
 
     def shutdown(self) -> None:
         """End the engine."""

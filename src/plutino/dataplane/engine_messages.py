@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -35,6 +35,7 @@ class EngineMessage(IntEnum):
     NEWMAP = 0x8E
     DELMAP = 0x8F
     GETMAP = 0x90
+    IKE = 0x91
 
 
 class EngineAttribute(IntEnum):
@@ -67,7 +68,13 @@ class EngineAttribute(IntEnum):
     PREFIX = 25
     MISSED = 26
     LOST = 27
+    PORT = 28
+    MARK = 29
+    DATAGRAM = 30
 
+
+IKE_GROUP: Final = 1 << 30
+"""GROUP_IKE (31) in a membership bitmap: IKE that came to the engine's port 4500."""
 
 IpNetwork = IPv4Network | IPv6Network
 
@@ -99,6 +106,20 @@ class NewDevice:
     ifindex: int
     mtu: int
     descriptors: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineIke:
+    """An IKE message by the engine's port 4500, without the non-ESP marker.
+
+    ``port`` is the peer's, in host order; ``mark`` is that of a message to send, 0 for none.
+    """
+
+    source: IpAddress
+    destination: IpAddress
+    port: int
+    datagram: bytes = field(repr=False)
+    mark: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,3 +332,29 @@ def _string(found: Mapping[int, bytes], number: int, what: str) -> str:
     if number not in found:
         raise WireError(what, offset=0, why=f"attribute {number} is missing")
     return found[number].split(b"\0", 1)[0].decode("utf-8", "replace")
+
+
+def encode_ike(message: EngineIke) -> bytes:
+    """The payload of IKE as a request."""
+    return encode_attributes(
+        [
+            Attribute(EngineAttribute.SOURCE, message.source.packed),
+            Attribute(EngineAttribute.DESTINATION, message.destination.packed),
+            Attribute(EngineAttribute.PORT, _U32.pack(message.port)),
+            Attribute(EngineAttribute.MARK, _U32.pack(message.mark)),
+            Attribute(EngineAttribute.DATAGRAM, message.datagram),
+        ]
+    )
+
+
+def parse_ike(payload: bytes) -> EngineIke:
+    """From IKE as a notification; WireError if something is missing."""
+    found = _parse(payload, "IKE")
+    try:
+        source = ip_address(found[EngineAttribute.SOURCE])
+        destination = ip_address(found[EngineAttribute.DESTINATION])
+        datagram = found[EngineAttribute.DATAGRAM]
+    except (KeyError, ValueError) as error:
+        raise WireError("IKE", offset=0, why="an address or the message is missing") from error
+    port = _u32(found, EngineAttribute.PORT, "IKE")
+    return EngineIke(source, destination, port, datagram)

@@ -90,7 +90,7 @@ def open_encapsulation(kind: SocketKind) -> socket.socket:
     opened = open_socket(kind)
     try:
         opened.setsockopt(socket.IPPROTO_UDP, _UDP_ENCAP, _UDP_ENCAP_ESPINUDP)
-        _bypass_policies(opened)
+        bypass_policies(opened)
     except OSError as error:
         opened.close()
         step = f"take ESP in UDP for IPv{4 if kind is SocketKind.UDP_V4 else 6}"
@@ -98,7 +98,7 @@ def open_encapsulation(kind: SocketKind) -> socket.socket:
     return opened
 
 
-def _bypass_policies(opened: socket.socket) -> None:
+def bypass_policies(opened: socket.socket) -> None:
     """What the socket itself sends and gets goes past the SPD, as IKE daemons have it.
 
     The kernel asks its policies about ESP in UDP before it decrypts it (``udp_queue_rcv_one_skb``):

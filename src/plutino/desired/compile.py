@@ -6,6 +6,7 @@ from typing import Final
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_numbers
 from plutino.config.static_keys import StaticKeys
+from plutino.desired.child_sas import compile_children
 from plutino.desired.device_checks import check_devices
 from plutino.desired.groups import compile_group_probes, compile_groups
 from plutino.desired.guard import check_guard
@@ -73,7 +74,7 @@ def compile_gateway(
     interfaces = tuple(
         one
         for one in compile_interfaces(
-            gateway, keys, paths, surroundings.path_mtu, {plan.name: plan.sas for plan in plans}
+            gateway, keys, paths, surroundings, {plan.name: plan.sas for plan in plans}
         )
         if one.namespace not in surroundings.missing
     )
@@ -118,23 +119,22 @@ def _compile_tunnel(
     tunnel = gateway.tunnels[name]
     numbers = tunnel_numbers(gateway, name)
     reqid = tunnel_reqid(gateway.instance, name)
+    children = surroundings.children.get(name, ())
+    if tunnel.ike is None:
+        sas = compile_sas(
+            tunnel, paths, keys, numbers, reqid, surroundings=surroundings, sequences=sequences
+        )
+    else:
+        sas = compile_children(
+            tunnel, paths.active, children, numbers, reqid=reqid, sequences=sequences
+        )
     return TunnelPlan(
         name=name,
         interface=tunnel.interface,
         reqid=reqid,
         paths=paths,
-        policies=tuple(compile_policies(tunnel, paths, numbers, reqid)),
-        sas=tuple(
-            compile_sas(
-                tunnel,
-                paths,
-                keys,
-                numbers,
-                reqid,
-                surroundings=surroundings,
-                sequences=sequences,
-            )
-        ),
+        policies=tuple(compile_policies(tunnel, paths, numbers, reqid, children)),
+        sas=tuple(sas),
         routes=tuple(compile_routes(gateway, name, paths.active.local, surroundings)),
     )
 

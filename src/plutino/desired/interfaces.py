@@ -7,7 +7,9 @@ from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_if_id, vti_keys
 from plutino.config.static_keys import StaticKeys
 from plutino.config.tunnel import Tunnel
+from plutino.desired.child_sas import widest_suite
 from plutino.desired.paths import unspecified
+from plutino.desired.state import Surroundings
 from plutino.model.algorithms import EspSuite
 from plutino.model.interface import Interface, VtiEnds
 from plutino.model.numbers import IfId
@@ -31,7 +33,7 @@ def compile_interfaces(
     gateway: Gateway,
     keys: Mapping[str, StaticKeys],
     paths: Mapping[str, TunnelPaths],
-    path_mtu: Mapping[str, int],
+    surroundings: Surroundings,
     sas: Mapping[str, tuple[SecurityAssociation, ...]],
 ) -> Iterator[Interface]:
     """Every interface; tunnels that share one share the smallest of their MTUs.
@@ -44,7 +46,12 @@ def compile_interfaces(
     for interface, names in sharing.items():
         tunnels = [gateway.tunnels[name] for name in names]
         mtus = [
-            _tunnel_mtu(gateway.tunnels[name], keys[name].suite, path_mtu.get(name))
+            _tunnel_mtu(
+                gateway.tunnels[name],
+                keys[name].suite if name in keys else widest_suite(gateway.tunnels[name]),
+                surroundings.path_mtu.get(name),
+                in_udp=any(one.encapsulation for one in surroundings.children.get(name, ())),
+            )
             for name in names
         ]
         explicit = [tunnel.mtu for tunnel in tunnels if tunnel.mtu is not None]
@@ -60,7 +67,9 @@ def compile_interfaces(
             if options.kind == "vti"
             else None,
             namespace=options.namespace,
-            dormant=not any(carries(paths[name], sas[name]) for name in names),
+            dormant=not any(
+                _serves(gateway.tunnels[name], paths[name], sas[name]) for name in names
+            ),
         )
 
 
@@ -72,6 +81,17 @@ def carries(paths: TunnelPaths, sas: Iterable[SecurityAssociation]) -> bool:
     )
 
 
+def _serves(tunnel: Tunnel, paths: TunnelPaths, sas: Iterable[SecurityAssociation]) -> bool:
+    """Whether packets may leave by a tunnel; where they have to start IKE, they must come to it.
+
+    IKE knows its path better than the file: behind a NAT, or moved by MOBIKE.
+    """
+    if tunnel.ike is None:
+        return carries(paths, sas)
+    sends = any(one.direction is SaDirection.OUT for one in sas)
+    return not paths.lost and (sends or tunnel.ike.start == "on-traffic")
+
+
 def _vti(gateway: Gateway, interface: str, paths: list[TunnelPaths]) -> VtiEnds:
     keys = vti_keys(gateway, interface)
     active = [one.active for one in paths]
@@ -81,12 +101,14 @@ def _vti(gateway: Gateway, interface: str, paths: list[TunnelPaths]) -> VtiEnds:
     return VtiEnds(local, remote, keys.input, keys.output)
 
 
-def _tunnel_mtu(tunnel: Tunnel, suite: EspSuite, path_mtu: int | None) -> int:
+def _tunnel_mtu(
+    tunnel: Tunnel, suite: EspSuite, path_mtu: int | None, *, in_udp: bool = False
+) -> int:
     inner = 6 if any(one.version == 6 for one in tunnel.remote_ts) else 4
     return inner_mtu(
         path_mtu or DEFAULT_PATH_MTU,
         tunnel.remote.version,
-        Encapsulation(tunnel.encapsulation),
+        Encapsulation.UDP if in_udp else Encapsulation(tunnel.encapsulation),
         suite,
         mode=Mode[tunnel.mode.upper()],
         inner_version=inner,

@@ -19,9 +19,7 @@ _PREFIX: Final = int(IPv6Address("fe80::"))
 _LENGTH: Final = 64
 
 
-def compile_link_locals(
-    gateway: Gateway, surroundings: Surroundings
-) -> Iterator[Address]:
+def compile_link_locals(gateway: Gateway, surroundings: Surroundings) -> Iterator[Address]:
     """One for each interface that can carry it and has none in ``addresses``."""
     sharing: dict[str, list[str]] = {}
     for name, tunnel in gateway.tunnels.items():

@@ -1,7 +1,7 @@
 """The SAs and policies of one tunnel. Pure."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import Final
@@ -10,9 +10,11 @@ from plutino.config.numbers import TunnelNumbers
 from plutino.config.static_keys import StaticKeys
 from plutino.config.tunnel import Tunnel
 from plutino.config.values import IpNetwork
+from plutino.desired.child_sas import child_selectors, path_of
 from plutino.desired.paths import unspecified
 from plutino.desired.sequences import SavedSequence, Sequences, starting_replay
 from plutino.desired.state import Surroundings
+from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import ReqId
 from plutino.model.path import Path, TunnelPaths
 from plutino.model.policy import Direction, Mode, Policy, Selector, Template
@@ -53,13 +55,18 @@ def traffic_selectors(tunnel: Tunnel, active: Path) -> Iterator[tuple[IpNetwork,
 
 
 def compile_policies(
-    tunnel: Tunnel, paths: TunnelPaths, numbers: TunnelNumbers, reqid: ReqId
+    tunnel: Tunnel,
+    paths: TunnelPaths,
+    numbers: TunnelNumbers,
+    reqid: ReqId,
+    children: Sequence[ChildSa] = (),
 ) -> Iterator[Policy]:
     """Out, in and forward policies for each pair of traffic selectors.
 
-    What comes in may have come by any path of the tunnel.
+    What comes in may have come by any path of the tunnel. Where IKE has made ``children``, their
+    selectors and their path count.
     """
-    active = paths.active
+    active = path_of(paths.active, children)
     if active.local is None:
         return
     mode = Mode[tunnel.mode.upper()]
@@ -68,7 +75,8 @@ def compile_policies(
     if len(paths.every) > 1 and tunnel.mode != "transport":
         anyone = unspecified(active.remote.version)
         inward = Template(anyone, anyone, reqid, mode)
-    for local, remote in traffic_selectors(tunnel, active):
+    agreed = tuple(child_selectors(children))
+    for local, remote in agreed or traffic_selectors(tunnel, active):
         for direction, selector, template, mark in (
             (Direction.OUT, Selector(local, remote), outward, numbers.mark_out),
             (Direction.IN, Selector(remote, local), inward, numbers.mark_in),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from plutino.model.child_sa import ChildSa
 from plutino.model.errors import Problem
 from plutino.model.group import GroupPlan
 from plutino.model.interface import Interface, InterfaceAddress, IpAddress
@@ -25,6 +26,7 @@ class Surroundings:
     names and that are not there; ``netfilter`` tells whether there are nftables. ``addresses`` are
     by device of the own namespace, ``gateways`` the next hops of main's default routes by device
     and IP version; ``without_ipv6`` are the namespaces whose new links have none.
+    ``children`` are the CHILD_SAs that IKE has made, by tunnel name.
     """
 
     path_mtu: Mapping[str, int] = field(default_factory=dict)
@@ -35,6 +37,7 @@ class Surroundings:
     gateways: Mapping[tuple[str, int], IpAddress] = field(default_factory=dict)
     ways: Ways = NOTHING_LOST
     without_ipv6: frozenset[Namespace] = frozenset()
+    children: Mapping[str, tuple[ChildSa, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ _UDP: Final = 17
 _ICMPV6: Final = 58
 _HOP_BY_HOP: Final = 0
 _FRAGMENT: Final = 44
+_IKE_PORT: Final = 500
+_UNREACHABLE: Final = {(1, b"\3"), (58, b"\1")}
+"""Protocol and type of ICMP's "destination unreachable"."""
 _NAT_T_PORT: Final = 4500
 _KEEPALIVE: Final = b"\xff"
 """RFC 3948, 2.3."""
@@ -38,6 +41,7 @@ class FrameKind(StrEnum):
     KEEPALIVE = "keepalive"
     FRAGMENT = "fragment"
     NEIGHBOUR = "neighbour"
+    IKE = "ike"
     CLEAR = "clear"
 
 
@@ -78,15 +82,40 @@ def _classify_v6(packet: bytes) -> FrameKind:
 def _classify_transport(protocol: int, transport: bytes) -> FrameKind:
     if protocol == _ESP:
         return FrameKind.ESP
+    if (protocol, transport[:1]) in _UNREACHABLE:
+        return FrameKind.IKE if _quotes_ike(transport[8:]) else FrameKind.CLEAR
     if protocol == _UDP and len(transport) > 8:
-        source, destination, length = struct.unpack_from("!HHH", transport)
-        if source == destination == _NAT_T_PORT:
-            content = transport[8:length]
-            if content == _KEEPALIVE:
-                return FrameKind.KEEPALIVE
-            if len(content) > 4 and content[:4] != bytes(4):
-                return FrameKind.ESP_IN_UDP
+        return _classify_udp(transport)
     return FrameKind.CLEAR
+
+
+def _classify_udp(transport: bytes) -> FrameKind:
+    source, destination, length = struct.unpack_from("!HHH", transport)
+    content = transport[8:length]
+    if source == destination == _IKE_PORT and _is_ike(content):
+        return FrameKind.IKE
+    if source == destination == _NAT_T_PORT:
+        if content[:4] == bytes(4) and _is_ike(content[4:]):
+            return FrameKind.IKE
+        if content == _KEEPALIVE:
+            return FrameKind.KEEPALIVE
+        if len(content) > 4 and content[:4] != bytes(4):
+            return FrameKind.ESP_IN_UDP
+    return FrameKind.CLEAR
+
+
+def _quotes_ike(packet: bytes) -> bool:
+    """Whether an ICMP error is about IKE's port, which nobody serves yet."""
+    header = 40 if packet[:1] and packet[0] >> 4 == 6 else 20
+    ports = struct.pack("!HH", _IKE_PORT, _IKE_PORT)
+    return packet[header : header + 4] == ports
+
+
+def _is_ike(content: bytes) -> bool:
+    """Whether it is a message of IKEv2 by version, flags and length (RFC 7296, 3.1)."""
+    if len(content) < 28 or content[17] != 0x20 or content[19] & ~0x28:
+        return False
+    return int.from_bytes(content[24:28], "big") == len(content)
 
 
 class WireTap:

@@ -9,6 +9,7 @@ pub mod device_requests;
 pub mod dump;
 pub mod expiry;
 mod external_requests;
+pub mod ike;
 pub mod keepalive;
 pub mod mapping;
 pub mod migrate;

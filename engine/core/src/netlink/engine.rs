@@ -17,6 +17,7 @@ pub const NEWDROP: u16 = 0x8d;
 pub const NEWMAP: u16 = 0x8e;
 pub const DELMAP: u16 = 0x8f;
 pub const GETMAP: u16 = 0x90;
+pub const IKE: u16 = 0x91;
 
 pub const IFNAME: u16 = 1;
 pub const IF_ID: u16 = 2;
@@ -45,3 +46,6 @@ pub const EXTERNAL: u16 = 24;
 pub const PREFIX: u16 = 25;
 pub const MISSED: u16 = 26;
 pub const LOST: u16 = 27;
+pub const PORT: u16 = 28;
+pub const MARK: u16 = 29;
+pub const DATAGRAM: u16 = 30;

@@ -1,0 +1,112 @@
+"""``[tunnels.NAME.ike]``: the keys of a tunnel come by IKEv2."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from plutino.config.proposals import DEFAULT_ESP, DEFAULT_IKE
+from plutino.config.table import Table
+
+
+class IkeKeying(Table):
+    """Keys that both ends make by IKEv2 (RFC 7296)."""
+
+    local_id: Annotated[
+        str | None,
+        Field(
+            description="Who we are to the peer: a name, an address, `user@host`; our outer "
+            "address if not given.",
+            examples=["paris.example"],
+        ),
+    ] = None
+    remote_id: Annotated[
+        str | None,
+        Field(
+            description="Who the peer must prove to be; its outer address if not given.",
+            examples=["berlin.example"],
+        ),
+    ] = None
+    psk_file: Annotated[
+        str,
+        Field(
+            description="File with the pre-shared key, made by `plutino keygen --psk` or another "
+            "secret of 16 bytes or more; relative to this file. Only its owner may be able to "
+            "read it.",
+            examples=["berlin.psk"],
+        ),
+    ]
+    proposals: Annotated[
+        tuple[str, ...],
+        Field(
+            description="What the IKE SA may use, the best first, in strongSwan's words; "
+            "`ke1_mlkem768` adds a key exchange (RFC 9370)."
+        ),
+    ] = DEFAULT_IKE
+    esp_proposals: Annotated[
+        tuple[str, ...],
+        Field(
+            description="What ESP may use. A key exchange among the words makes each rekey "
+            "independent of the keys before (perfect forward secrecy)."
+        ),
+    ] = DEFAULT_ESP
+    allow_weak: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Weak algorithms that proposals may name all the same: modp1024, "
+            "modp1536, sha1, prfsha1, 3des."
+        ),
+    ] = ()
+    start: Annotated[
+        Literal["now", "on-traffic", "listen"],
+        Field(
+            description="`now` connects by itself and again whenever it is lost; `on-traffic` "
+            "when a packet needs it; `listen` leaves it to the peer."
+        ),
+    ] = "now"
+    rekey_after: Annotated[
+        float, Field(ge=10, le=604800, description="Seconds until ESP gets new keys.")
+    ] = 3600.0
+    ike_rekey_after: Annotated[
+        float, Field(ge=10, le=604800, description="Seconds until the IKE SA gets new keys.")
+    ] = 14400.0
+    rekey_jitter: Annotated[
+        float, Field(ge=0, le=0.5, description="Share of that time by which it comes earlier.")
+    ] = 0.1
+    reauthenticate_after: Annotated[
+        float | None,
+        Field(ge=60, le=2592000, description="Seconds until both prove again who they are."),
+    ] = None
+    liveness_after: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=3600,
+            description="Seconds of silence after which the peer is asked whether it lives.",
+        ),
+    ] = 30.0
+    retransmit_after: Annotated[
+        float, Field(ge=0.1, le=10, description="Seconds until a request is sent again.")
+    ] = 1.0
+    retransmit_tries: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=1,
+            le=15,
+            description="Repetitions until the peer is held to be dead, "
+            "each 1.8 times later than the one before.",
+        ),
+    ] = 6
+    mobike: Annotated[
+        bool, Field(description="The IKE SA and its ESP may move to other addresses (RFC 4555).")
+    ] = True
+    fragment_size: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=576,
+            le=65535,
+            description="Bytes of the largest IP packet of IKE; "
+            "longer messages are cut (RFC 7383).",
+        ),
+    ] = 1280

@@ -1,0 +1,40 @@
+"""What is needed of a tunnel's keys, by IKE or static. Pure."""
+
+from collections.abc import Iterator
+
+from plutino.config.ike import IkeKeying
+from plutino.config.positions import Finding, KeyPath
+from plutino.config.proposals import WEAK_WORDS, parse_proposal
+from plutino.config.tunnel import Tunnel
+
+
+def check_keying(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
+    """Exactly one way to get keys, and proposals that make sense."""
+    if (tunnel.static is None) == (tunnel.ike is None):
+        how = "keys come from one alone" if tunnel.ike else "it has no keys"
+        yield at, f"needs either `ike` or `static`: {how}", "such as `ike.psk-file`"
+    if tunnel.ike is None:
+        return
+    yield from _check_ike(tunnel.ike, (*at, "ike"))
+    if tunnel.standby:
+        yield (*at, "standby"), "has static keys: IKE moves its SAs by itself", "remove it"
+    if tunnel.mark_in or tunnel.mark_out:
+        yield (*at, "mark-in"), "needs `static` keys so far", None
+
+
+def _check_ike(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
+    for number, word in enumerate(ike.allow_weak):
+        if word not in WEAK_WORDS:
+            hint = f"one of {', '.join(WEAK_WORDS)}"
+            yield (*at, "allow-weak", number), f"{word!r} is not known as weak", hint
+    for key, texts, for_ike in (
+        ("proposals", ike.proposals, True),
+        ("esp-proposals", ike.esp_proposals, False),
+    ):
+        if not texts:
+            yield (*at, key), "must have one proposal at least", None
+        for number, text in enumerate(texts):
+            try:
+                parse_proposal(text, for_ike=for_ike, weak=ike.allow_weak)
+            except ValueError as error:
+                yield (*at, key, number), str(error), None

@@ -1,0 +1,116 @@
+"""The words of proposals, which are strongSwan's, to IANA's numbers and back. Pure."""
+
+import difflib
+from typing import Final
+
+from plutino.model.algorithms import ESP_SUITES, INTEGRITY_ALGORITHMS
+from plutino.model.proposal import Algorithm, Proposal
+
+ENCR, PRF, INTEG, KE, ESN, ADDKE1 = 1, 2, 3, 4, 5, 6
+_COMBINED: Final = frozenset({14, 15, 16, 18, 19, 20, 21, 28})
+_FIXED_KEYS: Final = frozenset({3, 11, 28})
+"""Transforms without a Key Length attribute."""
+
+KEY_EXCHANGES: Final = {
+    "modp1024": 2, "modp1536": 5, "modp2048": 14, "modp3072": 15, "modp4096": 16,
+    "modp6144": 17, "modp8192": 18, "ecp256": 19, "ecp384": 20, "ecp521": 21,
+    "x25519": 31, "x448": 32, "mlkem512": 35, "mlkem768": 36, "mlkem1024": 37,
+}  # fmt: skip
+_PRFS: Final = {
+    "prfsha1": 2, "prfaesxcbc": 4, "prfsha256": 5, "prfsha384": 6, "prfsha512": 7, "prfaescmac": 8,
+}  # fmt: skip
+_WEAK: Final = {
+    "modp1024": Algorithm(KE, 2),
+    "modp1536": Algorithm(KE, 5),
+    "sha1": Algorithm(INTEG, 2),
+    "prfsha1": Algorithm(PRF, 2),
+    "3des": Algorithm(ENCR, 3),
+}
+"""RFC 8247 says SHOULD NOT or MUST NOT; each has to be allowed by name."""
+WEAK_WORDS: Final = tuple(_WEAK)
+
+DEFAULT_IKE: Final = (
+    "aes256gcm16-aes128gcm16-chacha20poly1305-prfsha384-prfsha256-x25519-ecp256-ecp384-modp3072-modp2048",
+    "aes256-aes128-sha384-sha256-prfsha384-prfsha256-x25519-ecp256-ecp384-modp3072-modp2048",
+)
+DEFAULT_ESP: Final = (
+    "aes256gcm16-aes128gcm16-chacha20poly1305-esn-noesn",
+    "aes256-aes128-sha256-sha384-esn-noesn",
+)
+"""What RFC 8247 and RFC 8221 ask for, the strongest first."""
+
+
+def _words() -> dict[str, Algorithm]:
+    words: dict[str, Algorithm] = dict(_WEAK)
+    for suite in ESP_SUITES.values():
+        own = suite.encryption
+        bits = None if own.ike_id in _FIXED_KEYS else 8 * own.key_size
+        words[own.name] = Algorithm(ENCR, own.ike_id, bits)
+    for integrity in INTEGRITY_ALGORITHMS.values():
+        words[integrity.name] = Algorithm(INTEG, integrity.ike_id)
+    words |= {name: Algorithm(PRF, number) for name, number in _PRFS.items()}
+    words |= {name: Algorithm(KE, number) for name, number in KEY_EXCHANGES.items()}
+    return words | {"esn": Algorithm(ESN, 1), "noesn": Algorithm(ESN, 0)}
+
+
+WORDS: Final = _words()
+
+
+def parse_proposal(text: str, *, for_ike: bool, weak: tuple[str, ...] = ()) -> Proposal:
+    """A proposal such as ``aes256gcm16-prfsha384-x25519``; ``ke1_mlkem768`` adds a key exchange.
+
+    ValueError names the word that is unknown, weak or of no use, and what is missing.
+    """
+    found: dict[Algorithm, None] = {}
+    for word in text.split("-"):
+        found[_algorithm(word, weak)] = None
+    proposal = sorted(found, key=lambda one: one.type)
+    types = {one.type for one in proposal}
+    combined = {one.number in _COMBINED for one in proposal if one.type == ENCR}
+    if not combined:
+        raise ValueError("an encryption algorithm is missing, such as aes256gcm16")
+    if len(combined) > 1:
+        raise ValueError("algorithms with and without integrity of their own need two proposals")
+    if combined == {False} and INTEG not in types:
+        raise ValueError("an integrity algorithm is missing, such as sha256")
+    if combined == {True} and INTEG in types:
+        raise ValueError("the encryption has integrity of its own: no other may stand there")
+    return tuple(_for_ike(proposal, types) if for_ike else _for_esp(proposal, types))
+
+
+def _for_ike(proposal: list[Algorithm], types: set[int]) -> list[Algorithm]:
+    if ESN in types:
+        raise ValueError("esn and noesn are of ESP alone")
+    if KE not in types:
+        raise ValueError("a key exchange is missing, such as x25519")
+    if PRF not in types:
+        numbers = {12: 5, 13: 6, 14: 7, 5: 4, 8: 8, 2: 2}
+        prfs = [Algorithm(PRF, numbers[one.number]) for one in proposal if one.type == INTEG]
+        proposal = sorted([*proposal, *(prfs or [Algorithm(PRF, 5)])], key=lambda one: one.type)
+    return proposal
+
+
+def _for_esp(proposal: list[Algorithm], types: set[int]) -> list[Algorithm]:
+    if PRF in types:
+        raise ValueError("a PRF is of IKE alone")
+    if any(one == Algorithm(ENCR, 3) for one in proposal):
+        raise ValueError("3des is not there for ESP")
+    return proposal if ESN in types else [*proposal, Algorithm(ESN, 1), Algorithm(ESN, 0)]
+
+
+def _algorithm(word: str, weak: tuple[str, ...]) -> Algorithm:
+    number, separator, name = word.partition("_")
+    if separator and number.startswith("ke") and number[2:] in set("1234567"):
+        if name not in KEY_EXCHANGES:
+            raise ValueError(f"'{name}' is no key exchange{_near(name, list(KEY_EXCHANGES))}")
+        return Algorithm(ADDKE1 + int(number[2:]) - 1, KEY_EXCHANGES[name])
+    if word not in WORDS:
+        raise ValueError(f"'{word}' is no algorithm{_near(word, list(WORDS))}")
+    if word in _WEAK and word not in weak:
+        raise ValueError(f"{word} is weak (RFC 8247): name it in `allow-weak` if it must be")
+    return WORDS[word]
+
+
+def _near(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=2)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

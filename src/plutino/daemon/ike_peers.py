@@ -1,0 +1,121 @@
+"""The gateway file's tunnels to the peers of the IKE core, and its CHILD_SAs back. Pure."""
+
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_network
+
+from plutino.config.files import LoadedGateway
+from plutino.config.ike import IkeKeying
+from plutino.config.numbers import tunnel_numbers
+from plutino.config.proposals import parse_proposal
+from plutino.config.tunnel import Tunnel
+from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
+from plutino.ike.auth.identity import parse_identity
+from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig, Retransmission
+from plutino.ike.endpoint import ActiveChild, first_path
+from plutino.ike.esp_suites import esp_suite
+from plutino.ike.narrowing import networks_of, selector_of
+from plutino.ike.numbers import TransformType
+from plutino.ike.path import Path
+from plutino.ike.payloads.proposal import Transform
+from plutino.ike.payloads.traffic_selector import TrafficSelector
+from plutino.ike.proposals import Suite
+from plutino.model.child_sa import ChildSa
+from plutino.model.numbers import Spi
+from plutino.model.policy import IpAddress, IpNetwork, Mode
+from plutino.model.sa import UdpEncapsulation
+from plutino.model.secret import Secret
+
+EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+
+def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
+    """One peer for each tunnel that gets its keys by IKE, of the tunnel's name."""
+    for name, tunnel in loaded.gateway.tunnels.items():
+        if tunnel.ike is not None:
+            yield _peer(name, tunnel, tunnel.ike, loaded.shared_keys[name])
+
+
+def path_of(tunnel: Tunnel) -> Path:
+    """Where the first message of a tunnel goes from and to."""
+    return first_path(tunnel.local, tunnel.remote)
+
+
+def marks_of(loaded: LoadedGateway) -> dict[IpAddress, int]:
+    """The mark of IKE's own packets by the peer's address: they are routed as its ESP is."""
+    gateway = loaded.gateway
+    return {
+        remote: tunnel_numbers(gateway, name).set_mark_out.value
+        for name, tunnel in gateway.tunnels.items()
+        if tunnel.ike is not None
+        for remote in tunnel.peers
+    }
+
+
+def child_sas(active: Iterable[ActiveChild]) -> dict[str, tuple[ChildSa, ...]]:
+    """The CHILD_SAs as planning takes them, by tunnel name."""
+    found: dict[str, tuple[ChildSa, ...]] = {}
+    for one in active:
+        name = one.peer.name
+        found[name] = (*found.get(name, ()), _child_sa(one))
+    return found
+
+
+def _peer(name: str, tunnel: Tunnel, ike: IkeKeying, key: Secret) -> PeerConfig:
+    local = parse_identity(ike.local_id or str(tunnel.local))
+    remote = parse_identity(ike.remote_id or str(tunnel.remote))
+    return PeerConfig(
+        name=name,
+        suites=tuple(_suite(one, for_ike=True, weak=ike.allow_weak) for one in ike.proposals),
+        local_credential=LocalPresharedKey(local, key),
+        remote_credential=RemotePresharedKey(remote, key),
+        children=(_child(name, tunnel, ike),),
+        local=tunnel.local,
+        remote=tunnel.remote,
+        lifetimes=Lifetimes(ike.ike_rekey_after, ike.rekey_jitter),
+        reauthenticate_after=ike.reauthenticate_after,
+        liveness_after=ike.liveness_after,
+        retransmission=Retransmission(ike.retransmit_after, tries=ike.retransmit_tries),
+        mobike=ike.mobike,
+        fragment_size=ike.fragment_size,
+        force_encapsulation=tunnel.encapsulation == "udp",
+    )
+
+
+def _child(name: str, tunnel: Tunnel, ike: IkeKeying) -> ChildConfig:
+    return ChildConfig(
+        name=name,
+        suites=tuple(_suite(one, for_ike=False, weak=ike.allow_weak) for one in ike.esp_proposals),
+        local=tuple(map(selector_of, tunnel.local_ts or EVERYTHING)),
+        remote=tuple(map(selector_of, tunnel.remote_ts or EVERYTHING)),
+        mode=Mode[tunnel.mode.upper()],
+        lifetimes=Lifetimes(ike.rekey_after, ike.rekey_jitter),
+    )
+
+
+def _suite(text: str, *, for_ike: bool, weak: tuple[str, ...]) -> Suite:
+    proposal = parse_proposal(text, for_ike=for_ike, weak=weak)
+    return tuple(Transform(one.type, one.number, one.key_bits) for one in proposal)
+
+
+def _child_sa(one: ActiveChild) -> ChildSa:
+    child, (local, remote) = one.child, one.path
+    suite = esp_suite(child.chosen)
+    return ChildSa(
+        tunnel=one.peer.name,
+        local=local.address,
+        remote=remote.address,
+        spi_in=Spi(int.from_bytes(child.spi_in, "big")),
+        spi_out=Spi(int.from_bytes(child.spi_out, "big")),
+        keys_in=suite.keys(child.keys.inbound),
+        keys_out=suite.keys(child.keys.outbound),
+        local_ts=_prefixes(child.local),
+        remote_ts=_prefixes(child.remote),
+        mode=child.mode,
+        esn=child.chosen.id_of(TransformType.ESN) == 1,
+        outbound=one.outbound,
+        encapsulation=UdpEncapsulation(local.port, remote.port) if one.udp else None,
+    )
+
+
+def _prefixes(selectors: Iterable[TrafficSelector]) -> tuple[IpNetwork, ...]:
+    return tuple(network for one in selectors for network in networks_of(one))

@@ -1,0 +1,187 @@
+"""The edge of IKE: sockets, clock, randomness and the data plane around the sans-IO core.
+
+What the core wants to send waits until the CHILD_SAs that it tells of are in force: a responder
+receives by a new one before the peer hears of it.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final
+
+from plutino.config.files import LoadedGateway
+from plutino.daemon.ike_peers import child_sas, marks_of, path_of, peers_of
+from plutino.daemon.ike_sockets import IkeSockets
+from plutino.daemon.ike_status import IkeState, report_ike
+from plutino.dataplane.engine_messages import EngineIke
+from plutino.dataplane.runtime import RuntimePaths
+from plutino.desired.sas import tunnel_reqid
+from plutino.ike.endpoint import Endpoint
+from plutino.ike.events import (
+    ChildrenChanged,
+    Event,
+    IkeClosed,
+    IkeEstablished,
+    PathChanged,
+    Refused,
+)
+from plutino.ike.path import Datagram, Path
+from plutino.model.child_sa import ChildSa
+from plutino.model.errors import PlutinoError
+
+Log = Callable[[str], None]
+_INSTALLS: Final = (ChildrenChanged, PathChanged)
+
+
+class IkeService:
+    """Keys for the tunnels of a gateway; ``install`` makes the plane as ``children`` say."""
+
+    def __init__(
+        self,
+        loaded: LoadedGateway,
+        runtime: RuntimePaths,
+        install: Callable[[], Awaitable[object]],
+        log: Log,
+    ) -> None:
+        self._loaded = loaded
+        self._install = install
+        self._log = log
+        self._marks = marks_of(loaded)
+        self._sockets = IkeSockets(runtime, self._receive)
+        self._endpoint = Endpoint(peers_of(loaded), random=os.urandom, date=_date)
+        self._failures: dict[str, str] = {}
+        self._held: list[Datagram] = []
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def children(self) -> dict[str, tuple[ChildSa, ...]]:
+        """All CHILD_SAs as they have to be in force now, by tunnel name."""
+        return child_sas(self._endpoint.child_sas())
+
+    def state(self) -> IkeState:
+        """For `status`."""
+        reports = report_ike(self._endpoint, self._failures, time.monotonic())
+        return IkeState(self.children(), reports)
+
+    def start(self, *, on_kernel: bool) -> None:
+        """Opens the sockets and begins what is to begin by itself."""
+        self.open_sockets(on_kernel=on_kernel)
+        self._task = asyncio.create_task(self._install_and_send())
+        self._begin()
+
+    def open_sockets(self, *, on_kernel: bool) -> None:
+        """Has what the gateway needs; again after each pass, since the holder may be another."""
+        tunnels = self._loaded.gateway.tunnels.values()
+        versions = {tunnel.remote.version for tunnel in tunnels if tunnel.ike is not None}
+        self._sockets.open(sorted(versions), on_kernel=on_kernel)
+
+    def reload(self, loaded: LoadedGateway) -> None:
+        """Other peers from now on; those that are as they were go on without a break."""
+        now = time.monotonic()
+        before, after = self._endpoint.peers, {one.name: one for one in peers_of(loaded)}
+        for name, peer in before.items():
+            if after.get(name) != peer:
+                self._endpoint.let_down(name, now)
+        self._endpoint.peers = after
+        self._loaded, self._marks = loaded, marks_of(loaded)
+        self._begin(new={name for name, peer in after.items() if before.get(name) != peer})
+
+    def hear_engine(self, message: EngineIke) -> None:
+        """What came to the engine's port 4500."""
+        self._sockets.hear_engine(message)
+
+    def acquire(self, reqid: int) -> None:
+        """A packet wants an SA of the policies with that reqid."""
+        gateway = self._loaded.gateway
+        for name, tunnel in gateway.tunnels.items():
+            on_traffic = tunnel.ike is not None and tunnel.ike.start != "listen"
+            if on_traffic and tunnel_reqid(gateway.instance, name) == reqid:
+                self._endpoint.acquire(name, name, path_of(tunnel), time.monotonic())
+                self._after()
+
+    def close(self) -> None:
+        """Stops without a word to the peers: the tunnels stay up."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        self._sockets.close()
+
+    def _begin(self, new: set[str] | None = None) -> None:
+        now = time.monotonic()
+        for name, tunnel in self._loaded.gateway.tunnels.items():
+            wanted = tunnel.ike is not None and tunnel.ike.start == "now"
+            if wanted and (new is None or name in new):
+                self._endpoint.keep_up(name, path_of(tunnel), [name], now)
+        self._after()
+
+    def _receive(self, payload: bytes, path: Path) -> None:
+        self._endpoint.receive(payload, path, time.monotonic())
+        self._after()
+
+    def _after(self) -> None:
+        """Takes what the core has to say, and sets the alarm for what is due next."""
+        datagrams = self._endpoint.datagrams_to_send()
+        events = self._endpoint.next_events()
+        for event in events:
+            self._tell(event)
+        if self._held or any(isinstance(event, _INSTALLS) for event in events):
+            self._held += datagrams
+            self._wake.set()
+        else:
+            self._send(datagrams)
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self._endpoint.next_timer()
+        if due is not None:
+            delay = max(due - time.monotonic(), 0.0)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._endpoint.handle_timer(time.monotonic())
+        self._after()
+
+    async def _install_and_send(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            waiting = len(self._held)
+            try:
+                await self._install()
+            except PlutinoError as error:
+                self._log(f"error: {error}")
+            ready, self._held = self._held[:waiting], self._held[waiting:]
+            self._send(ready)
+            if self._held:
+                self._wake.set()
+
+    def _send(self, datagrams: list[Datagram]) -> None:
+        for one in datagrams:
+            # A network that refuses it now may take it when it is sent again.
+            with suppress(OSError, PlutinoError):
+                self._sockets.send(one, self._marks.get(one.path.remote.address, 0))
+
+    def _tell(self, event: Event) -> None:
+        match event:
+            case IkeEstablished(peer=peer, replaces=None):
+                self._failures.pop(peer, None)
+                self._log(f"tunnel '{peer}': the IKE SA is up")
+            case IkeClosed(peer=peer, reason=reason, has_successor=False):
+                self._failures[peer] = reason
+                self._log(f"tunnel '{peer}': the IKE SA has ended: {reason}")
+            case Refused(peer=peer, reason=reason):
+                self._failures[peer] = reason
+                whose = f"tunnel '{peer}': " if peer else ""
+                self._log(f"{whose}{reason}")
+
+
+def _date() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,126 @@
+"""What the session needs of a credential, ours and the peer's, of whatever kind."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hmac import compare_digest
+from typing import Final, NamedTuple, Protocol
+
+from plutino.ike.auth.identity import Identity
+from plutino.ike.errors import AuthenticationFailedError
+from plutino.model.secret import Secret
+
+Prf = Callable[[bytes, bytes], bytes]
+SHARED_KEY: Final = 2
+"""Shared Key Message Integrity Code (RFC 7296, 3.8)."""
+_KEY_PAD: Final = b"Key Pad for IKEv2"
+
+
+class CertificateData(NamedTuple):
+    """The encoding (RFC 7296, 3.6) and its octets."""
+
+    encoding: int
+    data: bytes
+
+
+class LocalCredential(Protocol):
+    """How we prove who we are."""
+
+    @property
+    def identity(self) -> Identity:
+        """IDi or IDr."""
+
+    def certificates(self, requested: Sequence[bytes]) -> tuple[CertificateData, ...]:
+        """What goes into CERT payloads, the leaf first; ``requested`` are hashes of authorities."""
+
+    def authenticate(
+        self, octets: bytes, peer_hashes: frozenset[int] | None, prf: Prf
+    ) -> tuple[int, bytes]:
+        """AUTH method and data over the octets.
+
+        ``peer_hashes`` are those of SIGNATURE_HASH_ALGORITHMS, None if the peer sent none.
+        """
+
+
+class RemoteCredential(Protocol):
+    """How the peer has to prove who it is."""
+
+    @property
+    def identity(self) -> Identity | None:
+        """The one it must have; None for any that its credential confirms."""
+
+    @property
+    def authorities(self) -> tuple[bytes, ...]:
+        """SHA-1 hashes for CERTREQ; empty where no certificate is wanted."""
+
+    def accepts(self, identity: Identity) -> bool:
+        """Whether a peer of this identity may be meant."""
+
+    def verify(
+        self,
+        auth: tuple[int, bytes],
+        octets: bytes,
+        received: Identity,
+        certificates: Sequence[CertificateData],
+        *,
+        prf: Prf,
+        date: datetime,
+    ) -> None:
+        """AuthenticationFailedError unless AUTH proves the received identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPresharedKey:
+    """Our identity with a pre-shared key (RFC 7296, 2.15)."""
+
+    identity: Identity
+    key: Secret = field(repr=False)
+
+    def certificates(self, requested: Sequence[bytes]) -> tuple[CertificateData, ...]:
+        """None."""
+        del requested
+        return ()
+
+    def authenticate(
+        self, octets: bytes, peer_hashes: frozenset[int] | None, prf: Prf
+    ) -> tuple[int, bytes]:
+        """prf(prf(key, "Key Pad for IKEv2"), octets)."""
+        del peer_hashes
+        return SHARED_KEY, _mac(self.key, octets, prf)
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePresharedKey:
+    """A peer with a pre-shared key; ``identity`` None accepts any who knows it."""
+
+    identity: Identity | None
+    key: Secret = field(repr=False)
+    authorities: tuple[bytes, ...] = ()
+
+    def accepts(self, identity: Identity) -> bool:
+        """Whether a peer of this identity may be meant."""
+        return self.identity is None or self.identity == identity
+
+    def verify(
+        self,
+        auth: tuple[int, bytes],
+        octets: bytes,
+        received: Identity,
+        certificates: Sequence[CertificateData],
+        *,
+        prf: Prf,
+        date: datetime,
+    ) -> None:
+        """AuthenticationFailedError unless AUTH is made of the same key."""
+        del certificates, date
+        method, data = auth
+        if not self.accepts(received):
+            raise AuthenticationFailedError("the peer has another identity")
+        if method != SHARED_KEY:
+            raise AuthenticationFailedError(f"AUTH method {method}, not a pre-shared key")
+        if not compare_digest(data, _mac(self.key, octets, prf)):
+            raise AuthenticationFailedError("the pre-shared keys differ")
+
+
+def _mac(key: Secret, octets: bytes, prf: Prf) -> bytes:
+    return prf(prf(key.reveal(), _KEY_PAD), octets)

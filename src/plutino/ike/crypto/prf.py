@@ -1,0 +1,105 @@
+"""Pseudorandom functions (RFC 7296, 2.13; transform type 2)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.hazmat.primitives import hashes, hmac
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.cmac import CMAC
+
+_AES_KEY: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Prf:
+    """A PRF. ``key_size`` is its preferred key, ``output_size`` what it gives, both in bytes.
+
+    ``fixed_key``: nonces as key are cut to half a key each (RFC 7296, 2.14).
+    """
+
+    name: str
+    ike_id: int
+    key_size: int
+    output_size: int
+    function: Callable[[bytes, bytes], bytes]
+    fixed_key: bool = False
+    weak: bool = False
+
+    def compute(self, key: bytes, data: bytes) -> bytes:
+        """prf(key, data); keys of any length (RFC 4434 and RFC 4615 say how)."""
+        return self.function(key, data)
+
+    def plus(self, key: bytes, seed: bytes, length: int) -> bytes:
+        """prf+ (RFC 7296, 2.13); ValueError beyond 255 rounds."""
+        if length > 255 * self.output_size:
+            raise ValueError(f"prf+ gives at most {255 * self.output_size} bytes, not {length}")
+        stream, block = b"", b""
+        for number in range(1, 256):
+            if len(stream) >= length:
+                break
+            block = self.compute(key, block + seed + bytes((number,)))
+            stream += block
+        return stream[:length]
+
+
+def _hmac(algorithm: hashes.HashAlgorithm) -> Callable[[bytes, bytes], bytes]:
+    def compute(key: bytes, data: bytes) -> bytes:
+        mac = hmac.HMAC(key, algorithm)
+        mac.update(data)
+        return mac.finalize()
+
+    return compute
+
+
+def aes_cmac(key: bytes, data: bytes) -> bytes:
+    """AES-CMAC with a key of 16 bytes (RFC 4493)."""
+    mac = CMAC(AES(key))
+    mac.update(data)
+    return mac.finalize()
+
+
+def _cmac_prf(key: bytes, data: bytes) -> bytes:
+    """AES-CMAC-PRF-128 (RFC 4615, 3)."""
+    return aes_cmac(key if len(key) == _AES_KEY else aes_cmac(bytes(_AES_KEY), key), data)
+
+
+def aes_xcbc(key: bytes, data: bytes) -> bytes:
+    """AES-XCBC-MAC, all 16 bytes, with a key of 16 bytes (RFC 3566, 4)."""
+    subkeys = [_aes_cbc(key, bytes((number,)) * _AES_KEY) for number in (1, 2, 3)]
+    rest = len(data) % _AES_KEY
+    if data and not rest:
+        whole, last, subkey = data[:-_AES_KEY], data[-_AES_KEY:], subkeys[1]
+    else:
+        whole, last = data[: len(data) - rest], data[len(data) - rest :] + b"\x80"
+        last, subkey = last.ljust(_AES_KEY, b"\0"), subkeys[2]
+    mixed = int.from_bytes(last, "big") ^ int.from_bytes(subkey, "big")
+    return _aes_cbc(subkeys[0], whole + mixed.to_bytes(_AES_KEY, "big"))[-_AES_KEY:]
+
+
+def _aes_cbc(key: bytes, blocks: bytes) -> bytes:
+    """AES-CBC from an IV of zeros."""
+    encryptor = Cipher(AES(key), CBC(bytes(_AES_KEY))).encryptor()
+    return encryptor.update(blocks) + encryptor.finalize()
+
+
+def _xcbc_prf(key: bytes, data: bytes) -> bytes:
+    """AES-XCBC-PRF-128 (RFC 4434, 2)."""
+    if len(key) > _AES_KEY:
+        key = aes_xcbc(bytes(_AES_KEY), key)
+    return aes_xcbc(key.ljust(_AES_KEY, b"\0"), data)
+
+
+PRFS: Final = {
+    one.ike_id: one
+    for one in (
+        Prf("prfsha1", 2, 20, 20, _hmac(hashes.SHA1()), weak=True),  # noqa: S303
+        Prf("prfaesxcbc", 4, 16, 16, _xcbc_prf, fixed_key=True),
+        Prf("prfsha256", 5, 32, 32, _hmac(hashes.SHA256())),
+        Prf("prfsha384", 6, 48, 48, _hmac(hashes.SHA384())),
+        Prf("prfsha512", 7, 64, 64, _hmac(hashes.SHA512())),
+        Prf("prfaescmac", 8, 16, 16, _cmac_prf, fixed_key=True),
+    )
+}

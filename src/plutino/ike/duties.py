@@ -1,0 +1,122 @@
+"""What an IKE SA does by itself when its time has come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from plutino.ike.child import Child, ChildInput, ChildState
+from plutino.ike.events import ChildrenChanged, ReauthenticationDue
+from plutino.ike.exchanges.create_child import CreateChild
+from plutino.ike.exchanges.delete import Liveness
+from plutino.ike.exchanges.rekey_ike import RekeyIke
+from plutino.ike.path import Datagram
+from plutino.ike.schedule import KEEPALIVE_AFTER
+from plutino.ike.state import SessionState
+
+if TYPE_CHECKING:
+    from plutino.ike.session import Session
+
+KEEPALIVE = b"\xff"
+"""One byte without the non-ESP marker (RFC 3948, 2.3)."""
+
+
+def next_timer(session: Session) -> float | None:
+    """When something is due next; None for an IKE SA that has ended."""
+    if session.is_closed:
+        return None
+    return min(_times(session), default=None)
+
+
+def do_due(session: Session, now: float) -> None:
+    """Everything whose time has come."""
+    expires = session.schedule.expires_at
+    if expires is not None and expires <= now:
+        _expire(session, now)
+        return
+    for child in list(session.children):
+        _child_due(session, child, now)
+    session.children[:] = [one for one in session.children if one.is_usable]
+    if session.is_established:
+        _established_due(session, now)
+    if session.abilities.nat_here and session.schedule.last_sent + KEEPALIVE_AFTER <= now:
+        session.schedule.last_sent = now
+        session.outgoing.append(Datagram(session.path, KEEPALIVE))
+
+
+def _times(session: Session) -> Iterator[float]:
+    schedule = session.schedule
+    window = session.window.next_due()
+    if window is not None:
+        yield window
+    if schedule.expires_at is not None:
+        yield schedule.expires_at
+    may_rekey = session.is_established and not session.ahead(CreateChild)
+    for child in session.children:
+        yield from _child_times(child)
+        if may_rekey and child.rekey_at is not None and child.state is ChildState.INSTALLED:
+            yield child.rekey_at
+    if session.is_established:
+        for time in (schedule.rekey_at, schedule.reauthenticate_at, _liveness_at(session)):
+            if time is not None:
+                yield time
+        if not session.ahead(CreateChild):
+            yield from session.children.missing(session.wanted).values()
+    if session.abilities.nat_here and session.keys is not None:
+        yield schedule.last_sent + KEEPALIVE_AFTER
+
+
+def _child_times(child: Child) -> Iterator[float]:
+    if child.state is ChildState.STRAGGLING and child.straggling_until is not None:
+        yield child.straggling_until
+    if child.outbound_at is not None and child.is_current and not child.outbound:
+        yield child.outbound_at
+
+
+def _child_due(session: Session, child: Child, now: float) -> None:
+    if child.state is ChildState.STRAGGLING and (child.straggling_until or 0) <= now:
+        child.advance(ChildInput.GONE)
+        session.tell(ChildrenChanged(session.peer.name, "stragglers have had their time"))
+    waits = child.is_current and not child.outbound
+    if waits and child.outbound_at is not None and child.outbound_at <= now:
+        session.children.prefer(child)
+        session.tell(ChildrenChanged(session.peer.name, "the new CHILD_SA sends"))
+    is_due = child.state is ChildState.INSTALLED and (child.rekey_at or now + 1) <= now
+    if is_due and session.is_established and not session.ahead(CreateChild):
+        session.enqueue(CreateChild(child.config, child), now)
+
+
+def _established_due(session: Session, now: float) -> None:
+    schedule = session.schedule
+    if schedule.reauthenticate_at is not None and schedule.reauthenticate_at <= now:
+        schedule.reauthenticate_at = None
+        session.tell(ReauthenticationDue(session.peer.name, session.initiator_spi))
+    if schedule.rekey_at is not None and schedule.rekey_at <= now:
+        schedule.rekey_at = None
+        session.enqueue(RekeyIke(), now)
+    for name, time in session.children.missing(session.wanted).items():
+        if time <= now and not session.ahead(CreateChild):
+            session.wanted[name] = now + session.pause(name)
+            session.enqueue(CreateChild(session.peer.child(name)), now)
+    liveness = _liveness_at(session)
+    if liveness is not None and liveness <= now:
+        session.enqueue(Liveness(), now)
+
+
+def _liveness_at(session: Session) -> float | None:
+    """When silence has lasted too long; not while another request asks the same anyway."""
+    after = session.peer.liveness_after
+    if after is None or session.window.waiting or session.queue:
+        return None
+    return session.schedule.last_heard + after
+
+
+def _expire(session: Session, now: float) -> None:
+    """Half open for too long, or replaced and never deleted by the peer."""
+    session.schedule.expires_at = None
+    if session.state is SessionState.REPLACED:
+        session.close("the peer did not delete what it replaced", now)
+    elif session.is_established:
+        session.close("the peer did not delete its redundant IKE SA", now)
+    else:
+        session.close("the peer did not prove its identity in time", now)

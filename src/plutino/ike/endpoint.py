@@ -1,0 +1,389 @@
+"""All IKE SAs of a gateway: who gets a datagram, who starts anew, which CHILD_SAs there are.
+
+The daemon calls ``receive`` and ``handle_timer``, then takes ``datagrams_to_send`` and
+``next_events``, installs what ``child_sas`` lists, and only then sends: a responder receives by a
+new CHILD_SA before the peer hears of it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+
+from plutino.ike.child import Child
+from plutino.ike.config import PeerConfig
+from plutino.ike.events import Event, IkeClosed, IkeEstablished, ReauthenticationDue, Refused
+from plutino.ike.exchanges.auth import Auth
+from plutino.ike.exchanges.create_child import CreateChild
+from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
+from plutino.ike.exchanges.rekey_ike import RekeyIke
+from plutino.ike.half_open import HalfOpen
+from plutino.ike.message.header import NO_SPI, Header
+from plutino.ike.numbers import IKE_PORT, MAJOR_VERSION, ExchangeType
+from plutino.ike.path import Datagram, Path, SocketAddress
+from plutino.ike.schedule import fraction
+from plutino.ike.session import Session
+from plutino.ike.state import SessionState
+from plutino.ike.surroundings import Surroundings
+from plutino.model.errors import WireError
+from plutino.model.policy import IpAddress
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+"""Seconds until a peer is tried again: doubled each time it fails, with jitter."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveChild:
+    """A CHILD_SA with its path, as the data plane has to have it."""
+
+    peer: PeerConfig
+    path: Path
+    udp: bool
+    child: Child
+    outbound: bool
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """A peer that is to be up by itself."""
+
+    path: Path
+    children: tuple[str, ...]
+    failures: int = 0
+    next_attempt: float = 0.0
+
+
+class Endpoint:
+    """The IKE side of a gateway. ``random`` gives unpredictable bytes, ``date`` the wall clock."""
+
+    def __init__(
+        self,
+        peers: Iterable[PeerConfig],
+        *,
+        random: Callable[[int], bytes],
+        date: Callable[[], datetime],
+    ) -> None:
+        self.peers = {peer.name: peer for peer in peers}
+        self.random = random
+        self.sessions: dict[bytes, Session] = {}
+        self._surroundings = Surroundings(
+            random, date, self._peers_at, self._new_ike_spi, self._new_child_spi, self._has_other
+        )
+        self._half_open = HalfOpen(random)
+        self._wanted: dict[str, _Wanted] = {}
+        self._reauthenticating: dict[bytes, Session] = {}
+        self._contests: dict[bytes, Session] = {}
+        self._outgoing: list[Datagram] = []
+        self._events: list[Event] = []
+        self._timers: list[tuple[float, int, Session]] = []
+        self._order = count()
+
+    # Inputs -------------------------------------------------------------------------------------
+
+    def receive(self, datagram: bytes, path: Path, now: float) -> None:
+        """One datagram, from anybody; what makes no sense is dropped."""
+        try:
+            header = Header.parse(memoryview(datagram))
+        except WireError:
+            return
+        if header.major_version != MAJOR_VERSION:
+            return
+        session = self._session_of(header)
+        if session is not None:
+            session.receive(header, datagram, path, now)
+            self._after(session, now)
+        elif header.exchange_type == ExchangeType.IKE_SA_INIT and not header.is_response:
+            self._receive_first(header, datagram, path, now)
+
+    def keep_up(self, peer: str, path: Path, children: Sequence[str], now: float) -> None:
+        """From now on the peer is connected by itself, with these children; KeyError if unknown."""
+        for name in children:
+            self.peers[peer].child(name)
+        self._wanted[peer] = _Wanted(path, tuple(children), next_attempt=now)
+        for session in self.sessions_of(peer):
+            self._want(session, now)
+        self._start_due(now)
+
+    def let_down(self, peer: str, now: float) -> None:
+        """The peer is no longer kept up, and its IKE SAs are deleted."""
+        self._wanted.pop(peer, None)
+        for session in self.sessions_of(peer):
+            self.delete(session, "by request", now)
+
+    def delete(self, session: Session, reason: str, now: float) -> None:
+        """Deletes an IKE SA with its children, or gives up one that is not up.
+
+        One that was replaced goes by itself; what is meant then is its successor.
+        """
+        session = _heir(session)
+        if session.state in {SessionState.INITIATING, SessionState.AUTHENTICATING}:
+            session.close(reason, now)
+        else:
+            session.enqueue(DeleteIke(reason), now, first=True)
+        self._after(session, now)
+
+    def acquire(self, peer: str, child: str, path: Path, now: float) -> None:
+        """Traffic wants a child that is not there."""
+        wanted = self._wanted.get(peer)
+        children = (child,) if wanted is None else (*dict.fromkeys((*wanted.children, child)),)
+        self.keep_up(peer, path if wanted is None else wanted.path, children, now)
+
+    def rekey_child(self, spi_in: bytes, now: float) -> None:
+        """A lifetime of the data plane has run out (soft expire)."""
+        for session in list(self.sessions.values()):
+            for child in session.children:
+                if child.spi_in == spi_in and not session.ahead(CreateChild):
+                    session.enqueue(CreateChild(child.config, child), now)
+                    self._after(session, now)
+
+    def rekey_ike(self, peer: str, now: float) -> None:
+        """Replaces the IKE SAs of a peer."""
+        for session in self.sessions_of(peer):
+            if session.is_established and not session.ahead(RekeyIke):
+                session.enqueue(RekeyIke(), now)
+                self._after(session, now)
+
+    def delete_child(self, spi_in: bytes, now: float) -> None:
+        """Ends one CHILD_SA."""
+        for session in list(self.sessions.values()):
+            for child in session.children:
+                if child.spi_in == spi_in and child.is_current:
+                    session.wanted.pop(child.config.name, None)
+                    session.enqueue(DeleteChild(child), now)
+                    self._after(session, now)
+
+    def handle_timer(self, now: float) -> None:
+        """Does all that is due."""
+        while self._timers and self._timers[0][0] <= now:
+            _, _, session = heapq.heappop(self._timers)
+            due = session.next_timer()
+            if due is not None and due <= now:
+                session.handle_timer(now)
+                self._after(session, now)
+        self._start_due(now)
+
+    # Outputs ------------------------------------------------------------------------------------
+
+    def next_timer(self) -> float | None:
+        """When ``handle_timer`` wants to be called."""
+        attempts = [
+            one.next_attempt for name, one in self._wanted.items() if not self._is_alive(name)
+        ]
+        if self._timers:
+            attempts.append(self._timers[0][0])
+        return min(attempts, default=None)
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        """What has to be sent, once."""
+        datagrams, self._outgoing = self._outgoing, []
+        return datagrams
+
+    def next_events(self) -> list[Event]:
+        """What has happened, once."""
+        events, self._events = self._events, []
+        return events
+
+    def child_sas(self) -> list[ActiveChild]:
+        """All CHILD_SAs that receive; of those of one configuration the newest preferred sends."""
+        found: list[ActiveChild] = []
+        for name in self.peers:
+            sessions = self.sessions_of(name)
+            pairs = [(one, child) for one in sessions for child in one.children]
+            usable = [(one, child) for one, child in pairs if child.is_usable]
+            sending: dict[str, Child] = {}
+            for _, child in usable:
+                best = sending.get(child.config.name)
+                if child.outbound and (best is None or child.created >= best.created):
+                    sending[child.config.name] = child
+            for session, child in usable:
+                udp = session.abilities.has_nat or session.peer.force_encapsulation
+                outbound = sending.get(child.config.name) is child
+                found.append(ActiveChild(session.peer, session.path, udp, child, outbound))
+        return found
+
+    def sessions_of(self, peer: str) -> list[Session]:
+        """The IKE SAs of a peer that have not ended, the oldest first."""
+        return [
+            one for one in self.sessions.values() if one.peer.name == peer and not one.is_closed
+        ]
+
+    # First messages -----------------------------------------------------------------------------
+
+    def _receive_first(self, header: Header, datagram: bytes, path: Path, now: float) -> None:
+        if header.responder_spi != NO_SPI or header.message_id != 0:
+            return
+        reply, session, refusal = self._half_open.answer(
+            self._surroundings, header, datagram, path, now
+        )
+        if reply is not None:
+            self._outgoing.append(Datagram(path, reply))
+        if refusal is not None:
+            self._events.append(Refused("", f"IKE_SA_INIT of {path.remote}: {refusal}"))
+        if session is not None:
+            self._add(session, now)
+
+    def _session_of(self, header: Header) -> Session | None:
+        spi = header.responder_spi if header.is_from_initiator else header.initiator_spi
+        session = self.sessions.get(spi)
+        if session is None:
+            return None
+        other = header.initiator_spi if header.is_from_initiator else header.responder_spi
+        known = session.initiator_spi if header.is_from_initiator else session.responder_spi
+        return session if known in {other, NO_SPI} else None
+
+    def _peers_at(self, path: Path) -> Sequence[PeerConfig]:
+        """Those that are configured for both addresses before those for any."""
+        fitting = [
+            peer
+            for peer in self.peers.values()
+            if peer.local in {None, path.local.address}
+            and peer.remote in {None, path.remote.address}
+        ]
+        return sorted(fitting, key=lambda one: (one.remote is None, one.local is None))
+
+    # IKE SAs ------------------------------------------------------------------------------------
+
+    def _start_due(self, now: float) -> None:
+        for name, wanted in self._wanted.items():
+            if wanted.next_attempt <= now and not self._is_alive(name):
+                span = min(FIRST_PAUSE * 2.0 ** min(wanted.failures, 16), LONGEST_PAUSE)
+                wanted.next_attempt = now + span * (0.5 + fraction(self.random) / 2)
+                wanted.failures += 1
+                self._initiate(name, wanted, now)
+
+    def _initiate(self, name: str, wanted: _Wanted, now: float) -> Session:
+        peer = self.peers[name]
+        session = Session(self._surroundings, wanted.path, (peer,), is_initiator=True, now=now)
+        session.wanted = dict.fromkeys(wanted.children, now)
+        first = peer.child(wanted.children[0]) if wanted.children and not peer.childless else None
+        self._add(session, now)
+        session.initiate(first, now)
+        self._after(session, now)
+        return session
+
+    def _add(self, session: Session, now: float) -> None:
+        self.sessions[session.spi] = session
+        self._after(session, now)
+
+    def _after(self, session: Session, now: float) -> None:
+        """Takes what a session has to tell, with what follows for the others."""
+        self._outgoing += session.outgoing
+        session.outgoing.clear()
+        events, session.events = session.events, []
+        affected, session.affected = session.affected, []
+        for one in affected:
+            self._add(one, now)
+        self._events += events
+        for event in events:
+            self._follow(session, event, now)
+        if session.is_closed:
+            self.sessions.pop(session.spi, None)
+        due = session.next_timer()
+        if due is not None:
+            heapq.heappush(self._timers, (due, next(self._order), session))
+
+    def _follow(self, session: Session, event: Event, now: float) -> None:
+        if isinstance(event, IkeEstablished):
+            self._half_open.done(session.spi)
+            if event.replaces is None:
+                self._want(session, now)
+                self._settle(session, now)
+        elif isinstance(event, IkeClosed):
+            self._half_open.done(session.spi)
+            self._contests.pop(session.spi, None)
+            self._reauthenticating.pop(session.spi, None)
+            wanted = self._wanted.get(session.peer.name)
+            if wanted is not None and session.established_at is not None:
+                wanted.failures = 0
+                wanted.next_attempt = now
+        elif isinstance(event, ReauthenticationDue):
+            self._reauthenticate(session, now)
+
+    def _want(self, session: Session, now: float) -> None:
+        """Children that are to be up are wanted of the IKE SA that is up."""
+        wanted = self._wanted.get(session.peer.name)
+        if wanted is not None and session.is_established:
+            session.wanted = dict.fromkeys(wanted.children, now) | session.wanted
+            if not self._reauthenticating.get(session.spi):
+                session.schedule_missing(now)
+            self._after_timer(session)
+
+    def _after_timer(self, session: Session) -> None:
+        due = session.next_timer()
+        if due is not None:
+            heapq.heappush(self._timers, (due, next(self._order), session))
+
+    def _reauthenticate(self, old: Session, now: float) -> None:
+        """A new IKE SA from the start; the old one goes once the new one has its children."""
+        names = tuple(dict.fromkeys(child.config.name for child in old.children))
+        new = self._initiate(old.peer.name, _Wanted(old.path, names), now)
+        self._reauthenticating[new.spi] = old
+
+    def _settle(self, session: Session, now: float) -> None:
+        """No duplicates: of two IKE SAs that began at once the one with the lowest nonce goes."""
+        old = self._reauthenticating.pop(session.spi, None)
+        if old is not None:
+            self.delete(old, "authenticated anew", now)
+            return
+        others = [one for one in self.sessions_of(session.peer.name) if one is not session]
+        for other in others:
+            if session.initial_contact and _is_older(other, session):
+                other.close("the peer has started anew", now)
+                self._after(other, now)
+            elif other.is_initiator and other.spi not in self._reauthenticating:
+                self._contest(session, other, now)
+        rival = self._contests.pop(session.spi, None)
+        rival = None if rival is None else _heir(rival)
+        if rival is not None and rival.is_established and session.is_established:
+            redundant = min(session, rival, key=lambda one: one.session_keys.lowest_nonce)
+            self.delete(redundant, "redundant: both ends began at once", now)
+
+    def _contest(self, session: Session, own: Session, now: float) -> None:
+        """The peer's IKE SA is up while ours is on its way."""
+        if own.state is SessionState.INITIATING or (
+            own.state is SessionState.AUTHENTICATING and own.underway(Auth) is None
+        ):
+            own.close("the peer was first", now)
+            self._after(own, now)
+        elif own.state is SessionState.AUTHENTICATING:
+            self._contests[own.spi] = session
+
+    def _is_alive(self, peer: str) -> bool:
+        return any(one.state is not SessionState.DELETING for one in self.sessions_of(peer))
+
+    def _has_other(self, peer: str, spi: bytes) -> bool:
+        return any(one.spi != spi and one.is_established for one in self.sessions_of(peer))
+
+    def _new_ike_spi(self) -> bytes:
+        while True:
+            spi = self.random(8)
+            if spi != NO_SPI and spi not in self.sessions:
+                return spi
+
+    def _new_child_spi(self) -> bytes:
+        used = {child.spi_in for one in self.sessions.values() for child in one.children}
+        while True:
+            spi = self.random(4)
+            if spi not in used and int.from_bytes(spi, "big") > 255:
+                return spi
+
+
+def first_path(local: IpAddress, remote: IpAddress, port: int = IKE_PORT) -> Path:
+    """Where IKE_SA_INIT goes from and to."""
+    return Path(SocketAddress(local, port), SocketAddress(remote, port))
+
+
+def _heir(session: Session) -> Session:
+    """The IKE SA that has the children now."""
+    while session.successor is not None:
+        session = session.successor
+    return session
+
+
+def _is_older(other: Session, session: Session) -> bool:
+    """Whether it was up before the other even began: INITIAL_CONTACT speaks of such alone."""
+    return other.established_at is not None and other.established_at < session.created

@@ -1,0 +1,98 @@
+"""What a peer did wrong, or what we refuse it: each error knows its notify (RFC 7296, 2.21).
+
+``reason`` goes to our own log and never to the peer: from outside, failures look the same.
+"""
+
+from typing import ClassVar
+
+from plutino.ike.numbers import NotifyType
+from plutino.model.errors import PlutinoError
+
+
+class PeerError(PlutinoError):
+    """An exchange fails; ``notify`` and ``data`` are the answer.
+
+    ``fatal`` means that the IKE SA ends with it (RFC 7296, 2.21.2 and 2.21.3).
+    """
+
+    notify: ClassVar[NotifyType] = NotifyType.INVALID_SYNTAX
+    fatal: ClassVar[bool] = False
+
+    def __init__(self, reason: str, data: bytes = b"") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.data = data
+
+
+class InvalidSyntaxError(PeerError):
+    """Malformed inside, although authentic: the IKE SA ends."""
+
+    fatal = True
+
+
+class UnsupportedCriticalPayloadError(PeerError):
+    """A payload that is critical to the peer and unknown to us (RFC 7296, 2.5)."""
+
+    notify = NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"critical payload {number} is unknown", bytes((number,)))
+
+
+class NoProposalChosenError(PeerError):
+    """No offered proposal is allowed here."""
+
+    notify = NotifyType.NO_PROPOSAL_CHOSEN
+
+
+class InvalidKeError(PeerError):
+    """The KE payload is of another method than the chosen one, which ``data`` names."""
+
+    notify = NotifyType.INVALID_KE_PAYLOAD
+
+    def __init__(self, wanted: int) -> None:
+        super().__init__(f"key exchange method {wanted} is wanted", wanted.to_bytes(2, "big"))
+        self.wanted = wanted
+
+
+class AuthenticationFailedError(PeerError):
+    """The peer is not who it should be."""
+
+    notify = NotifyType.AUTHENTICATION_FAILED
+    fatal = True
+
+
+class TsUnacceptableError(PeerError):
+    """Nothing of the offered traffic selectors is allowed here."""
+
+    notify = NotifyType.TS_UNACCEPTABLE
+
+
+class TemporaryFailureError(PeerError):
+    """Not now: another exchange about the same SA is under way (RFC 7296, 2.25)."""
+
+    notify = NotifyType.TEMPORARY_FAILURE
+
+
+class ChildSaNotFoundError(PeerError):
+    """The CHILD_SA to be rekeyed is none of ours (RFC 7296, 2.25)."""
+
+    notify = NotifyType.CHILD_SA_NOT_FOUND
+
+
+class NoAdditionalSasError(PeerError):
+    """This IKE SA takes no more CHILD_SAs."""
+
+    notify = NotifyType.NO_ADDITIONAL_SAS
+
+
+class UnacceptableAddressesError(PeerError):
+    """An address update that we do not follow (RFC 4555, 3.5)."""
+
+    notify = NotifyType.UNACCEPTABLE_ADDRESSES
+
+
+class StateNotFoundError(PeerError):
+    """A follow-up key exchange without its start (RFC 9370, 2.2.4)."""
+
+    notify = NotifyType.STATE_NOT_FOUND

@@ -1,0 +1,59 @@
+"""What the core tells the daemon, besides its datagrams and the CHILD_SAs as they stand."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class IkeEstablished:
+    """An IKE SA is up; ``replaces`` where it is a rekeyed one."""
+
+    peer: str
+    initiator_spi: bytes
+    responder_spi: bytes
+    replaces: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IkeClosed:
+    """An IKE SA has ended, with all CHILD_SAs it still had. ``reason`` is for the log."""
+
+    peer: str
+    initiator_spi: bytes
+    responder_spi: bytes
+    reason: str
+    has_successor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChildrenChanged:
+    """CHILD_SAs came, changed or went: the daemon asks anew what there should be."""
+
+    peer: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An exchange failed, by us or by the peer; ``reason`` is for the log alone."""
+
+    peer: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathChanged:
+    """The IKE SA, and its CHILD_SAs, go by other addresses or ports now."""
+
+    peer: str
+    initiator_spi: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReauthenticationDue:
+    """The IKE SA is to be made anew from the start, before this one ends."""
+
+    peer: str
+    initiator_spi: bytes
+
+
+Event = IkeEstablished | IkeClosed | ChildrenChanged | Refused | PathChanged | ReauthenticationDue

@@ -1,0 +1,259 @@
+"""IKE_AUTH (RFC 7296, 1.2 and 2.15): both ends prove who they are, and the first child comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from plutino.ike.auth.credentials import CertificateData
+from plutino.ike.auth.identity import Identity
+from plutino.ike.auth.octets import signed_octets
+from plutino.ike.config import ChildConfig, PeerConfig
+from plutino.ike.errors import AuthenticationFailedError, InvalidSyntaxError, PeerError
+from plutino.ike.events import ChildrenChanged, IkeEstablished, Refused
+from plutino.ike.exchanges.child_offer import (
+    ChildOffer,
+    answer_offer,
+    make_offer,
+    take_answer,
+)
+from plutino.ike.keys import SessionKeys
+from plutino.ike.message.message import Message
+from plutino.ike.numbers import ExchangeType, NotifyType, PayloadType
+from plutino.ike.payloads.generic import Payload
+from plutino.ike.payloads.identification import AuthPayload, CertPayload, CertReqPayload, IdPayload
+from plutino.ike.payloads.notify import NotifyPayload
+from plutino.ike.payloads.proposal import SaPayload
+from plutino.ike.schedule import due_at
+from plutino.ike.state import SessionInput
+
+if TYPE_CHECKING:
+    from plutino.ike.session import Session
+
+_X509_SIGNATURE = 4
+
+
+@dataclass(slots=True)
+class Auth:
+    """Our proof, the peer's, and the first CHILD_SA, unless there is to be none (RFC 6023)."""
+
+    exchange_type: ClassVar = ExchangeType.IKE_AUTH
+    child: ChildConfig | None
+    offer: ChildOffer | None = None
+    keys: SessionKeys | None = field(default=None, repr=False)
+
+    def request(self, session: Session, now: float) -> Sequence[Payload]:
+        """IDi, CERT, CERTREQ, IDr, AUTH, what we want, SA, TSi, TSr."""
+        peer = session.peer
+        own = session.session_keys
+        self.keys = own
+        ppk: list[Payload] = []
+        if peer.ppk is not None and session.abilities.ppk:
+            self.keys = own.with_ppk(peer.ppk.key.reveal())
+            ppk.append(NotifyPayload(NotifyType.PPK_IDENTITY, b"\2" + peer.ppk.identity))
+            if not peer.ppk.required:
+                _, data = prove(session, own, session.window.next_id)
+                ppk.append(NotifyPayload(NotifyType.NO_PPK_AUTH, data))
+        elif peer.ppk is not None and peer.ppk.required:
+            raise AuthenticationFailedError("the peer has no post-quantum pre-shared key")
+        payloads: list[Payload] = [own_id(session), *certificates(session)]
+        payloads += certificate_requests(peer)
+        expected = peer.remote_credential.identity
+        if expected is not None:
+            payloads.append(IdPayload(PayloadType.ID_R, expected.id_type, expected.data))
+        payloads.append(AuthPayload(*prove(session, self.keys, session.window.next_id)))
+        if not session.surroundings.has_other_session(peer.name, session.spi):
+            payloads.append(NotifyPayload(NotifyType.INITIAL_CONTACT))
+        if peer.mobike:
+            payloads.append(NotifyPayload(NotifyType.MOBIKE_SUPPORTED))
+        payloads += ppk
+        if self.child is not None:
+            self.offer = make_offer(session, self.child, with_key_exchange=False)
+            payloads += self.offer.payloads()
+        del now
+        return payloads
+
+    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
+        """Nothing to note."""
+
+    def response(self, session: Session, message: Message, now: float) -> None:
+        """The IKE SA is up once the peer's AUTH is right; the child may fail alone."""
+        assert self.keys is not None
+        auth = message.first(AuthPayload)
+        if auth is None:
+            error = message.error
+            why = "no AUTH" if error is None else error.name
+            raise AuthenticationFailedError(f"the peer refuses: {why}")
+        peer = session.peer
+        keys = self.keys
+        if peer.ppk is not None and message.notify(NotifyType.PPK_IDENTITY) is None:
+            if peer.ppk.required:
+                raise AuthenticationFailedError("the peer does not use the post-quantum key")
+            keys = session.session_keys
+        verify(session, keys, peer, message, session.window.next_id - 1)
+        session.set_keys(keys)
+        session.abilities.mobike = (
+            peer.mobike and message.notify(NotifyType.MOBIKE_SUPPORTED) is not None
+        )
+        establish(session, now)
+        if self.offer is not None:
+            _first_child(session, self.offer, message, now)
+
+
+def _first_child(session: Session, offer: ChildOffer, message: Message, now: float) -> None:
+    """The IKE SA stays where its first child is refused (RFC 7296, 1.2 and 2.21.2)."""
+    try:
+        if message.error is not None:
+            raise PeerError(f"the peer refuses the CHILD_SA: {message.error.name}")
+        keys = session.session_keys
+        nonces = keys.exchanged.initiator_nonce, keys.exchanged.responder_nonce
+        session.children.append(take_answer(session, offer, message, (b"", nonces), now))
+        session.tell(ChildrenChanged(session.peer.name, "the first CHILD_SA is up"))
+    except PeerError as error:
+        session.tell(Refused(session.peer.name, error.reason))
+
+
+def answer_auth(session: Session, message: Message, now: float) -> list[Payload]:
+    """The responder's side; AuthenticationFailedError without a hint of what was wrong."""
+    identity = _identity(message.of_type(PayloadType.ID_I))
+    wanted = message.of_type(PayloadType.ID_R)
+    peer = _candidate(session, identity, None if wanted is None else _identity(wanted))
+    session.peer = peer
+    keys, ppk = _responder_keys(session, peer, message)
+    verify(session, keys, peer, message, message.header.message_id)
+    session.set_keys(keys)
+    session.abilities.mobike = (
+        peer.mobike and message.notify(NotifyType.MOBIKE_SUPPORTED) is not None
+    )
+    requested = [one.authorities for one in message.all(CertReqPayload)]
+    payloads: list[Payload] = [own_id(session), *certificates(session, requested)]
+    payloads.append(AuthPayload(*prove(session, keys, message.header.message_id)))
+    payloads += ppk
+    if session.abilities.mobike:
+        payloads.append(NotifyPayload(NotifyType.MOBIKE_SUPPORTED))
+    session.initial_contact = message.notify(NotifyType.INITIAL_CONTACT) is not None
+    establish(session, now)
+    if message.first(SaPayload) is not None:
+        payloads += _answer_first_child(session, message, now)
+    return payloads
+
+
+def _answer_first_child(session: Session, message: Message, now: float) -> list[Payload]:
+    keys = session.session_keys
+    nonces = keys.exchanged.initiator_nonce, keys.exchanged.responder_nonce
+    try:
+        child, payloads = answer_offer(session, message, None, (b"", nonces), now)
+    except PeerError as error:
+        session.tell(Refused(session.peer.name, error.reason))
+        return [NotifyPayload(error.notify, error.data)]
+    session.children.append(child)
+    session.tell(ChildrenChanged(session.peer.name, "the first CHILD_SA is up"))
+    return payloads
+
+
+def _responder_keys(
+    session: Session, peer: PeerConfig, message: Message
+) -> tuple[SessionKeys, list[Payload]]:
+    """Keys with or without a post-quantum one (RFC 8784, 3), and the answer to its notify."""
+    keys = session.session_keys
+    asked = message.notify(NotifyType.PPK_IDENTITY)
+    if peer.ppk is None:
+        return keys, []
+    if asked is not None and asked.data == b"\2" + peer.ppk.identity:
+        return keys.with_ppk(peer.ppk.key.reveal()), [NotifyPayload(NotifyType.PPK_IDENTITY)]
+    if peer.ppk.required:
+        raise AuthenticationFailedError("the peer does not know the post-quantum key")
+    return keys, []
+
+
+def establish(session: Session, now: float) -> None:
+    """Both have proved who they are."""
+    session.advance(SessionInput.AUTHENTICATED)
+    session.established_at = now
+    peer, random = session.peer, session.surroundings.random
+    session.schedule.rekey_at = due_at(peer.lifetimes, now, random)
+    session.schedule.expires_at = None
+    if peer.reauthenticate_after is not None and session.is_initiator:
+        session.schedule.reauthenticate_at = now + peer.reauthenticate_after
+    session.tell(IkeEstablished(peer.name, session.initiator_spi, session.responder_spi))
+
+
+def own_id(session: Session) -> IdPayload:
+    """IDi or IDr of ours."""
+    identity = session.peer.local_credential.identity
+    number = PayloadType.ID_I if session.is_initiator else PayloadType.ID_R
+    return IdPayload(number, identity.id_type, identity.data)
+
+
+def certificates(session: Session, requested: Sequence[bytes] = ()) -> list[CertPayload]:
+    """Our CERT payloads, the leaf first."""
+    if not session.peer.send_certificates:
+        return []
+    found = session.peer.local_credential.certificates(requested)
+    return [CertPayload(one.encoding, one.data) for one in found]
+
+
+def certificate_requests(peer: PeerConfig) -> list[CertReqPayload]:
+    """CERTREQ with all authorities we trust, if any."""
+    authorities = peer.remote_credential.authorities
+    return [CertReqPayload(_X509_SIGNATURE, b"".join(authorities))] if authorities else []
+
+
+def prove(session: Session, keys: SessionKeys, auth_id: int) -> tuple[int, bytes]:
+    """Our AUTH; ``auth_id`` is the message id of the first IKE_AUTH."""
+    record = session.record
+    if session.is_initiator:
+        message, nonce, key = record.request, record.responder_nonce, keys.keys.pi
+    else:
+        message, nonce, key = record.response, record.initiator_nonce, keys.keys.pr
+    maced = keys.prf.compute(key, own_id(session).encode())
+    octets = signed_octets(message, nonce, maced, session.intermediate.covered(auth_id))
+    hashes = session.abilities.signature_hashes
+    return session.peer.local_credential.authenticate(octets, hashes, keys.prf.compute)
+
+
+def verify(
+    session: Session, keys: SessionKeys, peer: PeerConfig, message: Message, auth_id: int
+) -> None:
+    """AuthenticationFailedError unless the peer's AUTH proves its identity."""
+    record = session.record
+    if session.is_initiator:
+        signed, nonce, key = record.response, record.initiator_nonce, keys.keys.pr
+        found = message.of_type(PayloadType.ID_R)
+    else:
+        signed, nonce, key = record.request, record.responder_nonce, keys.keys.pi
+        found = message.of_type(PayloadType.ID_I)
+    auth = message.first(AuthPayload)
+    if not isinstance(found, IdPayload) or auth is None:
+        raise AuthenticationFailedError("ID or AUTH is missing")
+    data = auth.data
+    no_ppk = message.notify(NotifyType.NO_PPK_AUTH)
+    used = message.notify(NotifyType.PPK_IDENTITY) is not None and peer.ppk is not None
+    if no_ppk is not None and not used:
+        data = no_ppk.data
+    maced = keys.prf.compute(key, found.encode())
+    octets = signed_octets(signed, nonce, maced, session.intermediate.covered(auth_id))
+    peer.remote_credential.verify(
+        (auth.method, data),
+        octets,
+        Identity(found.id_type, found.data),
+        [CertificateData(one.encoding, one.data) for one in message.all(CertPayload)],
+        prf=keys.prf.compute,
+        date=session.surroundings.date(),
+    )
+
+
+def _candidate(session: Session, identity: Identity, wanted: Identity | None) -> PeerConfig:
+    """The peer that is meant, by its identity and by the one it wants of us."""
+    for peer in session.candidates:
+        fits = wanted is None or peer.local_credential.identity == wanted
+        if fits and peer.remote_credential.accepts(identity):
+            return peer
+    raise AuthenticationFailedError(f"nobody of identity {identity} is configured for this path")
+
+
+def _identity(payload: Payload | None) -> Identity:
+    if not isinstance(payload, IdPayload):
+        raise InvalidSyntaxError("ID is missing")
+    return Identity(payload.id_type, payload.data)

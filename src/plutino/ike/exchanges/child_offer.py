@@ -1,0 +1,239 @@
+"""The part of IKE_AUTH and CREATE_CHILD_SA that makes a CHILD_SA (RFC 7296, 1.3.1 and 2.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+from plutino.ike.child import Child, ChildKeys
+from plutino.ike.config import ChildConfig
+from plutino.ike.crypto.keymat import child_keymat
+from plutino.ike.errors import (
+    InvalidSyntaxError,
+    NoProposalChosenError,
+    TsUnacceptableError,
+)
+from plutino.ike.esp_suites import keymat_size
+from plutino.ike.message.message import Message
+from plutino.ike.narrowing import is_subset, narrow, selector_of
+from plutino.ike.numbers import NotifyType, PayloadType, Protocol
+from plutino.ike.payloads.generic import Payload
+from plutino.ike.payloads.notify import NotifyPayload
+from plutino.ike.payloads.proposal import SaPayload
+from plutino.ike.payloads.traffic_selector import TrafficSelector, TsPayload
+from plutino.ike.proposals import Chosen, Suite, check_answer, choose, offer, without_key_exchange
+from plutino.ike.schedule import due_at
+from plutino.model.policy import IpAddress, Mode
+from plutino.model.secret import Secret
+
+if TYPE_CHECKING:
+    from plutino.ike.session import Session
+
+SPI_SIZE = 4
+Nonces = tuple[bytes, bytes]
+Material = tuple[bytes, Nonces]
+"""The shared secret of the child's own key exchange, empty without one, and both nonces."""
+
+_MODE_NOTIFIES = {
+    Mode.TRANSPORT: NotifyType.USE_TRANSPORT_MODE,
+    Mode.BEET: NotifyType.USE_BEET_MODE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ChildOffer:
+    """What we offer: suites in their order, our inbound SPI, selectors of both sides."""
+
+    config: ChildConfig
+    suites: tuple[Suite, ...]
+    spi: bytes
+    local: tuple[TrafficSelector, ...]
+    remote: tuple[TrafficSelector, ...]
+
+    def payloads(self) -> list[Payload]:
+        """N(mode), SA, TSi, TSr; the nonce and KE stand between SA and TSi by the caller."""
+        return [*self.mode(), self.sa(), *self.selectors()]
+
+    def sa(self) -> SaPayload:
+        """SAi."""
+        return offer(Protocol.ESP, self.spi, self.suites)
+
+    def selectors(self) -> list[Payload]:
+        """TSi, TSr of the initiator."""
+        return [TsPayload(PayloadType.TS_I, self.local), TsPayload(PayloadType.TS_R, self.remote)]
+
+    def mode(self) -> list[Payload]:
+        """The notify that asks for another mode than tunnel."""
+        asked = _MODE_NOTIFIES.get(self.config.mode)
+        return [] if asked is None else [NotifyPayload(asked)]
+
+
+def make_offer(session: Session, config: ChildConfig, *, with_key_exchange: bool) -> ChildOffer:
+    """A new inbound SPI with what is configured."""
+    suites = config.suites if with_key_exchange else without_key_exchange(config.suites)
+    local, remote = _selectors(session, config)
+    return ChildOffer(config, suites, session.surroundings.new_child_spi(), local, remote)
+
+
+def take_answer(
+    session: Session, offered: ChildOffer, message: Message, material: Material, now: float
+) -> Child:
+    """The CHILD_SA out of the responder's SA, TSi and TSr.
+
+    PeerError if they are not within what was offered.
+    """
+    sa, initiator, responder = _three(message)
+    chosen = check_answer(sa, offered.suites, Protocol.ESP, SPI_SIZE)
+    local, remote = initiator.known, responder.known
+    if not local or not remote:
+        raise TsUnacceptableError("no traffic selector is left")
+    if not is_subset(local, offered.local) or not is_subset(remote, offered.remote):
+        raise TsUnacceptableError("the peer widened the traffic selectors")
+    mode = _answered_mode(message, offered.config.mode)
+    association, sides = (offered.spi, chosen), (local, remote)
+    return _child(
+        session, offered.config, association, sides, material, mode=mode, now=now, ours=True
+    )
+
+
+def answer_offer(
+    session: Session,
+    message: Message,
+    config: ChildConfig | None,
+    material: Material,
+    now: float,
+    *,
+    chosen: Chosen | None = None,
+) -> tuple[Child, list[Payload]]:
+    """The responder's side: the CHILD_SA, and N(mode), SA, TSi, TSr of the response.
+
+    ``config`` is that of the child to be replaced, None for a new one: then the first one fits
+    whose selectors and proposals meet the offer. NoProposalChosenError or TsUnacceptableError.
+    """
+    if message.notify(NotifyType.USE_TRANSPORT_MODE) and message.notify(NotifyType.USE_BEET_MODE):
+        raise InvalidSyntaxError("two modes at once")
+    sa, initiator, responder = _three(message)
+    wanted = _wanted_mode(message)
+    configs = session.peer.children if config is None else (config,)
+    config, local, remote = _fit(session, configs, (responder.known, initiator.known), wanted)
+    if chosen is None:
+        suites = without_key_exchange(config.suites)
+        chosen = choose(sa, suites, Protocol.ESP)
+    if len(chosen.spi) != SPI_SIZE:
+        raise NoProposalChosenError(f"an SPI of {len(chosen.spi)} bytes")
+    spi = session.surroundings.new_child_spi()
+    mode = wanted if wanted is config.mode else Mode.TUNNEL
+    association, sides = (spi, chosen), (local, remote)
+    child = _child(session, config, association, sides, material, mode=mode, now=now, ours=False)
+    answered: list[Payload] = (
+        [NotifyPayload(_MODE_NOTIFIES[mode])] if mode in _MODE_NOTIFIES else []
+    )
+    answered += [
+        chosen.answer(spi),
+        TsPayload(PayloadType.TS_I, remote),
+        TsPayload(PayloadType.TS_R, local),
+    ]
+    return child, answered
+
+
+def config_for(session: Session, message: Message) -> ChildConfig:
+    """Which configured child a request for a new one is about; TsUnacceptableError if none."""
+    _, initiator, responder = _three(message)
+    sides = responder.known, initiator.known
+    return _fit(session, session.peer.children, sides, _wanted_mode(message))[0]
+
+
+def _child(
+    session: Session,
+    config: ChildConfig,
+    association: tuple[bytes, Chosen],
+    selectors: tuple[tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]],
+    material: Material,
+    *,
+    mode: Mode,
+    now: float,
+    ours: bool,
+) -> Child:
+    spi, chosen = association
+    shared, nonces = material
+    keys = session.session_keys
+    size = keymat_size(chosen)
+    keymat = child_keymat(keys.prf, keys.keys.d, shared, b"".join(nonces), 2 * size)
+    forth, back = Secret(keymat[:size]), Secret(keymat[size:])
+    random = session.surroundings.random
+    return Child(
+        config,
+        spi_in=spi,
+        spi_out=chosen.spi,
+        chosen=chosen,
+        keys=ChildKeys(back, forth) if ours else ChildKeys(forth, back),
+        local=selectors[0],
+        remote=selectors[1],
+        mode=mode,
+        created=now,
+        ours=ours,
+        lowest_nonce=min(nonces),
+        rekey_at=due_at(config.lifetimes, now, random),
+    )
+
+
+def _fit(
+    session: Session,
+    configs: Sequence[ChildConfig],
+    offered: tuple[tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]],
+    wanted: Mode,
+) -> tuple[ChildConfig, tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]]:
+    """The configuration whose mode and selectors fit first, and its selectors narrowed."""
+    ranked = sorted(configs, key=lambda one: one.mode is not wanted)
+    for config in ranked:
+        own_local, own_remote = _selectors(session, config)
+        local, remote = narrow(offered[0], own_local), narrow(offered[1], own_remote)
+        if local and remote:
+            if config.mode is not wanted and config.mode is not Mode.TUNNEL:
+                continue  # a peer that does not ask for the mode cannot have it
+            return config, local, remote
+    raise TsUnacceptableError("no offered traffic selector is allowed here")
+
+
+def _selectors(
+    session: Session, config: ChildConfig
+) -> tuple[tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]]:
+    """What is configured; in transport mode the outer addresses alone make sense."""
+    if config.mode is not Mode.TRANSPORT:
+        return config.local, config.remote
+    here, there = session.path.local.address, session.path.remote.address
+    return _at(config.local, here), _at(config.remote, there)
+
+
+def _at(selectors: Sequence[TrafficSelector], address: IpAddress) -> tuple[TrafficSelector, ...]:
+    host = selector_of(ip_network(address))
+    return tuple(
+        replace(one, first=host.first, last=host.last)
+        for one in selectors
+        if one.version == address.version
+    )
+
+
+def _three(message: Message) -> tuple[SaPayload, TsPayload, TsPayload]:
+    sa = message.first(SaPayload)
+    initiator, responder = message.of_type(PayloadType.TS_I), message.of_type(PayloadType.TS_R)
+    if sa is None or not isinstance(initiator, TsPayload) or not isinstance(responder, TsPayload):
+        raise InvalidSyntaxError("SA, TSi or TSr is missing")
+    return sa, initiator, responder
+
+
+def _wanted_mode(message: Message) -> Mode:
+    for mode, notify in _MODE_NOTIFIES.items():
+        if message.notify(notify) is not None:
+            return mode
+    return Mode.TUNNEL
+
+
+def _answered_mode(message: Message, offered: Mode) -> Mode:
+    """The mode that we asked for, or tunnel where the peer declines it (RFC 7296, 1.3.1)."""
+    answered = _wanted_mode(message)
+    if answered is not offered and offered is not Mode.TUNNEL:
+        raise TsUnacceptableError(f"the peer declines mode {offered.name.lower()}")
+    return answered

@@ -1,0 +1,24 @@
+"""INFORMATIONAL requests of the peer (RFC 7296, 1.4): deletes, liveness, addresses (RFC 4555)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plutino.ike.exchanges.delete import answer_deletes, deletes_ike
+from plutino.ike.exchanges.mobike import answer_addresses
+from plutino.ike.message.message import Message
+from plutino.ike.path import Path
+from plutino.ike.payloads.generic import Payload
+
+if TYPE_CHECKING:
+    from plutino.ike.session import Session
+
+
+def answer_informational(
+    session: Session, message: Message, path: Path, now: float
+) -> list[Payload]:
+    """What the request asks for, in one response; the end of the IKE SA needs none."""
+    if deletes_ike(message):
+        session.ends_with = "the peer deleted the IKE SA"
+        return []
+    return [*answer_addresses(session, message, path), *answer_deletes(session, message, now)]

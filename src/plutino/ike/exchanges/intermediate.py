@@ -1,0 +1,76 @@
+"""IKE_INTERMEDIATE with one more key exchange each (RFC 9242, RFC 9370)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from plutino.ike.crypto.key_exchange import KEY_EXCHANGES, KeyExchange
+from plutino.ike.crypto.keymat import intermediate_keys
+from plutino.ike.errors import InvalidSyntaxError
+from plutino.ike.keys import SessionKeys
+from plutino.ike.message.message import Message
+from plutino.ike.numbers import ExchangeType
+from plutino.ike.payloads.generic import Payload
+from plutino.ike.payloads.key_exchange import KePayload
+
+if TYPE_CHECKING:
+    from plutino.ike.session import Session
+
+
+@dataclass(slots=True)
+class Intermediate:
+    """Our part: the keys change once the response is there."""
+
+    exchange_type: ClassVar = ExchangeType.IKE_INTERMEDIATE
+    method: int
+    started: KeyExchange | None = field(default=None, repr=False)
+
+    def request(self, session: Session, now: float) -> Sequence[Payload]:
+        """KEi(n)."""
+        del now
+        self.started = KEY_EXCHANGES[self.method].start(session.surroundings.random)
+        return [KePayload(self.method, self.started.public)]
+
+    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
+        """AUTH covers the request, which the session notes."""
+
+    def response(self, session: Session, message: Message, now: float) -> None:
+        """The keys after KEr(n)."""
+        ke = message.first(KePayload)
+        if message.error is not None or ke is None or ke.method != self.method:
+            raise InvalidSyntaxError("IKE_INTERMEDIATE without the key exchange that was asked for")
+        assert self.started is not None
+        try:
+            shared = self.started.finish(ke.data)
+        except ValueError as error:
+            raise InvalidSyntaxError(f"KE: {error}") from error
+        session.additional.pop(0)
+        mix(session, shared)
+        session.proceed(now)
+
+
+def answer_intermediate(session: Session, message: Message) -> tuple[list[Payload], bytes]:
+    """KEr(n), and the secret that changes the keys once the response is sealed.
+
+    InvalidSyntaxError unless it is the next key exchange that was agreed upon.
+    """
+    ke = message.first(KePayload)
+    if ke is None or not session.additional or session.additional[0][1] != ke.method:
+        raise InvalidSyntaxError("IKE_INTERMEDIATE without the key exchange that is next")
+    try:
+        public, shared = KEY_EXCHANGES[ke.method].respond(ke.data, session.surroundings.random)
+    except ValueError as error:
+        raise InvalidSyntaxError(f"KE: {error}") from error
+    session.additional.pop(0)
+    return [KePayload(ke.method, public)], shared
+
+
+def mix(session: Session, shared: bytes) -> None:
+    """New keys of the IKE SA from the old SK_d and one more secret."""
+    old = session.session_keys
+    keys = intermediate_keys(old.prf, old.suite.sizes, old.keys, shared, old.exchanged)
+    session.set_keys(
+        SessionKeys.of(old.suite, keys, old.exchanged, is_initiator=session.is_initiator)
+    )

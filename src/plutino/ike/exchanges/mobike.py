@@ -1,0 +1,68 @@
+"""MOBIKE (RFC 4555): an IKE SA and its children move to other addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from plutino.ike.errors import PeerError
+from plutino.ike.exchanges.sa_init import detect_nat, detection
+from plutino.ike.message.message import Message
+from plutino.ike.numbers import ExchangeType, NotifyType
+from plutino.ike.path import Path
+from plutino.ike.payloads.generic import Payload
+from plutino.ike.payloads.notify import NotifyPayload
+
+if TYPE_CHECKING:
+    from plutino.ike.session import Session
+
+_CHECK_SIZE = 16
+
+
+@dataclass(slots=True)
+class UpdateAddresses:
+    """Moves us to the path that the request takes (RFC 4555, 3.5)."""
+
+    exchange_type: ClassVar = ExchangeType.INFORMATIONAL
+    path: Path
+    check: bytes = b""
+
+    def request(self, session: Session, now: float) -> Sequence[Payload] | None:
+        """N(UPDATE_SA_ADDRESSES), NAT detection, COOKIE2; by the new path from now on."""
+        del now
+        if not session.is_established or not session.abilities.mobike:
+            return None
+        session.move(self.path)
+        self.check = session.surroundings.random(_CHECK_SIZE)
+        return [
+            NotifyPayload(NotifyType.UPDATE_SA_ADDRESSES),
+            *detection(session, self.path),
+            NotifyPayload(NotifyType.COOKIE2, self.check),
+        ]
+
+    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
+        """Nothing to note."""
+
+    def response(self, session: Session, message: Message, now: float) -> None:
+        """The peer uses the new path; a NAT on it shows."""
+        if message.error is not None:
+            raise PeerError(f"the peer does not follow to {self.path.local}: {message.error.name}")
+        cookie = message.notify(NotifyType.COOKIE2)
+        if cookie is not None and cookie.data != self.check:
+            raise PeerError("COOKIE2 came back changed")
+        detect_nat(session, message, session.path)
+
+
+def answer_addresses(session: Session, message: Message, path: Path) -> list[Payload]:
+    """COOKIE2 comes back; with UPDATE_SA_ADDRESSES the IKE SA follows to where it came from."""
+    replies: list[Payload] = []
+    cookie = message.notify(NotifyType.COOKIE2)
+    if cookie is not None:
+        replies.append(NotifyPayload(NotifyType.COOKIE2, cookie.data))
+    if message.notify(NotifyType.NAT_DETECTION_SOURCE_IP) is not None:
+        replies = [*detection(session, path), *replies]
+    if message.notify(NotifyType.UPDATE_SA_ADDRESSES) is not None and session.abilities.mobike:
+        detect_nat(session, message, path)
+        session.move(path)
+    return replies

@@ -1,0 +1,233 @@
+"""CREATE_CHILD_SA that replaces the IKE SA itself (RFC 7296, 1.3.2, 2.8, 2.18 and 2.25.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from plutino.ike.children import Children
+from plutino.ike.crypto.key_exchange import KEY_EXCHANGES, KeyExchange
+from plutino.ike.crypto.keymat import Exchanged, rekeyed_keys
+from plutino.ike.errors import (
+    InvalidKeError,
+    InvalidSyntaxError,
+    NoProposalChosenError,
+    PeerError,
+    TemporaryFailureError,
+)
+from plutino.ike.events import IkeEstablished
+from plutino.ike.exchanges.create_child import CreateChild
+from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
+from plutino.ike.keys import IkeSuite, SessionKeys
+from plutino.ike.message.header import SPI_SIZE
+from plutino.ike.message.message import Message
+from plutino.ike.numbers import (
+    ADDITIONAL_KEY_EXCHANGES,
+    ExchangeType,
+    NotifyType,
+    Protocol,
+    TransformType,
+)
+from plutino.ike.payloads.generic import NoncePayload, Payload
+from plutino.ike.payloads.key_exchange import KePayload
+from plutino.ike.payloads.notify import NotifyPayload
+from plutino.ike.payloads.proposal import SaPayload
+from plutino.ike.proposals import Chosen, Suite, check_answer, choose, methods_of, offer
+from plutino.ike.schedule import REPLACED_FOR, due_at, retry_at
+from plutino.ike.state import SessionInput
+
+if TYPE_CHECKING:
+    from plutino.ike.session import Session
+
+NONCE_SIZE = 32
+_PAUSE_AFTER_REFUSAL = 30.0
+
+
+@dataclass(slots=True)
+class RekeyIke:
+    """Our request. ``collision`` is the IKE SA that the peer's own request made meanwhile."""
+
+    exchange_type: ClassVar = ExchangeType.CREATE_CHILD_SA
+    method: int | None = None
+    spi: bytes = b""
+    nonce: bytes = b""
+    started: KeyExchange | None = field(default=None, repr=False)
+    collision: Session | None = None
+
+    def request(self, session: Session, now: float) -> Sequence[Payload] | None:
+        """SA with our new SPI, Ni, KEi."""
+        del now
+        if not session.is_established:
+            return None
+        suites = suites_of(session)
+        random = session.surroundings.random
+        self.spi = session.surroundings.new_ike_spi()
+        self.nonce = random(NONCE_SIZE)
+        self.method = self.method or methods_of(suites)[0]
+        self.started = KEY_EXCHANGES[self.method].start(random)
+        return [
+            offer(Protocol.IKE, self.spi, suites),
+            NoncePayload(self.nonce),
+            KePayload(self.method, self.started.public),
+        ]
+
+    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
+        """Nothing to note."""
+
+    def response(self, session: Session, message: Message, now: float) -> None:
+        """The new IKE SA takes the children, unless the peer's own one does."""
+        if message.error is not None:
+            self._refused(session, message.error, now)
+            return
+        try:
+            new = self._successor(session, message, now)
+        except PeerError:
+            self._failed(session, now + _PAUSE_AFTER_REFUSAL, now)
+            raise
+        session.affected.append(new)
+        rival = self.collision
+        if rival is not None and not rival.is_closed:
+            if new.session_keys.lowest_nonce < rival.session_keys.lowest_nonce:
+                hand_over(session, rival, now)
+                new.enqueue(DeleteIke("the peer's new IKE SA stays"), now)
+                return
+            rival.schedule.expires_at = now + REPLACED_FOR
+            session.affected.append(rival)
+        hand_over(session, new, now)
+        session.enqueue(DeleteIke("replaced by a new IKE SA"), now, first=True)
+
+    def _successor(self, session: Session, message: Message, now: float) -> Session:
+        sa, ke, nonce = _three(message)
+        chosen = check_answer(sa, suites_of(session), Protocol.IKE, SPI_SIZE)
+        if not ke.method == chosen.id_of(TransformType.KE) == self.method:
+            raise NoProposalChosenError("KE and the chosen method differ")
+        assert self.started is not None
+        try:
+            shared = self.started.finish(ke.data)
+        except ValueError as error:
+            raise InvalidSyntaxError(f"KE: {error}") from error
+        exchanged = Exchanged(self.nonce, nonce.nonce, self.spi, chosen.spi)
+        return _make(session, chosen, shared, exchanged, is_initiator=True, now=now)
+
+    def _refused(self, session: Session, error: NotifyPayload, now: float) -> None:
+        if error.type == NotifyType.INVALID_KE_PAYLOAD:
+            wanted = int.from_bytes(error.data, "big")
+            if wanted in methods_of(suites_of(session)) and wanted != self.method:
+                session.enqueue(RekeyIke(wanted), now, first=True)
+                return
+        if error.type == NotifyType.TEMPORARY_FAILURE:
+            self._failed(session, retry_at(now, session.surroundings.random), now)
+            return
+        self._failed(session, now + _PAUSE_AFTER_REFUSAL, now)
+        raise PeerError(f"the peer refuses to rekey the IKE SA: {error.name}")
+
+    def _failed(self, session: Session, again: float, now: float) -> None:
+        if self.collision is not None and not self.collision.is_closed:
+            hand_over(session, self.collision, now)
+            session.schedule.expires_at = now + REPLACED_FOR
+        else:
+            session.schedule.rekey_at = again
+
+
+def answer_rekey_ike(session: Session, message: Message, now: float) -> list[Payload]:
+    """The responder's side; TemporaryFailureError while a child of ours is in motion."""
+    if not session.is_established:
+        raise TemporaryFailureError("the IKE SA is being deleted or is replaced")
+    if session.underway(CreateChild) is not None or session.underway(DeleteChild) is not None:
+        raise TemporaryFailureError("a CHILD_SA is being made or deleted")
+    sa, nonce, ke = message.first(SaPayload), message.first(NoncePayload), message.first(KePayload)
+    if sa is None or nonce is None:
+        raise InvalidSyntaxError("SA or nonce is missing")
+    chosen = choose(sa, suites_of(session), Protocol.IKE, ke_sent=None if ke is None else ke.method)
+    method = chosen.id_of(TransformType.KE)
+    if ke is None or ke.method != method:
+        raise InvalidKeError(method)
+    if len(chosen.spi) != SPI_SIZE or chosen.spi == bytes(SPI_SIZE):
+        raise InvalidSyntaxError(f"SPI {chosen.spi.hex()} for a new IKE SA")
+    random = session.surroundings.random
+    try:
+        public, shared = KEY_EXCHANGES[method].respond(ke.data, random)
+    except ValueError as error:
+        raise InvalidSyntaxError(f"KE: {error}") from error
+    spi, own_nonce = session.surroundings.new_ike_spi(), random(NONCE_SIZE)
+    exchanged = Exchanged(nonce.nonce, own_nonce, chosen.spi, spi)
+    new = _make(session, chosen, shared, exchanged, is_initiator=False, now=now)
+    session.affected.append(new)
+    underway = session.underway(RekeyIke)
+    if isinstance(underway, RekeyIke):
+        underway.collision = new
+        new.predecessor = session
+    else:
+        hand_over(session, new, now)
+        session.schedule.expires_at = now + REPLACED_FOR
+    return [chosen.answer(spi), NoncePayload(own_nonce), KePayload(method, public)]
+
+
+def hand_over(old: Session, new: Session, now: float) -> None:
+    """Children and what waits go to the new IKE SA (RFC 7296, 2.8)."""
+    if old.successor is not None or old.is_closed:
+        return
+    while new.successor is not None:
+        new = new.successor
+    old.advance(SessionInput.REPLACE)
+    old.successor = new
+    old.affected.append(new)
+    new.children = old.children
+    old.children = Children()
+    new.wanted = old.wanted
+    moved = [one for one in old.queue if isinstance(one, CreateChild | DeleteChild | DeleteIke)]
+    old.queue.clear()
+    new.queue.extend(moved)
+    new.pump(now)
+
+
+def suites_of(session: Session) -> tuple[Suite, ...]:
+    """Without additional key exchanges: the old SK_d carries their secret on (RFC 7296, 2.18)."""
+    return tuple(
+        tuple(one for one in suite if one.type not in ADDITIONAL_KEY_EXCHANGES)
+        for suite in session.peer.suites
+    )
+
+
+def _make(
+    session: Session,
+    chosen: Chosen,
+    shared: bytes,
+    exchanged: Exchanged,
+    *,
+    is_initiator: bool,
+    now: float,
+) -> Session:
+    suite = IkeSuite.of(chosen)
+    old = session.session_keys
+    keys = rekeyed_keys(suite.prf, suite.sizes, (old.prf, old.keys), shared, exchanged)
+    made = SessionKeys.of(suite, keys, exchanged, is_initiator=is_initiator)
+    return _between_the_same(session, made, now)
+
+
+def _between_the_same(old: Session, keys: SessionKeys, now: float) -> Session:
+    """An IKE SA between the same ends that is up at once, with other keys and SPIs."""
+    surroundings, peer = old.surroundings, old.peer
+    kind = type(old)
+    new = kind(surroundings, old.path, old.candidates, is_initiator=keys.is_initiator, now=now)
+    new.peer = peer
+    new.initiator_spi = keys.exchanged.initiator_spi
+    new.responder_spi = keys.exchanged.responder_spi
+    new.abilities = replace(old.abilities)
+    new.set_keys(keys)
+    new.advance(SessionInput.KEYS)
+    new.advance(SessionInput.AUTHENTICATED)
+    new.established_at = now
+    new.schedule.rekey_at = due_at(peer.lifetimes, now, surroundings.random)
+    new.schedule.reauthenticate_at = old.schedule.reauthenticate_at
+    spis = new.initiator_spi, new.responder_spi
+    new.tell(IkeEstablished(peer.name, *spis, replaces=old.initiator_spi))
+    return new
+
+
+def _three(message: Message) -> tuple[SaPayload, KePayload, NoncePayload]:
+    sa, ke, nonce = message.first(SaPayload), message.first(KePayload), message.first(NoncePayload)
+    if sa is None or ke is None or nonce is None:
+        raise InvalidSyntaxError("SA, KE or nonce is missing")
+    return sa, ke, nonce

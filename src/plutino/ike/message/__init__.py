@@ -1,0 +1,1 @@
+"""Messages of IKEv2: header, chain of payloads, protection and fragments."""

@@ -1,0 +1,39 @@
+"""Where datagrams come from and go to."""
+
+from dataclasses import dataclass, field
+from hashlib import sha1
+from typing import NamedTuple
+
+from plutino.model.policy import IpAddress
+
+
+class SocketAddress(NamedTuple):
+    """An address with its UDP port in host order."""
+
+    address: IpAddress
+    port: int
+
+    def __str__(self) -> str:
+        text = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{text}:{self.port}"
+
+
+class Path(NamedTuple):
+    """Our end and the peer's, as our packets bear them."""
+
+    local: SocketAddress
+    remote: SocketAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """One UDP payload on its path, without the non-ESP marker, which the sockets' owner adds."""
+
+    path: Path
+    payload: bytes = field(repr=False)
+
+
+def nat_detection(initiator_spi: bytes, responder_spi: bytes, at: SocketAddress) -> bytes:
+    """The hash of NAT_DETECTION_SOURCE_IP and NAT_DETECTION_DESTINATION_IP (RFC 7296, 2.23)."""
+    data = initiator_spi + responder_spi + at.address.packed + at.port.to_bytes(2, "big")
+    return sha1(data, usedforsecurity=False).digest()

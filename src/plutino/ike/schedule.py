@@ -1,0 +1,55 @@
+"""When an IKE SA has to do something by itself: pure arithmetic of times and jitter."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from plutino.ike.config import Lifetimes
+
+KEEPALIVE_AFTER = 20.0
+"""Seconds without a packet after which a NAT may forget us (RFC 3948, 4)."""
+RETRY_AFTER = (0.5, 1.5)
+"""Bounds in seconds of the pause after TEMPORARY_FAILURE; random, or both meet again."""
+HALF_OPEN_FOR = 30.0
+"""Seconds that a peer has to prove its identity."""
+REPLACED_FOR = 240.0
+"""Seconds that the peer has to delete an IKE SA that it replaced: longer than it repeats requests.
+
+A delete of ours could reach it before the response that tells it of the new IKE SA.
+"""
+OUTBOUND_AFTER = 1.0
+"""Seconds until the responder of a rekey sends by the new SA, if nothing came by it before."""
+STRAGGLERS_FOR = 5.0
+"""Seconds that a replaced SA still receives after it was deleted."""
+
+
+@dataclass(slots=True)
+class Schedule:
+    """Times of the next duties, None for none. ``expires_at`` ends an IKE SA without a word."""
+
+    last_heard: float
+    last_sent: float
+    rekey_at: float | None = None
+    reauthenticate_at: float | None = None
+    expires_at: float | None = None
+
+    def heard(self, now: float) -> None:
+        """Something authentic came."""
+        self.last_heard = now
+
+
+def fraction(random: Callable[[int], bytes]) -> float:
+    """A random number from 0 to 1."""
+    return int.from_bytes(random(4), "big") / 0xFFFFFFFF
+
+
+def due_at(lifetimes: Lifetimes, now: float, random: Callable[[int], bytes]) -> float | None:
+    """When to replace an SA that begins now: earlier by a random part of the jitter."""
+    if lifetimes.rekey_after is None:
+        return None
+    return now + lifetimes.rekey_after * (1 - lifetimes.jitter * fraction(random))
+
+
+def retry_at(now: float, random: Callable[[int], bytes]) -> float:
+    """When to try again what the peer had no time for."""
+    least, most = RETRY_AFTER
+    return now + least + (most - least) * fraction(random)

@@ -1,0 +1,439 @@
+"""One IKE SA: takes datagrams and time, gives datagrams, events and CHILD_SAs (RFC 7296).
+
+The flow: ``receive`` opens a datagram, orders it by its message id, checks it against the rules and
+hands it to the exchange that answers it, or to the one that waits for it. ``handle_timer`` repeats
+requests and starts what is due. Exchanges are in ``plutino.ike.exchanges``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+from plutino.ike import duties
+from plutino.ike.abilities import Abilities
+from plutino.ike.auth.octets import IntermediateOctets
+from plutino.ike.child import ChildInput
+from plutino.ike.children import Children
+from plutino.ike.config import ChildConfig, PeerConfig
+from plutino.ike.crypto.encryption import NotAuthenticError
+from plutino.ike.errors import InvalidSyntaxError, PeerError
+from plutino.ike.events import (
+    ChildrenChanged,
+    Event,
+    IkeClosed,
+    PathChanged,
+    Refused,
+)
+from plutino.ike.exchanges.answers import answer
+from plutino.ike.exchanges.auth import Auth
+from plutino.ike.exchanges.create_child import CreateChild
+from plutino.ike.exchanges.delete import deletes_ike
+from plutino.ike.exchanges.exchange import Exchange
+from plutino.ike.exchanges.intermediate import Intermediate, mix
+from plutino.ike.exchanges.rekey_ike import RekeyIke, hand_over
+from plutino.ike.exchanges.sa_init import NONCE_SIZE, InitRecord, SaInit
+from plutino.ike.keys import SessionKeys
+from plutino.ike.message.chain import encode_chain
+from plutino.ike.message.header import NO_SPI, Header
+from plutino.ike.message.message import Message
+from plutino.ike.message.protection import (
+    Opened,
+    open_message,
+    parse_plain,
+    seal_fragments,
+)
+from plutino.ike.message.rules import check_rules
+from plutino.ike.numbers import ExchangeType, Flag, NotifyType, PayloadType
+from plutino.ike.path import Datagram, Path
+from plutino.ike.payloads.generic import Payload
+from plutino.ike.payloads.notify import NotifyPayload
+from plutino.ike.proposals import methods_of
+from plutino.ike.schedule import Schedule, fraction
+from plutino.ike.state import SessionInput, SessionState, following
+from plutino.ike.surroundings import Surroundings
+from plutino.ike.window import Outstanding, RequestWindow, ResponseWindow
+from plutino.model.errors import WireError
+
+FIRST_PAUSE = 2.0
+LONGEST_PAUSE = 120.0
+"""Seconds between attempts at a child that the peer refuses: doubled each time."""
+MAX_DATAGRAM = 65000
+"""Bytes of a message that is not cut into fragments."""
+
+
+class Session:
+    """An IKE SA with its children.
+
+    ``peer`` is known from the start to the initiator; to the responder it is a guess among the
+    ``candidates`` of the path until the peer has proved its identity.
+    """
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        path: Path,
+        candidates: Sequence[PeerConfig],
+        *,
+        is_initiator: bool,
+        now: float,
+    ) -> None:
+        self.surroundings = surroundings
+        self.path = path
+        self.candidates = tuple(candidates)
+        self.peer = self.candidates[0]
+        self.is_initiator = is_initiator
+        self.initiator_spi = surroundings.new_ike_spi() if is_initiator else NO_SPI
+        self.responder_spi = NO_SPI
+        self.state = SessionState.INITIATING
+        self.created = now
+        self.established_at: float | None = None
+        self.abilities = Abilities()
+        self.schedule = Schedule(last_heard=now, last_sent=now)
+        self.keys: SessionKeys | None = None
+        self.window: RequestWindow[Exchange] = RequestWindow(self.peer.retransmission)
+        self.responses = ResponseWindow(self.peer.window)
+        self.queue: deque[Exchange] = deque()
+        self.children = Children()
+        self.successor: Session | None = None
+        self.predecessor: Session | None = None
+        self.record = InitRecord()
+        self.intermediate = IntermediateOctets()
+        self.additional: list[tuple[int, int]] = []
+        self.pending_secret: bytes | None = None
+        self.first_child: ChildConfig | None = None
+        self.first_port = path.remote.port
+        self.initial_contact = False
+        self.ends_with: str | None = None
+        self.wanted: dict[str, float] = {}
+        self.attempts: dict[str, int] = {}
+        self.outgoing: list[Datagram] = []
+        self.events: list[Event] = []
+        self.affected: list[Session] = []
+
+    @property
+    def spi(self) -> bytes:
+        """Our own SPI, by which the peer's messages find this IKE SA."""
+        return self.initiator_spi if self.is_initiator else self.responder_spi
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended."""
+        return self.state is SessionState.CLOSED
+
+    @property
+    def is_established(self) -> bool:
+        """Whether it is up, and neither replaced nor about to go."""
+        return self.state is SessionState.ESTABLISHED
+
+    @property
+    def session_keys(self) -> SessionKeys:
+        """The keys, where there must be some."""
+        assert self.keys is not None
+        return self.keys
+
+    @property
+    def rekeying(self) -> RekeyIke | None:
+        """Our own request to replace this IKE SA, while it waits for its response."""
+        underway = self.underway(RekeyIke)
+        return underway if isinstance(underway, RekeyIke) else None
+
+    def advance(self, event: SessionInput) -> None:
+        """The only writer of ``state``."""
+        self.state = following(self.state, event)
+
+    def set_keys(self, keys: SessionKeys) -> None:
+        """Keys, or other ones after one more key exchange."""
+        self.keys = keys
+
+    # Beginnings ---------------------------------------------------------------------------------
+
+    def initiate(self, first_child: ChildConfig | None, now: float) -> None:
+        """Sends IKE_SA_INIT; the first child comes with IKE_AUTH."""
+        self.first_child = first_child
+        nonce = self.surroundings.random(NONCE_SIZE)
+        self.enqueue(SaInit(methods_of(self.peer.suites)[0], nonce), now)
+
+    def proceed(self, now: float) -> None:
+        """The next step of the initiator: one more key exchange, or the proof of identity."""
+        if self.additional:
+            self.enqueue(Intermediate(self.additional[0][1]), now, first=True)
+        else:
+            self.enqueue(Auth(self.first_child), now, first=True)
+
+    def pause(self, name: str) -> float:
+        """Seconds until the next attempt at a child; longer each time (no restart storms)."""
+        count = self.attempts.get(name, 0)
+        self.attempts[name] = count + 1
+        span = min(FIRST_PAUSE * 2.0 ** min(count, 16), LONGEST_PAUSE)
+        return span * (0.5 + fraction(self.surroundings.random) / 2)
+
+    def note_unknown(self, spi: bytes) -> None:
+        """The peer deletes a child that we may be about to hear of."""
+        underway = self.underway(CreateChild)
+        if isinstance(underway, CreateChild):
+            underway.deleted.add(spi)
+
+    def schedule_missing(self, now: float) -> None:
+        """Children that are wanted and not there are asked for at once."""
+        for name, time in self.children.missing(self.wanted).items():
+            self.wanted[name] = min(time, now)
+
+    # Requests of ours ---------------------------------------------------------------------------
+
+    def enqueue(self, exchange: Exchange, now: float, *, first: bool = False) -> None:
+        """Sends a request as soon as the window lets it; ``first`` before those that wait."""
+        if first:
+            self.queue.appendleft(exchange)
+        else:
+            self.queue.append(exchange)
+        self.pump(now)
+
+    def pump(self, now: float) -> None:
+        """Sends what waits and may go."""
+        while self.queue and self.window.is_open and not self.is_closed:
+            exchange = self.queue.popleft()
+            payloads = exchange.request(self, now)
+            if payloads is not None:
+                header = self._header(exchange.exchange_type, self.window.next_id)
+                message = Message(header, tuple(payloads))
+                self._cover(header, encode_chain(payloads))
+                datagrams = self._encode(message)
+                exchange.sent(self, datagrams, now)
+                self.window.send(exchange, datagrams, now)
+                self._send(datagrams, self.path, now)
+
+    def underway(self, kind: type[Exchange]) -> Exchange | None:
+        """Our request of a kind that waits for its response."""
+        waiting = (one.exchange for one in self.window.waiting.values())
+        return next((one for one in waiting if isinstance(one, kind)), None)
+
+    def ahead(self, kind: type[Exchange]) -> bool:
+        """Whether a request of a kind waits for its turn or for its response."""
+        return self.underway(kind) is not None or any(isinstance(one, kind) for one in self.queue)
+
+    # Datagrams ----------------------------------------------------------------------------------
+
+    def receive(self, header: Header, datagram: bytes, path: Path, now: float) -> None:
+        """A datagram that bears our SPI; what is not authentic is dropped without a trace."""
+        if self.is_closed or header.is_from_initiator == self.is_initiator:
+            return
+        waiting = self.window.waiting.get(header.message_id) if header.is_response else None
+        if header.is_response and waiting is None:
+            return
+        if header.exchange_type == ExchangeType.IKE_SA_INIT:
+            self._receive_clear(header, datagram, path, now)
+            return
+        if self.keys is None:
+            return
+        try:
+            opened = open_message(header, memoryview(datagram), self.keys.cipher_in)
+        except (NotAuthenticError, WireError):
+            return
+        self.schedule.heard(now)
+        if waiting is not None:
+            whole = waiting.reassembly.add(opened)
+            if whole is not None:
+                self._take_response(header, whole, waiting, path, now)
+        else:
+            self._take_piece(header, opened, path, now)
+        self.pump(now)
+
+    def _receive_clear(self, header: Header, datagram: bytes, path: Path, now: float) -> None:
+        """The response of IKE_SA_INIT; anybody may have sent it, so errors are not believed."""
+        waiting = self.window.waiting.get(header.message_id)
+        if not header.is_response or waiting is None or self.keys is not None:
+            return
+        try:
+            message = Message.parse_clear(header, memoryview(datagram))
+            check_rules(message)
+            waiting.exchange.response(self, message, now)
+        except (WireError, PeerError) as error:
+            self.tell(Refused(self.peer.name, f"IKE_SA_INIT of {path.remote}: {error}"))
+            return
+        self.schedule.heard(now)
+        self.window.waiting.pop(header.message_id, None)
+        self.pump(now)
+
+    def _take_response(
+        self, header: Header, opened: Opened, waiting: Outstanding[Exchange], path: Path, now: float
+    ) -> None:
+        del self.window.waiting[header.message_id]
+        self._cover(header, (opened.first_payload, opened.chain))
+        try:
+            message = _parsed(header, opened)
+            check_rules(message)
+            waiting.exchange.response(self, message, now)
+        except PeerError as error:
+            self.tell(Refused(self.peer.name, f"{header.exchange_name}: {error.reason}"))
+            if error.fatal:
+                self.fail(error, now)
+
+    def _take_piece(self, header: Header, opened: Opened, path: Path, now: float) -> None:
+        """A request, or a fragment of one: an answer that was given is given again.
+
+        The responder may be done before we know who it is: its requests wait to come again.
+        """
+        if self.is_initiator and self.state is SessionState.AUTHENTICATING:
+            return
+        given = self.responses.answer_to(header.message_id)
+        if given is not None:
+            if opened.number == 1:
+                self._send(given, path, now)
+            return
+        if not self.responses.is_new(header.message_id):
+            return
+        whole = self.responses.reassembly.add(opened)
+        if whole is not None:
+            self._take_request(header, whole, path, now)
+
+    def _take_request(self, header: Header, opened: Opened, path: Path, now: float) -> None:
+        failure: PeerError | None = None
+        payloads: Sequence[Payload]
+        try:
+            message = _parsed(header, opened)
+            check_rules(message)
+            self._cover(header, (opened.first_payload, opened.chain))
+            self._follow(path)
+            self._inherit(message, now)
+            payloads = answer(self, message, path, now)
+        except PeerError as error:
+            failure = error
+            self.tell(Refused(self.peer.name, f"{header.exchange_name}: {error.reason}"))
+            payloads = (NotifyPayload(error.notify, error.data),)
+        reply = self._header(header.exchange_type, header.message_id, response=True)
+        message = Message(reply, tuple(payloads))
+        self._cover(reply, encode_chain(message.payloads))
+        datagrams = self._encode(message)
+        self.responses.answered(header.message_id, datagrams)
+        self._send(datagrams, path, now)
+        if self.pending_secret is not None:
+            secret, self.pending_secret = self.pending_secret, None
+            mix(self, secret)
+        if failure is not None and failure.fatal:
+            self.close(failure.reason, now)
+        elif self.ends_with is not None:
+            self.close(self.ends_with, now)
+
+    def _inherit(self, message: Message, now: float) -> None:
+        """The peer uses this IKE SA, so it has won over our own request to replace the old one."""
+        if self.predecessor is not None and not deletes_ike(message):
+            hand_over(self.predecessor, self, now)
+            self.predecessor = None
+
+    def _follow(self, path: Path) -> None:
+        """A peer behind a NAT is where its newest request comes from (RFC 7296, 2.23).
+
+        With MOBIKE it says itself when it moves (RFC 4555, 3.5).
+        """
+        if self.state is SessionState.AUTHENTICATING:
+            self.path = path  # the initiator has changed to port 4500
+            return
+        moved = path.remote != self.path.remote and not self.abilities.nat_here
+        if moved and self.abilities.nat_there and not self.abilities.mobike:
+            self.move(path)
+
+    def move(self, path: Path) -> None:
+        """The IKE SA and its children go by another path from now on."""
+        if path != self.path:
+            self.path = path
+            self.tell(PathChanged(self.peer.name, self.initiator_spi))
+            self.tell(ChildrenChanged(self.peer.name, "the path has changed"))
+
+    # Time ---------------------------------------------------------------------------------------
+
+    def next_timer(self) -> float | None:
+        """When ``handle_timer`` wants to be called."""
+        return duties.next_timer(self)
+
+    def handle_timer(self, now: float) -> None:
+        """Does what is due."""
+        if self.is_closed:
+            return
+        again, is_dead = self.window.repeat(now)
+        if is_dead:
+            self.close("the peer does not answer", now)
+            return
+        for one in again:
+            self._send(one.payloads, self.path, now)
+        duties.do_due(self, now)
+        self.pump(now)
+
+    # Ends ---------------------------------------------------------------------------------------
+
+    def fail(self, error: PeerError, now: float) -> None:
+        """A response was not acceptable: the peer is told if it could be, and the IKE SA ends."""
+        if self.keys is not None and self.state is not SessionState.INITIATING:
+            header = self._header(ExchangeType.INFORMATIONAL, self.window.next_id)
+            notify = NotifyPayload(error.notify, error.data)
+            # the peer is told that its proof failed, not what else we think of it
+            told = (notify,) if error.notify is NotifyType.AUTHENTICATION_FAILED else ()
+            self._send(self._encode(Message(header, told)), self.path, now)
+        self.close(error.reason, now)
+
+    def close(self, reason: str, now: float) -> None:
+        """The IKE SA has ended, and its children with it."""
+        if self.is_closed:
+            return
+        rekeying = self.rekeying
+        rival = None if rekeying is None else rekeying.collision
+        if rival is not None and not rival.is_closed and self.is_established:
+            hand_over(self, rival, now)
+        self.advance(SessionInput.CLOSE)
+        had_children = any(child.is_usable for child in self.children)
+        for child in self.children:
+            if child.is_usable:
+                child.advance(ChildInput.GONE)
+        self.queue.clear()
+        self.window.waiting.clear()
+        if had_children:
+            self.tell(ChildrenChanged(self.peer.name, reason))
+        spis = self.initiator_spi, self.responder_spi
+        self.tell(IkeClosed(self.peer.name, *spis, reason, self.successor is not None))
+
+    def tell(self, event: Event) -> None:
+        """One more event for the daemon."""
+        self.events.append(event)
+
+    # The wire -----------------------------------------------------------------------------------
+
+    def _header(self, exchange: int, message_id: int, *, response: bool = False) -> Header:
+        flags = (Flag.INITIATOR if self.is_initiator else 0) | (Flag.RESPONSE if response else 0)
+        return Header(self.initiator_spi, self.responder_spi, 0, exchange, flags, message_id)
+
+    def _encode(self, message: Message) -> list[bytes]:
+        if message.header.exchange_type == ExchangeType.IKE_SA_INIT:
+            return [message.encode_clear()]
+        assert self.keys is not None
+        limit = self.peer.fragment_size if self.abilities.fragmentation else None
+        size = self._room(limit) if limit is not None else MAX_DATAGRAM
+        return seal_fragments(message, self.keys.cipher_out, self.surroundings.random, size)
+
+    def _cover(self, header: Header, chain: tuple[int, bytes]) -> None:
+        """AUTH will cover what IKE_INTERMEDIATE said (RFC 9242, 3.3.2)."""
+        if header.exchange_type != ExchangeType.IKE_INTERMEDIATE or self.keys is None:
+            return
+        first, plaintext = chain
+        associated = replace(header, next_payload=PayloadType.SK).encode() + bytes((first, 0, 0, 0))
+        keys = self.keys.keys
+        key = keys.pi if header.is_from_initiator else keys.pr
+        self.intermediate = self.intermediate.with_message(
+            self.keys.prf.compute, key, associated, plaintext, is_request=not header.is_response
+        )
+
+    def _room(self, packet: int) -> int:
+        """Bytes of a datagram in an IP packet of a size: without IP, UDP and non-ESP marker."""
+        return packet - (20 if self.path.local.address.version == 4 else 40) - 8 - 4
+
+    def _send(self, payloads: Sequence[bytes], path: Path, now: float) -> None:
+        self.schedule.last_sent = now
+        self.outgoing.extend(Datagram(path, one) for one in payloads)
+
+
+def _parsed(header: Header, opened: Opened) -> Message:
+    """The message; what is authentic and malformed ends the IKE SA (RFC 7296, 2.21.2)."""
+    try:
+        return parse_plain(header, opened.first_payload, opened.chain)
+    except WireError as error:
+        raise InvalidSyntaxError(str(error)) from error

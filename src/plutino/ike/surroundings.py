@@ -1,0 +1,25 @@
+"""What a session is given from outside: randomness, wall clock, peers and SPIs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from plutino.ike.config import PeerConfig
+from plutino.ike.path import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """``random`` gives so many unpredictable bytes; ``date`` the wall clock, for certificates.
+
+    ``peers_at`` lists whom a path may belong to. ``new_ike_spi`` gives 8 bytes and
+    ``new_child_spi`` 4 that no other SA has. ``has_other_session`` says whether a peer has an IKE
+    SA besides the one of this SPI.
+    """
+
+    random: Callable[[int], bytes]
+    date: Callable[[], datetime]
+    peers_at: Callable[[Path], Sequence[PeerConfig]]
+    new_ike_spi: Callable[[], bytes]
+    new_child_spi: Callable[[], bytes]
+    has_other_session: Callable[[str, bytes], bool]

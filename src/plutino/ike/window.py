@@ -1,0 +1,99 @@
+"""Message ids, windows, and retransmission of requests (RFC 7296, 2.1 to 2.3)."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from plutino.ike.config import Retransmission
+from plutino.ike.message.fragments import Reassembly
+
+_Exchange = TypeVar("_Exchange")
+
+
+@dataclass(slots=True)
+class Outstanding(Generic[_Exchange]):
+    """A request that waits for its response. ``due`` is when it is sent again."""
+
+    exchange: _Exchange
+    message_id: int
+    payloads: Sequence[bytes]
+    due: float
+    tries: int = 0
+    reassembly: Reassembly = field(default_factory=Reassembly)
+
+
+@dataclass(slots=True)
+class RequestWindow(Generic[_Exchange]):
+    """Our own requests: at most ``size``, which the peer sets, wait at a time."""
+
+    retransmission: Retransmission
+    next_id: int = 0
+    size: int = 1
+    waiting: dict[int, Outstanding[_Exchange]] = field(default_factory=dict)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another request may go out."""
+        if not self.waiting:
+            return True
+        return self.next_id - min(self.waiting) < self.size
+
+    def send(self, exchange: _Exchange, payloads: Sequence[bytes], now: float) -> None:
+        """Notes a request under the next id, which its header bears already."""
+        due = now + self.retransmission.first
+        self.waiting[self.next_id] = Outstanding(exchange, self.next_id, payloads, due)
+        self.next_id += 1
+
+    def restart(self) -> None:
+        """Forgets what waits and counts from zero again, as after a cookie (RFC 7296, 2.6)."""
+        self.waiting.clear()
+        self.next_id = 0
+
+    def next_due(self) -> float | None:
+        """When the next request is to be sent again."""
+        return min((one.due for one in self.waiting.values()), default=None)
+
+    def repeat(self, now: float) -> tuple[list[Outstanding[_Exchange]], bool]:
+        """The requests to send again now, and whether one has had all its tries."""
+        again: list[Outstanding[_Exchange]] = []
+        for one in self.waiting.values():
+            if one.due > now:
+                continue
+            if one.tries >= self.retransmission.tries:
+                return [], True
+            one.tries += 1
+            pause = self.retransmission.first * self.retransmission.factor**one.tries
+            one.due = now + min(pause, self.retransmission.longest)
+            again.append(one)
+        return again, False
+
+
+@dataclass(slots=True)
+class ResponseWindow:
+    """The peer's requests: which are new, and the answers kept for those that come again.
+
+    Requests are taken in their order; with a size above one, an answer is kept for each of the
+    last ``size`` requests.
+    """
+
+    size: int = 1
+    next_id: int = 0
+    answers: OrderedDict[int, Sequence[bytes]] = field(default_factory=OrderedDict)
+    reassembly: Reassembly = field(default_factory=Reassembly)
+
+    def answer_to(self, message_id: int) -> Sequence[bytes] | None:
+        """The response that was given already, to be sent once more."""
+        return self.answers.get(message_id)
+
+    def is_new(self, message_id: int) -> bool:
+        """Whether this is the request that comes next."""
+        return message_id == self.next_id
+
+    def answered(self, message_id: int, payloads: Sequence[bytes]) -> None:
+        """Keeps a response, and drops those that the peer can no longer ask for."""
+        self.answers[message_id] = payloads
+        self.next_id = message_id + 1
+        self.reassembly = Reassembly()
+        while len(self.answers) > self.size:
+            self.answers.popitem(last=False)

@@ -1,0 +1,64 @@
+"""Random conversations: whatever the network does, both sides end with the same, or with nothing.
+
+A failing seed prints itself; ``PLUTINO_LADDER_SEED=N`` runs that one alone, and
+``PLUTINO_LADDERS=N`` so many instead of the few of the default run.
+"""
+
+import os
+from random import Random
+
+import pytest
+
+from tests.support.ike_network import ESP_GCM_PFS, Conditions, IkePair, child, peer
+
+RUNS = int(os.environ.get("PLUTINO_LADDERS", "300"))
+SEEDS = (
+    [int(os.environ["PLUTINO_LADDER_SEED"])] if "PLUTINO_LADDER_SEED" in os.environ else range(RUNS)
+)
+
+
+def act(pair: IkePair, choice: Random) -> None:
+    """One thing that a side may want, or both at once."""
+    sides = choice.choice(("a", "b", "ab"))
+    what = choice.choice(("rekey child", "rekey child", "rekey ike", "delete child", "pause"))
+    for side in sides:
+        endpoint, other = pair.endpoints[side], "b" if side == "a" else "a"
+        current = [one.child.spi_in for one in pair.current(side)]
+        if what == "rekey child" and current:
+            endpoint.rekey_child(choice.choice(current), pair.now)
+        elif what == "rekey ike":
+            endpoint.rekey_ike(other, pair.now)
+        elif what == "delete child" and current:
+            endpoint.delete_child(choice.choice(current), pair.now)
+    pair.run(choice.choice((0.005, 0.03, 0.3, 3.0)))
+
+
+def converse(seed: int) -> IkePair:
+    """A conversation under bad conditions, then quiet until all is settled."""
+    choice = Random(seed)
+    conditions = Conditions(
+        loss=choice.choice((0.0, 0.1, 0.3)),
+        duplication=choice.choice((0.0, 0.2)),
+        delay=choice.choice(((0.01, 0.01), (0.001, 0.5), (0.01, 3.0))),
+    )
+    suites = choice.choice(((ESP_GCM_PFS,), child().suites))
+    children = (child(suites=suites),)
+    pair = IkePair(seed, conditions, a=peer("a", children=children), b=peer("b", children=children))
+    for side in choice.choice(("a", "b", "ab", "ba")):
+        pair.start(side)
+        pair.run(choice.choice((0.0, 0.02, 1.0)))
+    for _ in range(choice.randrange(8)):
+        act(pair, choice)
+    pair.conditions = Conditions()
+    return pair
+
+
+@pytest.mark.parametrize("first", range(0, len(SEEDS), 100))
+def test_both_sides_end_with_the_same(first: int) -> None:
+    for seed in SEEDS[first : first + 100]:
+        pair = converse(seed)
+        settled = pair.run(400, pair.is_settled)
+        words = "\n".join([f"seed {seed}", *pair.trace[-60:], str(pair.events)])
+        assert settled, words
+        pair.run(60)
+        assert pair.is_settled(), words

@@ -1,0 +1,57 @@
+"""A pair of gateways that get their keys by IKE, on either plane."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+
+from plutino.lab.demo import BERLIN, INNER, PARIS
+from plutino.lab.hosts import Host
+from plutino.lab.traffic import ping
+from tests.support.lab import Pair, running_pair
+from tests.support.until import until
+
+PSK = "correct horse battery staple of plutino\n"
+
+
+def use_ike(host: Host, peer: str, options: str = "") -> None:
+    """Instead of static keys the gateway file has IKE, with further options."""
+    text = host.file.read_text()
+    place = text.index(f"[tunnels.{peer}.static]")
+    keying = f'[tunnels.{peer}.ike]\npsk-file = "{peer}.psk"\n{options}\n'
+    host.file.write_text(text[:place] + keying)
+    psk = host.folder / f"{peer}.psk"
+    psk.touch(mode=0o600)
+    psk.write_text(PSK)
+
+
+@contextmanager
+def ike_pair(
+    plane: str,
+    family: int = 4,
+    encapsulation: str = "esp",
+    *,
+    paris: str = "",
+    berlin: str = "",
+    start: bool = True,
+) -> Iterator[Pair]:
+    """Both gateways, with these lines in the IKE tables of their tunnels."""
+    with running_pair(family, encapsulation, start=False, plane=plane) as pair:
+        use_ike(pair.paris, BERLIN, paris)
+        use_ike(pair.berlin, PARIS, berlin)
+        if start:
+            for host in (pair.paris, pair.berlin):
+                host.start_daemon()
+            for host in (pair.paris, pair.berlin):
+                host.wait_until_up()
+        yield pair
+
+
+def passes(pair: Pair, place: int = 0) -> bool:
+    """Whether one ping through the tunnel is answered."""
+    return ping(pair.paris.namespace, ip_address(INNER[BERLIN][place]), count=1)[0] == 1
+
+
+def until_it_passes(pair: Pair) -> None:
+    """The tunnel is up for IPv4 and IPv6 inside."""
+    until(lambda: passes(pair), "IPv4 passes")
+    until(lambda: passes(pair, 1), "IPv6 passes")

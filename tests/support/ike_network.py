@@ -1,0 +1,246 @@
+"""Two IKE endpoints on virtual time, with a network between them that misbehaves on demand."""
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from itertools import count
+from random import Random
+
+from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
+from plutino.ike.auth.identity import Identity
+from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig
+from plutino.ike.endpoint import ActiveChild, Endpoint, first_path
+from plutino.ike.events import Event
+from plutino.ike.message.chain import parse_chain
+from plutino.ike.message.header import Header
+from plutino.ike.message.message import describe
+from plutino.ike.message.protection import open_message
+from plutino.ike.narrowing import selector_of
+from plutino.ike.numbers import ExchangeType
+from plutino.ike.path import Datagram, Path
+from plutino.ike.payloads.proposal import Transform
+from plutino.ike.proposals import Suite
+from plutino.model.secret import Secret
+
+A, B = ip_address("192.0.2.1"), ip_address("198.51.100.2")
+ANY = (selector_of(ip_network("0.0.0.0/0")), selector_of(ip_network("::/0")))
+IKE_GCM: Suite = (Transform(1, 20, 128), Transform(2, 5), Transform(4, 31))
+ESP_GCM: Suite = (Transform(1, 20, 128), Transform(5, 0))
+ESP_GCM_PFS: Suite = (Transform(1, 20, 128), Transform(4, 31), Transform(5, 0))
+KEY = Secret(b"a key that both know")
+
+
+def child(name: str = "net", **changes: object) -> ChildConfig:
+    """A CHILD_SA for everything."""
+    values: dict[str, object] = {"suites": (ESP_GCM,), "local": ANY, "remote": ANY} | changes
+    return ChildConfig(name, **values)  # type: ignore[arg-type]
+
+
+def peer(side: str, **changes: object) -> PeerConfig:
+    """What ``a`` knows of ``b``, or the reverse."""
+    here, there = ("a", "b") if side == "a" else ("b", "a")
+    addresses = {"a": A, "b": B}
+    values: dict[str, object] = {
+        "suites": (IKE_GCM,),
+        "local_credential": LocalPresharedKey(Identity.fqdn(here), KEY),
+        "remote_credential": RemotePresharedKey(Identity.fqdn(there), KEY),
+        "children": (child(),),
+        "local": addresses[here],
+        "remote": addresses[there],
+        "lifetimes": Lifetimes(None),
+        "liveness_after": None,
+    } | changes
+    return PeerConfig(there, **values)  # type: ignore[arg-type]
+
+
+@dataclass
+class Conditions:
+    """Shares of datagrams that are lost, doubled or late; delays in seconds."""
+
+    loss: float = 0.0
+    duplication: float = 0.0
+    delay: tuple[float, float] = (0.01, 0.01)
+
+
+@dataclass(order=True)
+class _Flight:
+    at: float
+    order: int
+    datagram: Datagram = field(compare=False)
+
+
+class Network:
+    """Endpoints by name and address; ``trace`` is the ladder of all that was sent."""
+
+    def __init__(self, seed: int = 0, conditions: Conditions | None = None) -> None:
+        self.random = Random(seed)
+        self.conditions = conditions or Conditions()
+        self.now = 1000.0
+        self.endpoints: dict[str, Endpoint] = {}
+        self.addresses: dict[object, str] = {}
+        self.events: dict[str, list[Event]] = {}
+        self.trace: list[str] = []
+        self.sent: list[Datagram] = []
+        self.hook: Callable[[str, Datagram], Iterable[Datagram]] | None = None
+        self.blocked = False
+        self._flights: list[_Flight] = []
+        self._order = count()
+
+    def add(self, name: str, address: object, peers: Iterable[PeerConfig]) -> Endpoint:
+        """An endpoint at an address."""
+        endpoint = Endpoint(peers, random=self.random.randbytes, date=self._date)
+        self.endpoints[name] = endpoint
+        self.addresses[address] = name
+        self.events[name] = []
+        return endpoint
+
+    def pump(self) -> None:
+        """Takes what the endpoints want to send."""
+        for name, endpoint in self.endpoints.items():
+            for datagram in endpoint.datagrams_to_send():
+                self._note(name, datagram)
+                hooked = (datagram,) if self.hook is None else self.hook(name, datagram)
+                for one in hooked:
+                    self._launch(one)
+            self.events[name] += endpoint.next_events()
+
+    def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
+        """Lets virtual time pass; True once ``until`` holds, False if it never did."""
+        end = self.now + seconds
+        for _ in range(200_000):
+            self.pump()
+            if until is not None and until():
+                return True
+            times = [one for one in (e.next_timer() for e in self.endpoints.values()) if one]
+            if self._flights:
+                times.append(self._flights[0].at)
+            following = min(times, default=end)
+            if following > end:
+                self.now = end
+                return until is not None and until()
+            self.now = max(self.now, following)
+            while self._flights and self._flights[0].at <= self.now:
+                self._land(heapq.heappop(self._flights).datagram)
+            for endpoint in self.endpoints.values():
+                due = endpoint.next_timer()
+                if due is not None and due <= self.now:
+                    endpoint.handle_timer(self.now)
+        raise AssertionError("the endpoints never come to rest")
+
+    def _date(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.now)
+
+    def _launch(self, datagram: Datagram) -> None:
+        self.sent.append(datagram)
+        least, most = self.conditions.delay
+        copies = 2 if self.random.random() < self.conditions.duplication else 1
+        for _ in range(copies):
+            if self.blocked or self.random.random() < self.conditions.loss:
+                continue
+            at = self.now + self.random.uniform(least, most)
+            heapq.heappush(self._flights, _Flight(at, next(self._order), datagram))
+
+    def _land(self, datagram: Datagram) -> None:
+        name = self.addresses.get(datagram.path.remote.address)
+        if name is not None:
+            back = Path(datagram.path.remote, datagram.path.local)
+            self.endpoints[name].receive(datagram.payload, back, self.now)
+
+    def _note(self, name: str, datagram: Datagram) -> None:
+        if len(datagram.payload) < Header.FIXED.size:
+            self.trace.append(f"{name}> keepalive")
+            return
+        header = Header.parse(memoryview(datagram.payload))
+        self.trace.append(f"{name}> {self._words(name, header, datagram)}")
+
+    def _words(self, name: str, header: Header, datagram: Datagram) -> str:
+        arrow = "" if not header.is_response else " reply"
+        if header.exchange_type == ExchangeType.IKE_SA_INIT:
+            chain = parse_chain(header.next_payload, memoryview(datagram.payload)[28:])
+            return describe(header, chain) + arrow
+        spi = header.initiator_spi if header.is_from_initiator else header.responder_spi
+        session = self.endpoints[name].sessions.get(spi)
+        if session is None or session.keys is None:
+            return header.exchange_name + arrow
+        suite, keys = session.keys.suite, session.keys.keys
+        cipher = (
+            suite.cipher(keys.ei, keys.ai)
+            if header.is_from_initiator
+            else suite.cipher(keys.er, keys.ar)
+        )
+        opened = open_message(header, memoryview(datagram.payload), cipher)
+        if opened.total > 1:
+            return f"{header.exchange_name} {opened.number}/{opened.total}{arrow}"
+        return describe(header, parse_chain(opened.first_payload, memoryview(opened.chain))) + arrow
+
+
+class IkePair(Network):
+    """Two gateways, a and b, that know each other."""
+
+    def __init__(
+        self,
+        seed: int = 0,
+        conditions: Conditions | None = None,
+        *,
+        a: PeerConfig | None = None,
+        b: PeerConfig | None = None,
+    ) -> None:
+        super().__init__(seed, conditions)
+        self.a = self.add("a", A, [a or peer("a")])
+        self.b = self.add("b", B, [b or peer("b")])
+
+    def start(self, side: str = "a", children: tuple[str, ...] = ("net",)) -> None:
+        """One side keeps the other up."""
+        here, there = (A, B) if side == "a" else (B, A)
+        other = "b" if side == "a" else "a"
+        self.endpoints[side].keep_up(other, first_path(here, there), children, self.now)
+
+    def establish(self) -> None:
+        """a brings everything up."""
+        self.start("a")
+        assert self.run(60, self.is_up), self.trace
+
+    def is_up(self) -> bool:
+        """Whether both have the same single child that both send by."""
+        return self.agree() and len(self.current("a")) == 1
+
+    def is_settled(self) -> bool:
+        """Whether both have the same single IKE SA, and the same child if one is wanted."""
+        sessions = [one for e in self.endpoints.values() for one in e.sessions.values()]
+        if any(one.window.waiting or one.queue for one in sessions) or len(sessions) > 2:
+            return False
+        wanted = any(one.wanted for one in sessions)
+        return self.agree() and len(self.current("a")) in ((1,) if wanted else (0, 1))
+
+    def current(self, side: str) -> list[ActiveChild]:
+        """The children of a side that are neither replaced nor about to go."""
+        return [one for one in self.endpoints[side].child_sas() if one.child.is_current]
+
+    def agree(self) -> bool:
+        """Whether both sides have the same IKE SAs and children, with the same keys."""
+        (a, b) = (self.endpoints["a"], self.endpoints["b"])
+        spis = [
+            {(s.initiator_spi, s.responder_spi) for s in e.sessions.values() if s.is_established}
+            for e in (a, b)
+        ]
+        ours = {
+            (
+                c.child.spi_in,
+                c.child.spi_out,
+                c.child.keys.inbound.reveal(),
+                c.child.keys.outbound.reveal(),
+            )
+            for c in self.current("a")
+        }
+        theirs = {
+            (
+                c.child.spi_out,
+                c.child.spi_in,
+                c.child.keys.outbound.reveal(),
+                c.child.keys.inbound.reveal(),
+            )
+            for c in self.current("b")
+        }
+        return spis[0] == spis[1] and ours == theirs
