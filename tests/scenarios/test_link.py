@@ -216,6 +216,8 @@ def delete_sas(host: Host, plane: str) -> None:
 def test_it_rests_while_its_sas_are_gone_and_cannot_be_made(plane: str) -> None:
     """The disk refuses the numbers that they may use."""
     with running_pair(plane=plane) as pair:
+        # no pass is under way that has seen the SAs before
+        assert pair.paris.plutino("apply", pair.paris.file).returncode == 0
         in_the_way = pair.paris.folder / "state" / "default" / "sequences.new"
         in_the_way.mkdir()
         delete_sas(pair.paris, plane)

@@ -1,8 +1,8 @@
 """A stable link-local address for each interface, so that routing protocols run over it. Pure.
 
 The kernel would make one from nothing, another at each creation. OSPFv3, RIPng and Babel talk from
-it, and neighbours know each other by it, so it has to outlive the interface, and the address that an
-uplink happens to have. Both ends differ, since each is made from the other's outer address.
+it, and neighbours know each other by it, so it has to outlive the interface, and the address that
+an uplink happens to have. Both ends differ, since each is made from the other's outer address.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """What to let rest when what should exist cannot be made. Pure.
 
-The plan wakes an interface after its SAs are there, so one that rests does so until a pass succeeds.
+The plan wakes an interface after its SAs are there: one that rests does so until a pass succeeds.
 """
 
 from collections.abc import Iterator
