@@ -46,12 +46,12 @@ def ike_pair(
         yield pair
 
 
-def passes(pair: Pair, place: int = 0) -> bool:
-    """Whether one ping through the tunnel is answered."""
-    return ping(pair.paris.namespace, ip_address(INNER[BERLIN][place]), count=1)[0] == 1
+def passes(paris: Host, place: int = 0) -> bool:
+    """Whether one ping through the tunnel is answered, of IPv4 or (1) of IPv6."""
+    return ping(paris.namespace, ip_address(INNER[BERLIN][place]), count=1)[0] == 1
 
 
 def until_it_passes(pair: Pair) -> None:
     """The tunnel is up for IPv4 and IPv6 inside."""
-    until(lambda: passes(pair), "IPv4 passes")
-    until(lambda: passes(pair, 1), "IPv6 passes")
+    until(lambda: passes(pair.paris), "IPv4 passes")
+    until(lambda: passes(pair.paris, 1), "IPv6 passes")

@@ -1,0 +1,128 @@
+"""Paris by plutino, Berlin by strongSwan, on a wire between two namespaces."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS, DemoOptions, make_hosts
+from plutino.lab.hosts import WIRE, Host
+from plutino.lab.peers.packages import find_peer
+from plutino.lab.peers.strongswan import StrongSwan
+from plutino.lab.traffic import MARKER
+from plutino.lab.wire import FrameKind, WireTap
+from tests.support.ike_lab import PSK, use_ike
+
+IF_ID = 42
+_LENGTHS = (31, 127)
+
+
+@dataclass(slots=True)
+class Mixed:
+    """The two ends, and who listens on the wire."""
+
+    paris: Host
+    berlin: Host
+    strongswan: StrongSwan
+    tap: WireTap
+
+    def swanctl(self, *arguments: str) -> str:
+        """Asks strongSwan for something."""
+        return self.strongswan.swanctl(*arguments)
+
+    def assert_nothing_in_clear(self) -> None:
+        """No frame that an observer could read was on the wire so far."""
+        self.tap.catch_up()
+        assert self.tap.count(FrameKind.CLEAR) == 0, self.tap.first_clear
+        assert self.tap.marked == 0
+
+
+def swanctl_conf(
+    family: int,
+    *,
+    ike: str = "aes256gcm16-prfsha384-x25519",
+    esp: str = "aes256gcm16",
+    connection: str = "",
+    child: str = "",
+    ts: tuple[str, str] = ("0.0.0.0/0,::/0", "0.0.0.0/0,::/0"),
+) -> str:
+    """One connection to Paris, by a pre-shared key."""
+    here, there = OUTER[family][BERLIN], OUTER[family][PARIS]
+    return f"""
+connections {{ paris {{
+  version = 2
+  local_addrs = {here}
+  remote_addrs = {there}
+  proposals = {ike}
+  {connection}
+  local {{
+    auth = psk
+    id = {here}
+  }}
+  remote {{
+    auth = psk
+    id = {there}
+  }}
+  children {{ net {{
+    local_ts = {ts[0]}
+    remote_ts = {ts[1]}
+    esp_proposals = {esp}
+    if_id_in = {IF_ID}
+    if_id_out = {IF_ID}
+    {child}
+  }} }}
+}} }}
+secrets {{ ike-paris {{ secret = "{PSK.strip()}" }} }}
+"""
+
+
+@contextmanager
+def mixed_pair(
+    plane: str, conf: str, family: int = 4, *, paris: str = "", options: str = ""
+) -> Iterator[Mixed]:
+    """Both up; ``paris`` has lines of the IKE table there, ``options`` of charon's section."""
+    root = find_peer("strongswan")
+    if root is None:
+        pytest.skip("strongSwan's packages are not there (setup/setup.sh test brings them)")
+    folder = Path(tempfile.mkdtemp(prefix="plutino-"))
+    hosts = make_hosts(folder, DemoOptions("esp", family, plane))
+    use_ike(hosts[0], BERLIN, paris)
+    place = folder / "swan"
+    place.mkdir(mode=0o700)
+    in_kernel = plane == "kernel"
+    swan = StrongSwan(hosts[1].namespace, place, root, conf, in_kernel, options)
+    tap = WireTap(hosts[0].namespace, WIRE, marker=MARKER)
+    try:
+        swan.start()
+        _make_interface(hosts[1], in_kernel=in_kernel)
+        hosts[0].start_daemon()
+        yield Mixed(hosts[0], hosts[1], swan, tap)
+    finally:
+        swan.close()
+        for host in hosts:
+            host.close()
+        tap.close()
+        shutil.rmtree(folder)
+
+
+def _make_interface(host: Host, *, in_kernel: bool) -> None:
+    """The peer's own XFRM interface, or the TUN device that charon has made."""
+    name = "xfrm42" if in_kernel else "ipsec0"
+    with host.namespace.entered():
+        if in_kernel:
+            _ip(f"link add {name} type xfrm dev {WIRE} if_id {IF_ID}")
+        _ip(f"link set {name} up mtu 1300")
+        for address, other, length in zip(INNER[BERLIN], INNER[PARIS], _LENGTHS, strict=True):
+            version = "-6" if ":" in address else "-4"
+            nodad = " nodad" if version == "-6" else ""
+            _ip(f"{version} address add {address}/{length} dev {name}{nodad}")
+            _ip(f"{version} route replace {other} dev {name}")
+
+
+def _ip(words: str) -> None:
+    subprocess.run(["ip", *words.split()], check=True)
