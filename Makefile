@@ -34,4 +34,4 @@ lock:
 	@setup/lock.sh
 
 clean:
-	rm -rf .venv build dist src/plutino.egg-info
+	rm -rf .venv build dist src/plutino.egg-info src/plutino/_native*.so*

@@ -18,6 +18,7 @@ case $goal in run | test | bench) ;; *)
 esac
 
 venv=.venv
+native=src/plutino/_native.abi3.so # beside the sources, which an editable installation imports
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/plutino
 rust_needed=1.85
 python_needed=3.11
@@ -203,16 +204,22 @@ install_plutino() {
     --disable-pip-version-check --quiet --no-deps --no-build-isolation --no-index -e .
   mark_done plutino "$print"
 }
+replace() { # replace BUILT INSTALLED: atomic, so what runs keeps its file
+  install -m 755 "$1" "$2.new"
+  mv "$2.new" "$2"
+}
 build_engine() {
   local print
   print=$(find engine -path engine/target -prune -o -type f \( -name '*.rs' -o -name 'Cargo.*' \) -print0 |
     sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
-  done_before engine "$print" && [ -x "$venv/bin/plutino-engine" ] && return
+  done_before engine "$print" && [ -x "$venv/bin/plutino-engine" ] && [ -f "$native" ] && return
   say "building the engine (the first time takes some minutes)"
-  cargo build --manifest-path engine/Cargo.toml --release --locked --package plutino-engine >&2 ||
+  # As setuptools-rust calls it, so that the installation of plutino finds all of it built.
+  PYO3_PYTHON=$PWD/$venv/bin/python PYO3_BUILD_EXTENSION_MODULE=1 \
+    cargo build --manifest-path engine/Cargo.toml --release --locked --package plutino-engine --package plutino-native >&2 ||
     fail "the engine could not be built" "the lines above say why; without network the Rust crates cannot be fetched the first time"
-  install -m 755 "$CARGO_TARGET_DIR/release/plutino-engine" "$venv/bin/plutino-engine.new"
-  mv "$venv/bin/plutino-engine.new" "$venv/bin/plutino-engine" # atomic: a running engine keeps its file
+  replace "$CARGO_TARGET_DIR/release/plutino-engine" "$venv/bin/plutino-engine"
+  replace "$CARGO_TARGET_DIR/release/lib_native.so" "$native"
   mark_done engine "$print"
 }
 prepare_guests() { # the last stage, and the only one that may fail: the other tests do without

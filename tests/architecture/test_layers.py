@@ -13,7 +13,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "netlink": {"model"},
     "config": {"model"},
     "desired": {"model", "config"},
-    "ike": {"model"},
+    "ike": {"model", "_native"},
     "migration": {"model", "config", "desired"},
     "export": {"model", "config"},
     "plan": {"model", "desired"},

@@ -14,6 +14,7 @@ _FIXED_KEYS: Final = frozenset({3, 11, 28})
 KEY_EXCHANGES: Final = {
     "modp1024": 2, "modp1536": 5, "modp2048": 14, "modp3072": 15, "modp4096": 16,
     "modp6144": 17, "modp8192": 18, "ecp256": 19, "ecp384": 20, "ecp521": 21,
+    "ecp256bp": 28, "ecp384bp": 29, "ecp512bp": 30,
     "x25519": 31, "x448": 32, "mlkem512": 35, "mlkem768": 36, "mlkem1024": 37,
 }  # fmt: skip
 _PRFS: Final = {

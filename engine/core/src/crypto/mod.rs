@@ -21,7 +21,7 @@ mod names;
 mod separate;
 #[cfg(test)]
 mod vectors;
-mod xcbc;
+pub mod xcbc;
 
 use std::borrow::Cow;
 use std::fmt;

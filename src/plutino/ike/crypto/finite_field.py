@@ -1,15 +1,12 @@
 """Diffie-Hellman over finite fields: the MODP groups (RFC 2409, RFC 3526).
 
-OpenSSL does the exponentiation, in constant time, and makes the private key: it takes none from
-outside that would not have to be exponentiated by us first.
+The exponentiation is ours, in constant time: the libraries of Python give theirs up.
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import dh
-
+from plutino._native import modp_power
 from plutino.ike.crypto.started import Random, Started
 
 _GENERATOR: Final = 2
@@ -17,48 +14,48 @@ _GENERATOR: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class FiniteField:
-    """A MODP group. ``prime`` is safe, so every value but 0, 1 and -1 is acceptable (RFC 6989)."""
+    """A MODP group. ``prime`` is safe, so every value but 0, 1 and -1 is acceptable (RFC 6989).
+
+    ``exponent_size`` in bytes is twice the group's strength, by the higher of the estimates of
+    RFC 3526, 8.
+    """
 
     name: str
     ike_id: int
-    prime: int
+    prime: bytes
+    exponent_size: int
     weak: bool = False
 
     @property
     def size(self) -> int:
         """Bytes of a public value and of the secret."""
-        return (self.prime.bit_length() + 7) // 8
+        return len(self.prime)
 
     def start(self, random: Random) -> Started:
         """Begins one."""
-        del random
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its makers will drop it; then ours takes its place
-            numbers = dh.DHParameterNumbers(self.prime, _GENERATOR)
-            private = numbers.parameters().generate_private_key()
-        public = private.public_key().public_numbers().y.to_bytes(self.size, "big")
+        exponent = random(self.exponent_size)
 
         def complete(peer: bytes) -> bytes:
-            value = int.from_bytes(peer, "big")
-            if len(peer) != self.size or not 1 < value < self.prime - 1:
-                raise ValueError(f"{self.name}: the peer's value is out of range")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                theirs = dh.DHPublicNumbers(value, numbers).public_key()
-                return private.exchange(theirs).rjust(self.size, b"\0")
+            return self._power(peer, exponent)
 
-        return Started(public, complete)
+        return Started(self._power(_GENERATOR.to_bytes(self.size, "big"), exponent), complete)
 
     def respond(self, peer: bytes, random: Random) -> tuple[bytes, bytes]:
         """Our value and the secret; ValueError if the peer's value is not acceptable."""
         started = self.start(random)
         return started.public, started.finish(peer)
 
+    def _power(self, base: bytes, exponent: bytes) -> bytes:
+        try:
+            return modp_power(self.prime, base, exponent)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error
 
-def _prime(bits: int, offset: int) -> int:
+
+def _prime(bits: int, offset: int) -> bytes:
     """2^n - 2^(n-64) - 1 + 2^64 * (floor(2^(n-130) * pi) + offset) (RFC 3526, 2)."""
     prime: int = 2**bits - 2 ** (bits - 64) - 1 + 2**64 * (_pi_bits(bits - 130) + offset)
-    return prime
+    return prime.to_bytes(bits // 8, "big")
 
 
 def _pi_bits(bits: int) -> int:
@@ -81,11 +78,11 @@ def _pi_bits(bits: int) -> int:
 
 
 FINITE_FIELDS: Final = (
-    FiniteField("modp1024", 2, _prime(1024, 129093), weak=True),
-    FiniteField("modp1536", 5, _prime(1536, 741804), weak=True),
-    FiniteField("modp2048", 14, _prime(2048, 124476)),
-    FiniteField("modp3072", 15, _prime(3072, 1690314)),
-    FiniteField("modp4096", 16, _prime(4096, 240904)),
-    FiniteField("modp6144", 17, _prime(6144, 929484)),
-    FiniteField("modp8192", 18, _prime(8192, 4743158)),
+    FiniteField("modp1024", 2, _prime(1024, 129093), 32, weak=True),
+    FiniteField("modp1536", 5, _prime(1536, 741804), 32, weak=True),
+    FiniteField("modp2048", 14, _prime(2048, 124476), 40),
+    FiniteField("modp3072", 15, _prime(3072, 1690314), 53),
+    FiniteField("modp4096", 16, _prime(4096, 240904), 60),
+    FiniteField("modp6144", 17, _prime(6144, 929484), 68),
+    FiniteField("modp8192", 18, _prime(8192, 4743158), 78),
 )

@@ -6,7 +6,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.constant_time import bytes_eq
 
-from plutino.ike.crypto.prf import PRFS, aes_cmac, aes_xcbc
+from plutino._native import aes_xcbc
+from plutino.ike.crypto.prf import PRFS, aes_cmac
 
 
 @dataclass(frozen=True, slots=True)

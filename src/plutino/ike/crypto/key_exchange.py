@@ -98,18 +98,17 @@ class X448(_DiffieHellman):
 
 @dataclass(frozen=True, slots=True)
 class EllipticCurve(_DiffieHellman):
-    """A curve over a prime field: x and y on the wire, x alone is the secret (RFC 5903)."""
+    """A curve over a prime field: x and y on the wire, x alone as secret (RFC 5903, RFC 6954)."""
 
     name: str
     ike_id: int
     curve: ec.EllipticCurve
-    order: int
     weak: bool = False
 
     def start(self, random: Random) -> KeyExchange:
         """Begins one; a surplus of 8 random bytes makes the key's bias negligible (FIPS 186-5)."""
         size = (self.curve.key_size + 7) // 8
-        scalar = int.from_bytes(random(size + 8), "big") % (self.order - 1) + 1
+        scalar = int.from_bytes(random(size + 8), "big") % (self.curve.group_order - 1) + 1
         private = ec.derive_private_key(scalar, self.curve)
         numbers = private.public_key().public_numbers()
 
@@ -124,15 +123,13 @@ class EllipticCurve(_DiffieHellman):
         return Started(public, complete)
 
 
-_P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-_P384 = 2**384 - 0x389CB27E0BC8D220A7E5F24DB74F58851313E695333AD68D
-_P521 = 2**521 - 0x5AE79787C40D069948033FEB708F65A2FC44A36477663B851449048E16EC79BF7
-"""Orders of the groups."""
-
 _METHODS: tuple[KeyExchangeMethod, ...] = (
-    EllipticCurve("ecp256", 19, ec.SECP256R1(), _P256),
-    EllipticCurve("ecp384", 20, ec.SECP384R1(), _P384),
-    EllipticCurve("ecp521", 21, ec.SECP521R1(), _P521),
+    EllipticCurve("ecp256", 19, ec.SECP256R1()),
+    EllipticCurve("ecp384", 20, ec.SECP384R1()),
+    EllipticCurve("ecp521", 21, ec.SECP521R1()),
+    EllipticCurve("ecp256bp", 28, ec.BrainpoolP256R1()),
+    EllipticCurve("ecp384bp", 29, ec.BrainpoolP384R1()),
+    EllipticCurve("ecp512bp", 30, ec.BrainpoolP512R1()),
     X25519(),
     X448(),
     *FINITE_FIELDS,

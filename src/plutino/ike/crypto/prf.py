@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography.hazmat.primitives import hashes, hmac
-from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.cmac import CMAC
+
+from plutino._native import aes_xcbc
 
 _AES_KEY: Final = 16
 
@@ -64,25 +64,6 @@ def aes_cmac(key: bytes, data: bytes) -> bytes:
 def _cmac_prf(key: bytes, data: bytes) -> bytes:
     """AES-CMAC-PRF-128 (RFC 4615, 3)."""
     return aes_cmac(key if len(key) == _AES_KEY else aes_cmac(bytes(_AES_KEY), key), data)
-
-
-def aes_xcbc(key: bytes, data: bytes) -> bytes:
-    """AES-XCBC-MAC, all 16 bytes, with a key of 16 bytes (RFC 3566, 4)."""
-    subkeys = [_aes_cbc(key, bytes((number,)) * _AES_KEY) for number in (1, 2, 3)]
-    rest = len(data) % _AES_KEY
-    if data and not rest:
-        whole, last, subkey = data[:-_AES_KEY], data[-_AES_KEY:], subkeys[1]
-    else:
-        whole, last = data[: len(data) - rest], data[len(data) - rest :] + b"\x80"
-        last, subkey = last.ljust(_AES_KEY, b"\0"), subkeys[2]
-    mixed = int.from_bytes(last, "big") ^ int.from_bytes(subkey, "big")
-    return _aes_cbc(subkeys[0], whole + mixed.to_bytes(_AES_KEY, "big"))[-_AES_KEY:]
-
-
-def _aes_cbc(key: bytes, blocks: bytes) -> bytes:
-    """AES-CBC from an IV of zeros."""
-    encryptor = Cipher(AES(key), CBC(bytes(_AES_KEY))).encryptor()
-    return encryptor.update(blocks) + encryptor.finalize()
 
 
 def _xcbc_prf(key: bytes, data: bytes) -> bytes:
