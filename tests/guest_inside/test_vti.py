@@ -20,6 +20,7 @@ from plutino.lab.wire import FrameKind
 from tests.guest_inside.test_kernel_plane import ip, pings
 from tests.support.fault_stream import state_of
 from tests.support.lab import Pair, running_pair
+from tests.support.multihomed_lab import run
 from tests.support.until import until
 
 pytestmark = pytest.mark.guest
@@ -96,7 +97,8 @@ def test_ip_shows_that_the_keys_are_the_marks(family: int) -> None:
             "alias plutino:default",
         ):
             assert words in link
-        assert "fe80" not in ip(pair.paris, "address show dev vti1")
+        assert "addrgenmode none" in ip(pair.paris, "-d link show vti1")
+        assert ip(pair.paris, "address show dev vti1").count("inet6 fe80") == 1  # plutino's own
         states = re.split("(?=src )", ip(pair.paris, "xfrm state"))
         outbound = next(one for one in states if one.startswith(f"src {local} dst {remote}"))
         inbound = next(one for one in states if one.startswith(f"src {remote} dst {local}"))
@@ -278,3 +280,23 @@ def test_a_vti_of_others_with_our_ends_is_told_and_all_is_undone() -> None:
         assert "error: create link vti1: File exists (EEXIST)" in done.stderr
         assert "hint: another VTI has the same ends, whatever its keys" in done.stderr
         assert [ip(pair.paris, show) for show in SHOWS] == before
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_routing_protocols_have_what_they_need(family: int) -> None:
+    """A link-local address at each end, multicast to the other, and a state that can rest."""
+    with vti_pair(family) as pair:
+        here, there = (
+            re.findall(r"inet6 (fe80::\S+)/64", ip(host, "-6 address show dev vti1"))
+            for host in (pair.paris, pair.berlin)
+        )
+        assert len(here) == len(there) == 1
+        assert here != there
+        answers = run(pair.paris.namespace, "ping -6 -n -L -c 1 -W 5 ff02::1%vti1")
+        assert f"from {there[0]}%vti1" in answers
+        ip(pair.paris, "link set vti1 mode dormant state dormant")
+        assert "NO-CARRIER" in ip(pair.paris, "link show vti1")
+        done = pair.paris.plutino("apply", pair.paris.file)
+        assert done.stdout.startswith("wake interface vti1")
+        assert "NO-CARRIER" not in ip(pair.paris, "link show vti1")
+        assert pings(pair)

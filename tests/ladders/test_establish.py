@@ -1,10 +1,240 @@
-"""IKE_SA_INIT and IKE_AUTH between two endpoints of ours (RFC 7296, 1.2)."""
+"""IKE_SA_INIT, IKE_INTERMEDIATE and IKE_AUTH between two endpoints of ours, rung by rung."""
 
-from tests.support.ike_network import IkePair
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from plutino.ike import half_open
+from plutino.ike.auth.credentials import RemotePresharedKey
+from plutino.ike.auth.identity import Identity
+from plutino.ike.config import PostquantumKey
+from plutino.ike.endpoint import first_path
+from plutino.ike.events import IkeClosed, Refused
+from plutino.ike.narrowing import selector_of
+from plutino.ike.path import Datagram, Path, SocketAddress
+from plutino.ike.payloads.proposal import Transform
+from plutino.model.policy import Mode
+from plutino.model.secret import Secret
+from tests.support.ike_network import IKE_GCM, A, B, IkePair, child, peer
+
+
+def reasons(pair: IkePair, side: str) -> str:
+    told = (one for one in pair.events[side] if isinstance(one, Refused | IkeClosed))
+    return " / ".join(one.reason for one in told)
+
+
+def names(pair: IkePair) -> list[str]:
+    """Who sends what, without the payloads."""
+    return [
+        rung.split(" {")[0] + (" reply" if rung.endswith("reply") else "") for rung in pair.trace
+    ]
 
 
 def test_four_messages_make_an_ike_sa_and_a_child() -> None:
     pair = IkePair(seed=7)
     pair.establish()
-    print("\n".join(pair.trace))
-    assert len(pair.trace) == 4
+    assert pair.trace[2:] == [
+        "a> IKE_AUTH {IDi,IDr,AUTH,N(INITIAL_CONTACT),N(MOBIKE_SUPPORTED),SA,TSi,TSr}",
+        "b> IKE_AUTH {IDr,AUTH,N(MOBIKE_SUPPORTED),SA,TSi,TSr} reply",
+    ]
+    assert [one.path.local.port for one in pair.sent] == [500, 500, 4500, 4500]
+
+
+def test_another_key_exchange_is_asked_for() -> None:
+    own = (Transform(1, 20, 128), Transform(2, 5), Transform(4, 19), Transform(4, 31))
+    pair = IkePair(a=peer("a", suites=(own,)))
+    pair.establish()
+    assert pair.trace[1] == "b> IKE_SA_INIT {N(INVALID_KE_PAYLOAD)} reply"
+    assert len(pair.trace) == 6
+
+
+def test_nothing_in_common_is_told_and_tried_again_later() -> None:
+    own = (Transform(1, 12, 128), Transform(2, 5), Transform(3, 12), Transform(4, 31))
+    pair = IkePair(a=peer("a", suites=(own,)))
+    pair.start()
+    pair.run(20)
+    assert "NO_PROPOSAL_CHOSEN" in reasons(pair, "a")
+    assert not pair.b.sessions
+
+
+@pytest.mark.parametrize("methods", [(36,), (36, 37)])
+def test_more_key_exchanges_come_in_ike_intermediate(methods: tuple[int, ...]) -> None:
+    more = tuple(Transform(6 + place, method) for place, method in enumerate(methods))
+    suites = ((*IKE_GCM, *more),)
+    pair = IkePair(a=peer("a", suites=suites), b=peer("b", suites=suites))
+    pair.establish()
+    count = sum(1 for rung in names(pair) if "INTERMEDIATE" in rung and rung.endswith("reply"))
+    assert count >= len(methods)
+    (session,) = pair.a.sessions.values()
+    assert session.intermediate.covered(len(methods) + 1)[-4:] == bytes((0, 0, 0, len(methods) + 1))
+
+
+def test_a_post_quantum_key_must_be_the_same() -> None:
+    key = PostquantumKey(b"id", Secret(b"quantum" * 5))
+    pair = IkePair(a=peer("a", ppk=key), b=peer("b", ppk=key))
+    pair.establish()
+    other = replace(key, key=Secret(b"another" * 5))
+    pair = IkePair(a=peer("a", ppk=key), b=peer("b", ppk=other))
+    pair.start()
+    pair.run(20)
+    assert not pair.is_up()
+    assert "the pre-shared keys differ" in reasons(pair, "b")
+
+
+def test_a_post_quantum_key_can_be_done_without() -> None:
+    key = PostquantumKey(b"id", Secret(b"quantum" * 5), required=False)
+    other = replace(key, identity=b"unknown here")
+    IkePair(a=peer("a", ppk=key)).establish()
+    IkePair(a=peer("a", ppk=key), b=peer("b", ppk=other)).establish()
+    strict = replace(key, required=True)
+    pair = IkePair(a=peer("a", ppk=strict))
+    pair.start()
+    pair.run(20)
+    assert not pair.a.child_sas()
+
+
+def test_failures_look_the_same_from_outside() -> None:
+    """A wrong key and a wrong identity give the same bytes' length and the same notify."""
+    answers = []
+    for credential in (
+        RemotePresharedKey(Identity.fqdn("a"), Secret(b"another key")),
+        RemotePresharedKey(Identity.fqdn("c"), Secret(b"a key that both know")),
+    ):
+        pair = IkePair(b=peer("b", remote_credential=credential))
+        pair.start()
+        pair.run(0.3)
+        assert pair.trace[3] == "b> IKE_AUTH reply"  # its IKE SA has ended with it
+        answers.append(len(pair.sent[3].payload))
+        assert not pair.a.child_sas()
+        assert not pair.b.child_sas()
+    assert answers[0] == answers[1]
+
+
+def test_cookies_hold_off_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(half_open, "COOKIES_ABOVE", 0)
+    pair = IkePair()
+    pair.establish()
+    assert pair.trace[1] == "b> IKE_SA_INIT {N(COOKIE)} reply"
+    assert pair.trace[2].startswith("a> IKE_SA_INIT {N(COOKIE),SA,KE")
+
+
+def test_half_open_ike_sas_are_bounded_and_end() -> None:
+    """First messages from everywhere, which nobody goes on with."""
+    pair = IkePair(b=peer("b", remote=None))
+    stranger = IkePair(seed=3)
+    stranger.start()
+    stranger.pump()
+    first = stranger.sent[0].payload
+    for number in range(3000):
+        spi = number.to_bytes(8, "big")[:-1] + b"\1"
+        source = SocketAddress(ip_address(0x0A000000 + number), 500)
+        pair.b.receive(spi + first[8:], Path(SocketAddress(B, 500), source), pair.now)
+    assert len(pair.b.sessions) <= half_open.COOKIES_ABOVE
+    pair.addresses.clear()
+    pair.run(60)
+    assert not pair.b.sessions
+
+
+def test_retransmission_gives_up_and_begins_anew() -> None:
+    pair = IkePair()
+    pair.blocked = True
+    pair.start()
+    pair.run(200)
+    assert "the peer does not answer" in reasons(pair, "a")
+    assert len(pair.trace) < 40
+    pair.blocked = False
+    assert pair.run(130, pair.is_up)
+
+
+def test_large_messages_go_in_fragments_and_a_lost_one_comes_again() -> None:
+    many = tuple(selector_of(ip_network(f"10.{n}.0.0/16")) for n in range(120))
+    children = (child(local=many, remote=many),)
+    config = {"children": children, "fragment_size": 600}
+    pair = IkePair(a=peer("a", **config), b=peer("b", **config))
+    lost: list[int] = []
+
+    def lose_one(_name: str, datagram: Datagram) -> Iterable[Datagram]:
+        if len(datagram.payload) > 500 and not lost and datagram.path.local.port == 4500:
+            lost.append(1)
+            return ()
+        return (datagram,)
+
+    pair.hook = lose_one
+    pair.establish()
+    assert lost
+    assert max(len(one.payload) for one in pair.sent[2:]) <= 600 - 32
+
+
+def test_selectors_are_narrowed_and_modes_agreed_upon() -> None:
+    mine = (selector_of(ip_network("10.1.0.0/16")),)
+    pair = IkePair(b=peer("b", children=(child(local=mine),)))
+    pair.establish()
+    (active,) = pair.current("a")
+    assert active.child.remote == mine
+    transport = (child(mode=Mode.TRANSPORT),)
+    pair = IkePair(a=peer("a", children=transport), b=peer("b", children=transport))
+    pair.establish()
+    (active,) = pair.current("b")
+    assert active.child.mode is Mode.TRANSPORT
+    assert [str(one) for one in active.child.local] == [f"{B}-{B}"]
+
+
+def test_a_nat_is_found_and_its_changes_followed() -> None:
+    pair = IkePair(a=peer("a", mobike=False), b=peer("b", mobike=False, remote=None))
+    outside = ip_address("203.0.113.9")
+    port = [1024]
+
+    def translate(name: str, datagram: Datagram) -> Iterable[Datagram]:
+        path = datagram.path
+        if name == "a":
+            path = Path(SocketAddress(outside, port[0]), path.remote)
+        elif path.remote == SocketAddress(outside, port[0]):
+            inside = 4500 if path.local.port == 4500 else 500
+            path = Path(path.local, SocketAddress(A, inside))
+        else:
+            return ()
+        return (Datagram(path, datagram.payload),)
+
+    pair.hook = translate
+    pair.addresses[outside] = "nobody"
+    pair.start()
+    assert pair.run(10, lambda: bool(pair.current("a")) and bool(pair.current("b")))
+    (at_a,), (at_b,) = pair.current("a"), pair.current("b")
+    assert at_a.udp
+    assert at_b.udp
+    assert at_b.path.remote == SocketAddress(outside, 1024)
+    pair.run(25)
+    assert "a> keepalive" in pair.trace
+    port[0] = 2048
+    (spi,) = {one.child.spi_in for one in pair.current("a")}
+    pair.a.rekey_child(spi, pair.now)
+    pair.run(5)
+    assert {one.path.remote.port for one in pair.b.child_sas()} == {2048}
+    pair.run(20)
+    assert pair.agree()
+
+
+def test_a_peer_that_starts_anew_replaces_what_it_had() -> None:
+    pair = IkePair()
+    pair.establish()
+    old = set(pair.b.sessions)
+    fresh = pair.add("a", A, [peer("a")])
+    pair.a = fresh
+    pair.run(5)
+    fresh.keep_up("b", first_path(A, B), ("net",), pair.now)
+    assert pair.run(10, pair.is_up)
+    assert not old & set(pair.b.sessions)
+    assert "the peer has started anew" in reasons(pair, "b")
+
+
+def test_a_dead_peer_is_noticed() -> None:
+    pair = IkePair(a=peer("a", liveness_after=30.0))
+    pair.establish()
+    pair.blocked = True
+    pair.run(29)
+    assert pair.current("a")
+    pair.run(80)
+    assert not pair.current("a")
+    assert "the peer does not answer" in reasons(pair, "a")

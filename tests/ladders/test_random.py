@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.ike_network import ESP_GCM_PFS, Conditions, IkePair, child, peer
 
-RUNS = int(os.environ.get("PLUTINO_LADDERS", "300"))
+RUNS = int(os.environ.get("PLUTINO_LADDERS", "2000"))
 SEEDS = (
     [int(os.environ["PLUTINO_LADDER_SEED"])] if "PLUTINO_LADDER_SEED" in os.environ else range(RUNS)
 )

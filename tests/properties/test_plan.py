@@ -91,7 +91,8 @@ def desired_states(draw: st.DrawFn) -> DesiredState:
     return DesiredState(
         instance="default",
         interfaces=tuple(
-            Interface(name, IfId(int(name[-1])), mtu) for name, mtu in zip(names, mtus, strict=True)
+            Interface(name, IfId(int(name[-1])), mtu, dormant=draw(st.booleans()))
+            for name, mtu in zip(names, mtus, strict=True)
         ),
         addresses=tuple(addresses),
         policies=tuple(
@@ -161,6 +162,8 @@ class FakeSystem:
                 )
             case StepAction.UP | StepAction.DOWN:
                 self.links[name] = replace(self.links[name], up=action is StepAction.UP)
+            case StepAction.REST | StepAction.WAKE:
+                self.links[name] = replace(self.links[name], dormant=action is StepAction.REST)
 
     @staticmethod
     def _key(subject: object) -> object:

@@ -11,6 +11,7 @@ from random import Random
 from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
 from plutino.ike.auth.identity import Identity
 from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig
+from plutino.ike.crypto.encryption import NotAuthenticError
 from plutino.ike.endpoint import ActiveChild, Endpoint, first_path
 from plutino.ike.events import Event
 from plutino.ike.message.chain import parse_chain
@@ -116,8 +117,8 @@ class Network:
             times = [one for one in (e.next_timer() for e in self.endpoints.values()) if one]
             if self._flights:
                 times.append(self._flights[0].at)
-            following = min(times, default=end)
-            if following > end:
+            following = min(times, default=None)
+            if following is None or following > end:
                 self.now = end
                 return until is not None and until()
             self.now = max(self.now, following)
@@ -170,7 +171,10 @@ class Network:
             if header.is_from_initiator
             else suite.cipher(keys.er, keys.ar)
         )
-        opened = open_message(header, memoryview(datagram.payload), cipher)
+        try:
+            opened = open_message(header, memoryview(datagram.payload), cipher)
+        except NotAuthenticError:  # sealed by keys that have changed since
+            return header.exchange_name + arrow
         if opened.total > 1:
             return f"{header.exchange_name} {opened.number}/{opened.total}{arrow}"
         return describe(header, parse_chain(opened.first_payload, memoryview(opened.chain))) + arrow

@@ -9,6 +9,7 @@ from typing import Final
 
 from plutino.apply.applier import apply_state
 from plutino.apply.observe import observe
+from plutino.apply.rest import rest_unserved
 from plutino.apply.system import System
 from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Gateway
@@ -148,6 +149,8 @@ def run_pass(
             problems += tuple(filter(None, map(describe_group, desired.groups)))
             return PassResult(outcome.steps, choice, problems, desired.probes)
         except PlutinoError:
+            if plane is not None:
+                rest_unserved(desired, plane, system_of(desired.instance, runtime, routes))
             if plane is not None and not was_running:
                 with suppress(PlutinoError):
                     plane.shutdown()

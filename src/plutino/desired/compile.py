@@ -70,10 +70,12 @@ def compile_gateway(
         Address(tunnel.interface, address, gateway.options(tunnel.interface).namespace): None
         for tunnel in served.values()
         for address in tunnel.addresses
-    } | dict.fromkeys(compile_link_locals(gateway, paths, surroundings))
+    } | dict.fromkeys(compile_link_locals(gateway, surroundings))
     interfaces = tuple(
         one
-        for one in compile_interfaces(gateway, keys, paths, surroundings)
+        for one in compile_interfaces(
+            gateway, keys, paths, surroundings, {plan.name: plan.sas for plan in plans}
+        )
         if one.namespace not in surroundings.missing
     )
     groups = tuple(compile_groups(gateway, {plan.name: plan for plan in plans}, surroundings))

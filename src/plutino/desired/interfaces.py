@@ -1,22 +1,21 @@
 """The interfaces of a gateway, each once, with the MTU that all of its tunnels pass. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_if_id, vti_keys
 from plutino.config.static_keys import StaticKeys
 from plutino.config.tunnel import Tunnel
-from plutino.desired.child_sas import sending_child, widest_suite
+from plutino.desired.child_sas import widest_suite
 from plutino.desired.paths import unspecified
 from plutino.desired.state import Surroundings
 from plutino.model.algorithms import EspSuite
-from plutino.model.child_sa import ChildSa
 from plutino.model.interface import Interface, VtiEnds
 from plutino.model.numbers import IfId
 from plutino.model.path import TunnelPaths
 from plutino.model.policy import Mode
-from plutino.model.sa import Encapsulation
+from plutino.model.sa import Encapsulation, SaDirection, SecurityAssociation
 
 DEFAULT_PATH_MTU: Final = 1500
 LOWEST_MTU: Final = 1280
@@ -35,8 +34,12 @@ def compile_interfaces(
     keys: Mapping[str, StaticKeys],
     paths: Mapping[str, TunnelPaths],
     surroundings: Surroundings,
+    sas: Mapping[str, tuple[SecurityAssociation, ...]],
 ) -> Iterator[Interface]:
-    """Every interface; tunnels that share one share the smallest of their MTUs."""
+    """Every interface; tunnels that share one share the smallest of their MTUs.
+
+    ``paths``, ``path_mtu`` and ``sas`` are by tunnel name.
+    """
     sharing: dict[str, list[str]] = {}
     for name, tunnel in gateway.tunnels.items():
         sharing.setdefault(tunnel.interface, []).append(name)
@@ -64,24 +67,29 @@ def compile_interfaces(
             if options.kind == "vti"
             else None,
             namespace=options.namespace,
-            dormant=all(
-                _is_idle(paths[name])
-                or _waits_for_peer(gateway.tunnels[name], surroundings.children.get(name, ()))
-                for name in names
+            dormant=not any(
+                _serves(gateway.tunnels[name], paths[name], sas[name]) for name in names
             ),
         )
 
 
-def _is_idle(paths: TunnelPaths) -> bool:
-    """Whether nothing that a tunnel sends could arrive."""
-    return paths.lost or paths.own.local is None
+def carries(paths: TunnelPaths, sas: Iterable[SecurityAssociation]) -> bool:
+    """Whether what a tunnel sends may arrive: a path that is not lost, and the SA that is on it."""
+    ends = paths.active.local, paths.active.remote
+    return not paths.lost and any(
+        one.direction is SaDirection.OUT and (one.source, one.destination) == ends for one in sas
+    )
 
 
-def _waits_for_peer(tunnel: Tunnel, children: Sequence[ChildSa]) -> bool:
-    """Whether IKE has made nothing to send by; one that begins on traffic has to let it come."""
-    if tunnel.ike is None or tunnel.ike.start == "on-traffic":
-        return False
-    return sending_child(children) is None
+def _serves(tunnel: Tunnel, paths: TunnelPaths, sas: Iterable[SecurityAssociation]) -> bool:
+    """Whether packets may leave by a tunnel; where they have to start IKE, they must come to it.
+
+    IKE knows its path better than the file: behind a NAT, or moved by MOBIKE.
+    """
+    if tunnel.ike is None:
+        return carries(paths, sas)
+    sends = any(one.direction is SaDirection.OUT for one in sas)
+    return not paths.lost and (sends or tunnel.ike.start == "on-traffic")
 
 
 def _vti(gateway: Gateway, interface: str, paths: list[TunnelPaths]) -> VtiEnds:

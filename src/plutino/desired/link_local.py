@@ -1,28 +1,25 @@
 """A stable link-local address for each interface, so that routing protocols run over it. Pure.
 
 The kernel would make one from nothing, another at each creation. OSPFv3, RIPng and Babel talk from
-it, and neighbours know each other by it, so it has to outlive the interface. Both ends differ,
-since each is made from its own outer address.
+it, and neighbours know each other by it, so it has to outlive the interface, and the address that
+an uplink happens to have. Both ends differ, since each is made from the other's outer address.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from typing import Final
 
 from plutino.config.gateway import Gateway
 from plutino.desired.state import Surroundings
 from plutino.model.link import Address
-from plutino.model.path import TunnelPaths
 
 LINK_LOCAL: Final = IPv6Network("fe80::/10")
 _PREFIX: Final = int(IPv6Address("fe80::"))
 _LENGTH: Final = 64
 
 
-def compile_link_locals(
-    gateway: Gateway, paths: Mapping[str, TunnelPaths], surroundings: Surroundings
-) -> Iterator[Address]:
+def compile_link_locals(gateway: Gateway, surroundings: Surroundings) -> Iterator[Address]:
     """One for each interface that can carry it and has none in ``addresses``."""
     sharing: dict[str, list[str]] = {}
     for name, tunnel in gateway.tunnels.items():
@@ -35,7 +32,7 @@ def compile_link_locals(
         if isinstance(options.link_local, IPv6Address):
             yield Address(interface, IPv6Interface((options.link_local, _LENGTH)), place)
         elif options.link_local and _carries(gateway, names):
-            seed = (gateway.instance, interface, *(_end(paths[name]) for name in names))
+            seed = (gateway.instance, interface, *(_end(gateway, name) for name in names))
             yield Address(interface, stable_address(seed), place)
 
 
@@ -45,16 +42,16 @@ def stable_address(seed: tuple[str, ...]) -> IPv6Interface:
     return IPv6Interface((_PREFIX | int.from_bytes(digest[:8], "big"), _LENGTH))
 
 
-def _end(paths: TunnelPaths) -> str:
-    """Our end of the best path, whether or not it is in use."""
-    best = paths.every[0]
-    return f"{best.local} {best.remote}"
+def _end(gateway: Gateway, name: str) -> str:
+    """Our end as the file has it: what it says of the other end is another thing there."""
+    tunnel = gateway.tunnels[name]
+    return f"{tunnel.local} {tunnel.remote}"
 
 
 def _carries(gateway: Gateway, names: list[str]) -> bool:
     tunnels = [gateway.tunnels[name] for name in names]
     options = gateway.options(tunnels[0].interface)
-    if options.kind == "vti" or options.external or len(tunnels) > 1:
+    if options.external or len(tunnels) > 1:
         return False
     (tunnel,) = tunnels
     if tunnel.mode != "tunnel" or any(

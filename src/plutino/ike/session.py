@@ -194,7 +194,11 @@ class Session:
         """Sends what waits and may go."""
         while self.queue and self.window.is_open and not self.is_closed:
             exchange = self.queue.popleft()
-            payloads = exchange.request(self, now)
+            try:
+                payloads = exchange.request(self, now)
+            except PeerError as error:
+                self.close(error.reason, now)
+                return
             if payloads is not None:
                 header = self._header(exchange.exchange_type, self.window.next_id)
                 message = Message(header, tuple(payloads))
@@ -253,7 +257,8 @@ class Session:
             self.tell(Refused(self.peer.name, f"IKE_SA_INIT of {path.remote}: {error}"))
             return
         self.schedule.heard(now)
-        self.window.waiting.pop(header.message_id, None)
+        if self.window.waiting.get(header.message_id) is waiting:
+            del self.window.waiting[header.message_id]  # else it was sent anew
         self.pump(now)
 
     def _take_response(

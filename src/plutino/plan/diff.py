@@ -78,8 +78,8 @@ def diff(desired: DesiredState, observed: ObservedState) -> tuple[Step, ...]:
         *(() if desired.defaults is None else defaults),
         *_only(addresses, StepAction.DELETE, without=bared),
         *_only(addresses, StepAction.CREATE),
-        *_only(links, StepAction.UP),
         *(step for step in links if step.action is StepAction.REST and step.subject in new),
+        *_only(links, StepAction.UP),
         *_only(links, StepAction.WAKE),
         *sysctls,
         *ways.made,
@@ -250,7 +250,10 @@ def _conflict(interface: Interface, link: Link) -> ConflictError:
 
 
 def _removal(links: Sequence[Link], observed: ObservedState) -> Iterator[Step]:
-    """Down first: taken back, a link is up before its addresses and routes return."""
+    """Down first: taken back, a link is up before its addresses and routes return.
+
+    One that rests does so no more once it is down: taken back, it rests before it is up.
+    """
     # Where nothing serves it, only its name matters for taking it away.
     names = _names(observed)
     interfaces = {
@@ -261,6 +264,9 @@ def _removal(links: Sequence[Link], observed: ObservedState) -> Iterator[Step]:
     for link in links:
         if link.up:
             yield Step(StepAction.DOWN, interfaces[link.name], "no tunnel uses it")
+    for link in links:
+        if link.dormant:
+            yield Step(StepAction.WAKE, interfaces[link.name], "no tunnel uses it")
     for interface in interfaces.values():
         yield Step(StepAction.DELETE, interface, "no tunnel uses it")
 

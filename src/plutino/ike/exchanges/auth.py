@@ -84,7 +84,8 @@ class Auth:
         if auth is None:
             error = message.error
             why = "no AUTH" if error is None else error.name
-            raise AuthenticationFailedError(f"the peer refuses: {why}")
+            session.close(f"the peer refuses: {why}", now)
+            return
         peer = session.peer
         keys = self.keys
         if peer.ppk is not None and message.notify(NotifyType.PPK_IDENTITY) is None:
@@ -229,8 +230,8 @@ def verify(
         raise AuthenticationFailedError("ID or AUTH is missing")
     data = auth.data
     no_ppk = message.notify(NotifyType.NO_PPK_AUTH)
-    used = message.notify(NotifyType.PPK_IDENTITY) is not None and peer.ppk is not None
-    if no_ppk is not None and not used:
+    uses_ppk = keys is not session.session_keys
+    if no_ppk is not None and not uses_ppk:
         data = no_ppk.data
     maced = keys.prf.compute(key, found.encode())
     octets = signed_octets(signed, nonce, maced, session.intermediate.covered(auth_id))

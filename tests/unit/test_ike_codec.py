@@ -1,0 +1,161 @@
+"""Messages and payloads of IKEv2: what is encoded is parsed again, and nothing else gets in."""
+
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plutino.ike.crypto.encryption import NotAuthenticError
+from plutino.ike.crypto.keymat import IkeKeys
+from plutino.ike.errors import InvalidSyntaxError, PeerError, UnsupportedCriticalPayloadError
+from plutino.ike.keys import IkeSuite
+from plutino.ike.message.chain import encode_chain, parse_chain
+from plutino.ike.message.fragments import Reassembly
+from plutino.ike.message.header import Header
+from plutino.ike.message.message import Message
+from plutino.ike.message.protection import Cipher, open_message, parse_plain, seal_fragments
+from plutino.ike.message.rules import check_rules
+from plutino.ike.numbers import PayloadType
+from plutino.ike.payloads.generic import NoncePayload, OpaquePayload, Payload
+from plutino.ike.payloads.identification import AuthPayload, CertPayload, CertReqPayload, IdPayload
+from plutino.ike.payloads.key_exchange import KePayload
+from plutino.ike.payloads.notify import DeletePayload, NotifyPayload
+from plutino.ike.payloads.proposal import Proposal, SaPayload, Transform
+from plutino.ike.payloads.traffic_selector import TrafficSelector, TsPayload, UnknownSelector
+from plutino.ike.proposals import Chosen
+from plutino.model.errors import WireError
+
+PAYLOADS: list[Payload] = [
+    SaPayload(
+        (
+            Proposal(1, 1, b"", (Transform(1, 20, 256), Transform(2, 5), Transform(4, 31))),
+            Proposal(2, 3, b"\1\2\3\4", (Transform(1, 12, 128, ((0x8001, b"\0\1"),)),)),
+        )
+    ),
+    KePayload(31, bytes(range(32))),
+    NoncePayload(bytes(range(32))),
+    NotifyPayload(16393, b"", 3, b"\1\2\3\4"),
+    NotifyPayload(16390, b"cookie"),
+    DeletePayload(1),
+    DeletePayload.of_children([b"\1\2\3\4", b"\5\6\7\x08"]),
+    IdPayload(PayloadType.ID_I, 2, b"paris.example"),
+    IdPayload(PayloadType.ID_R, 1, b"\xc0\0\2\1", b"\1\2\3"),
+    AuthPayload(2, b"proof"),
+    CertPayload(4, b"certificate"),
+    CertReqPayload(4, bytes(40)),
+    TsPayload(
+        PayloadType.TS_I,
+        (
+            TrafficSelector(IPv4Address("10.0.0.0"), IPv4Address("10.0.0.255"), 6, 80, 443),
+            UnknownSelector(9, b"\0\0\x08abcd"),
+        ),
+    ),
+    TsPayload(PayloadType.TS_R, (TrafficSelector(IPv6Address("::"), IPv6Address("::ffff")),)),
+    OpaquePayload(43, False, b"who made this"),
+]
+HEADER = Header(b"initiato", b"responde", 0, 37, 0x08, 7)
+
+
+def random(size: int) -> bytes:
+    return bytes(range(1, size + 1))
+
+
+def cipher_of(encryption: Transform, *others: Transform) -> Cipher:
+    transforms = {one.type: one for one in (encryption, *others)}
+    suite = IkeSuite.of(Chosen(1, 1, b"", transforms))
+    sizes = suite.sizes
+    keys = IkeKeys(b"", b"", b"", bytes(sizes.encryption), b"", b"", b"")
+    return suite.cipher(keys.ei, bytes(sizes.integrity))
+
+
+CIPHERS = [
+    cipher_of(Transform(1, 20, 256), Transform(2, 5)),
+    cipher_of(Transform(1, 18, 128), Transform(2, 5)),
+    cipher_of(Transform(1, 16, 128), Transform(2, 5)),
+    cipher_of(Transform(1, 28), Transform(2, 5)),
+    cipher_of(Transform(1, 12, 256), Transform(2, 5), Transform(3, 12)),
+    cipher_of(Transform(1, 12, 128), Transform(2, 4), Transform(3, 5)),
+    cipher_of(Transform(1, 13, 128), Transform(2, 8), Transform(3, 8)),
+]
+
+
+def open_all(datagrams: list[bytes], cipher: Cipher) -> Message | None:
+    reassembly, whole = Reassembly(), None
+    for one in datagrams:
+        header = Header.parse(memoryview(one))
+        whole = reassembly.add(open_message(header, memoryview(one), cipher))
+    return None if whole is None else parse_plain(HEADER, whole.first_payload, whole.chain)
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda one: type(one).__name__)
+def test_a_payload_comes_back_and_no_part_of_it_does(payload: Payload) -> None:
+    first, chain = encode_chain([payload])
+    assert parse_chain(first, memoryview(chain)) == (payload,)
+    for length in range(len(chain)):
+        with pytest.raises(WireError):
+            parse_chain(first, memoryview(chain)[:length])
+
+
+@pytest.mark.parametrize("cipher", CIPHERS)
+def test_what_is_sealed_is_opened_and_any_change_is_found(cipher: Cipher) -> None:
+    message = Message(HEADER, tuple(PAYLOADS))
+    (sealed,) = seal_fragments(message, cipher, random, 60000)
+    assert Header.parse(memoryview(sealed)).length == len(sealed)
+    opened = open_all([sealed], cipher)
+    assert opened is not None
+    assert opened.payloads == tuple(PAYLOADS)
+    for place in range(0, len(sealed), 7):
+        changed = bytearray(sealed)
+        changed[place] ^= 1
+        with pytest.raises((NotAuthenticError, WireError)):
+            open_all([bytes(changed)], cipher)
+
+
+@pytest.mark.parametrize("cipher", CIPHERS)
+def test_fragments_are_as_small_as_they_must_be_and_make_the_whole(cipher: Cipher) -> None:
+    message = Message(HEADER, (*PAYLOADS, CertPayload(4, bytes(3000))))
+    fragments = seal_fragments(message, cipher, random, 576)
+    assert len(fragments) > 5
+    assert max(map(len, fragments)) <= 576
+    for order in (fragments, fragments[::-1], fragments + fragments):
+        opened = open_all(order, cipher)
+        if order is not fragments + fragments:
+            assert opened is None or opened.payloads == message.payloads
+    assert open_all(fragments[:-1], cipher) is None
+    whole = open_all(fragments[::-1], cipher)
+    assert whole is not None
+    assert whole.payloads == message.payloads
+
+
+@given(st.integers(0, 255), st.binary(max_size=200))
+def test_any_chain_is_parsed_or_refused(first: int, octets: bytes) -> None:
+    """Total: nothing but WireError comes out, and what is taken is encoded as it came."""
+    try:
+        payloads = parse_chain(first, memoryview(octets))
+    except WireError:
+        return
+    number, chain = encode_chain(payloads)
+    assert parse_chain(number, memoryview(chain)) == payloads
+
+
+@given(st.binary(max_size=120))
+def test_any_datagram_is_parsed_or_refused(octets: bytes) -> None:
+    try:
+        header = Header.parse(memoryview(octets))
+        check_rules(Message.parse_clear(header, memoryview(octets)))
+    except (WireError, PeerError):
+        return
+
+
+def test_rules_name_what_is_missing_and_what_is_too_much() -> None:
+    init = Header(b"initiato", bytes(8), 0, 34, 0x08, 0)
+    with pytest.raises(InvalidSyntaxError, match="0 payloads SA"):
+        check_rules(Message(init, (KePayload(31, b""), NoncePayload(bytes(16)))))
+    nonces = (NoncePayload(bytes(16)),) * 2
+    with pytest.raises(InvalidSyntaxError, match="2 payloads NONCE"):
+        check_rules(Message(init, (SaPayload(()), KePayload(31, b""), *nonces)))
+    with pytest.raises(UnsupportedCriticalPayloadError) as caught:
+        check_rules(Message(HEADER, (OpaquePayload(200, True, b""),)))
+    assert caught.value.data == b"\xc8"
+    check_rules(Message(HEADER, (OpaquePayload(200, False, b""),)))
