@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.guest import run_tests_in_guest
 
 pytestmark = pytest.mark.guest
@@ -11,6 +12,13 @@ pytestmark = pytest.mark.guest
 FOLDER = Path(__file__).parents[1] / "scenarios"
 BESIDE = {"test_fault_drill.py", "test_groups.py", "test_guard.py"}
 """In the other lane, so that both take as long."""
+
+CHOSEN = {
+    "test_groups.py": "not takes_less and not others_break and not answers_no_pings",
+    "test_uplinks.py": "not takes_less and not first_uplink and not without_probes",
+}
+"""What the slowest files run here without PLUTINO_EXHAUSTIVE: the data plane has little part in the
+others, which run on the host each time."""
 
 NOT_HERE = {"test_routing_daemons.py"}
 """Eleven daemons with timers of their own are too much for one emulated processor."""
@@ -25,4 +33,5 @@ NOT_HERE = {"test_routing_daemons.py"}
     ],
 )
 def test_scenarios_on_the_kernel(file: str) -> None:
-    run_tests_in_guest("uml-6.12", f"tests/scenarios/{file}", 900)
+    chosen = "" if EXHAUSTIVE else CHOSEN.get(file, "")
+    run_tests_in_guest("uml-6.12", f"tests/scenarios/{file}", 900, chosen)

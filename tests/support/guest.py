@@ -88,9 +88,13 @@ def run_in_guest(
     )
 
 
-def run_tests_in_guest(kernel: str, tests: str, timeout: float) -> None:
-    """Run tests of ``tests/guest_inside`` in one boot; the test fails with their words."""
+def run_tests_in_guest(kernel: str, tests: str, timeout: float, expression: str = "") -> None:
+    """Run tests of ``tests/guest_inside`` in one boot; the test fails with their words.
+
+    ``expression`` chooses among them as pytest's ``-k`` does.
+    """
     pytest_inside = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", tests]
+    pytest_inside += ["-k", expression] if expression else []
     done = run_in_guest(kernel, pytest_inside, timeout)
     words = f"in {kernel}, exit code {done.returncode}:\n{done.stdout}{done.stderr}"
     assert done.returncode == 0, words
