@@ -8,6 +8,7 @@ import pytest
 
 from plutino.lab.guest.run import GUEST_VARIABLE
 from tests.support.ike_lab import passes
+from tests.support.pki import issue
 from tests.support.strongswan_lab import Mixed, mixed_pair, swanctl_conf
 from tests.support.until import until
 
@@ -110,3 +111,36 @@ def test_another_key_is_refused_and_told() -> None:
         until(lambda: "AUTHENTICATION_FAILED" in lab.paris.last_words(), "the refusal is told")
         assert not passes(lab.paris)
         lab.assert_nothing_in_clear()
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("rsa", "ecdsa"), ("ecdsa384", "rsa")])
+def test_certificates_prove_both(ours: str, theirs: str) -> None:
+    """Each by a chain over another authority, in fragments, whoever begins."""
+    root = issue("root", authority=True)
+    below = issue("below", root, kind="rsa", authority=True)
+    paris = issue("paris", below, kind=ours, dns="paris.example")
+    berlin = issue("berlin", below, kind=theirs, dns="berlin.example")
+    files = {
+        "paris/own.pem": paris.pem + below.pem,
+        "paris/own.key": paris.key_pem,
+        "paris/ca.pem": root.pem,
+        "swan/x509/berlin.pem": berlin.pem,
+        "swan/x509ca/root.pem": root.pem,
+        "swan/x509ca/below.pem": below.pem,
+        "swan/private/berlin.key": berlin.key_pem,
+    }
+    conf = swanctl_conf(4, ts=TS, connection="fragmentation = yes\n  send_cert = always")
+    here, there = "id = 192.0.2.2", "id = 192.0.2.1"
+    conf = conf.replace(
+        "auth = psk\n    " + here, "auth = pubkey\n    certs = berlin.pem\n    id = berlin.example"
+    )
+    conf = conf.replace("auth = psk\n    " + there, "auth = pubkey\n    id = paris.example")
+    own = (
+        'local-id = "paris.example"\nremote-id = "berlin.example"\ncertificate = "own.pem"\n'
+        'private-key = "own.key"\nauthorities = "ca.pem"\nfragment-size = 600'
+    )
+    with mixed_pair(PLANE, conf, paris=own, files=files) as lab:
+        until_it_passes(lab)
+        log = lab.strongswan.log()
+        assert "received fragment #2" in log
+        assert re.search("authentication of 'paris.example' with (RSA_EMSA_PSS|ECDSA)", log), log

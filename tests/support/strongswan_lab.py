@@ -3,10 +3,11 @@
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS, DemoOptions, make_hosts
 from plutino.lab.hosts import WIRE, Host
@@ -82,9 +83,19 @@ secrets {{ ike-paris {{ secret = "{PSK.strip()}" }} }}
 
 @contextmanager
 def mixed_pair(
-    plane: str, conf: str, family: int = 4, *, paris: str = "", options: str = ""
+    plane: str,
+    conf: str,
+    family: int = 4,
+    *,
+    paris: str = "",
+    options: str = "",
+    files: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Iterator[Mixed]:
-    """Both up; ``paris`` has lines of the IKE table there, ``options`` of charon's section."""
+    """Both up; ``paris`` has lines of the IKE table there, ``options`` of charon's section.
+
+    ``files`` are written below the folders of both, ``paris/`` and ``swan/``. With a certificate
+    among Paris's lines the pre-shared key is left out.
+    """
     root = find_peer("strongswan")
     if root is None:
         skip_loudly("strongSwan's packages are not there: setup/setup.sh test brings them")
@@ -95,6 +106,13 @@ def mixed_pair(
     place = folder / "swan"
     place.mkdir(mode=0o700)
     in_kernel = plane == "kernel"
+    for name, octets in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_bytes(octets)
+    if "certificate" in paris:
+        text = hosts[0].file.read_text()
+        hosts[0].file.write_text(text.replace(f'psk-file = "{BERLIN}.psk"', ""))
     swan = StrongSwan(hosts[1].namespace, place, root, conf, in_kernel, options)
     tap = WireTap(hosts[0].namespace, WIRE, marker=MARKER)
     try:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from plutino.config.credentials import CertificateFiles, parse_certificates
 from plutino.config.gateway import Gateway
+from plutino.config.ike import IkeKeying
 from plutino.config.load import load_text
 from plutino.config.numbers import standby_keys
 from plutino.config.static_keys import StaticKeys, parse_keys
@@ -24,13 +26,14 @@ _LARGEST: Final = 1 << 20
 class LoadedGateway:
     """A gateway with the keys of its tunnels, by tunnel name or ``standby_keys``.
 
-    ``shared_keys`` are those that IKE proves identities with, by tunnel name.
+    ``shared_keys`` and ``certificates`` are what IKE proves identities with, by tunnel name.
     """
 
     gateway: Gateway
     path: Path
     keys: Mapping[str, StaticKeys]
     shared_keys: Mapping[str, Secret] = field(default_factory=dict)
+    certificates: Mapping[str, CertificateFiles] = field(default_factory=dict)
 
 
 def load_gateway(path: Path) -> LoadedGateway:
@@ -46,16 +49,20 @@ def load_gateway(path: Path) -> LoadedGateway:
         except ConfigError as error:
             problems += error.problems
     shared_keys: dict[str, Secret] = {}
+    certificates: dict[str, CertificateFiles] = {}
     for name, tunnel in gateway.tunnels.items():
         if tunnel.ike is not None:
             try:
-                shared_keys[name] = _shared_key(path, name, tunnel.ike.psk_file)
+                if tunnel.ike.psk_file is not None:
+                    shared_keys[name] = _shared_key(path, name, tunnel.ike.psk_file)
+                else:
+                    certificates[name] = _certificate_files(path, name, tunnel.ike)
             except ConfigError as error:
                 problems += error.problems
     problems += _spi_clashes(gateway, keys, str(path))
     if problems:
         raise ConfigError(problems)
-    return LoadedGateway(gateway, path, keys, shared_keys)
+    return LoadedGateway(gateway, path, keys, shared_keys, certificates)
 
 
 def _shared_key(gateway_file: Path, name: str, file: str) -> Secret:
@@ -67,6 +74,20 @@ def _shared_key(gateway_file: Path, name: str, file: str) -> Secret:
         why = f"is a key of {len(key)} bytes, at least {SHORTEST_PSK} are needed"
         raise ConfigError.single(str(path), "", why, "make one: `openssl rand -base64 32`")
     return Secret(key)
+
+
+def _certificate_files(gateway_file: Path, name: str, ike: IkeKeying) -> CertificateFiles:
+    """Their contents; what is in them is looked at by ``credentials``."""
+    assert ike.certificate is not None
+    assert ike.private_key is not None
+    assert ike.authorities is not None
+    folder = gateway_file.parent
+    key = folder / ike.private_key
+    _check_privacy(key, gateway_file, f"tunnels.{name}.ike.private-key")
+    return parse_certificates(
+        *((str(one), _read(one, gateway_file)) for one in (folder / ike.certificate, key)),
+        authorities=(str(folder / ike.authorities), _read(folder / ike.authorities, gateway_file)),
+    )
 
 
 def _key_files(gateway: Gateway) -> Mapping[str, tuple[str, str]]:

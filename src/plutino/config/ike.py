@@ -27,14 +27,38 @@ class IkeKeying(Table):
         ),
     ] = None
     psk_file: Annotated[
-        str,
+        str | None,
         Field(
             description="File with the pre-shared key, 16 bytes or more, such as what `openssl "
             "rand -base64 32` prints; relative to this file. Only its owner may be able to read "
             "it.",
             examples=["berlin.psk"],
         ),
-    ]
+    ] = None
+    certificate: Annotated[
+        str | None,
+        Field(
+            description="File with our certificate and those between it and the authority (PEM), "
+            "instead of `psk-file`; it must bear `local-id`.",
+            examples=["paris.pem"],
+        ),
+    ] = None
+    private_key: Annotated[
+        str | None,
+        Field(
+            description="File with the certificate's private key (PEM, not encrypted): RSA, ECDSA, "
+            "Ed25519. Only its owner may be able to read it.",
+            examples=["paris.key"],
+        ),
+    ] = None
+    authorities: Annotated[
+        str | None,
+        Field(
+            description="File with the certificates (PEM) of the authorities that may vouch for "
+            "the peer; its certificate must bear `remote-id`.",
+            examples=["ca.pem"],
+        ),
+    ] = None
     proposals: Annotated[
         tuple[str, ...],
         Field(

@@ -23,6 +23,12 @@ def check_keying(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
 
 
 def _check_ike(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
+    by_certificate = ike.certificate, ike.private_key, ike.authorities
+    if (ike.psk_file is None) == (by_certificate == (None, None, None)):
+        why = "needs either `psk-file`, or `certificate`, `private-key` and `authorities`"
+        yield at, why, None
+    elif ike.psk_file is None and None in by_certificate:
+        yield at, "needs `certificate`, `private-key` and `authorities`, all three", None
     for number, word in enumerate(ike.allow_weak):
         if word not in WEAK_WORDS:
             hint = f"one of {', '.join(WEAK_WORDS)}"

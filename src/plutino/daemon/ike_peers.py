@@ -8,7 +8,13 @@ from plutino.config.ike import IkeKeying
 from plutino.config.numbers import tunnel_numbers
 from plutino.config.proposals import parse_proposal
 from plutino.config.tunnel import Tunnel
-from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
+from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
+from plutino.ike.auth.credentials import (
+    LocalCredential,
+    LocalPresharedKey,
+    RemoteCredential,
+    RemotePresharedKey,
+)
 from plutino.ike.auth.identity import parse_identity
 from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig, Retransmission
 from plutino.ike.endpoint import ActiveChild, first_path
@@ -23,7 +29,6 @@ from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import Spi
 from plutino.model.policy import IpAddress, IpNetwork, Mode
 from plutino.model.sa import UdpEncapsulation
-from plutino.model.secret import Secret
 
 EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
@@ -32,7 +37,7 @@ def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
     """One peer for each tunnel that gets its keys by IKE, of the tunnel's name."""
     for name, tunnel in loaded.gateway.tunnels.items():
         if tunnel.ike is not None:
-            yield _peer(name, tunnel, tunnel.ike, loaded.shared_keys[name])
+            yield _peer(name, tunnel, tunnel.ike, _credentials(loaded, name, tunnel, tunnel.ike))
 
 
 def path_of(tunnel: Tunnel) -> Path:
@@ -60,14 +65,32 @@ def child_sas(active: Iterable[ActiveChild]) -> dict[str, tuple[ChildSa, ...]]:
     return found
 
 
-def _peer(name: str, tunnel: Tunnel, ike: IkeKeying, key: Secret) -> PeerConfig:
+def _credentials(
+    loaded: LoadedGateway, name: str, tunnel: Tunnel, ike: IkeKeying
+) -> tuple[LocalCredential, RemoteCredential]:
     local = parse_identity(ike.local_id or str(tunnel.local))
     remote = parse_identity(ike.remote_id or str(tunnel.remote))
+    key = loaded.shared_keys.get(name)
+    if key is not None:
+        return LocalPresharedKey(local, key), RemotePresharedKey(remote, key)
+    files = loaded.certificates[name]
+    return (
+        LocalCertificate(local, files.key, files.chain),
+        TrustedAuthorities(remote, files.authorities),
+    )
+
+
+def _peer(
+    name: str,
+    tunnel: Tunnel,
+    ike: IkeKeying,
+    credentials: tuple[LocalCredential, RemoteCredential],
+) -> PeerConfig:
     return PeerConfig(
         name=name,
         suites=tuple(_suite(one, for_ike=True, weak=ike.allow_weak) for one in ike.proposals),
-        local_credential=LocalPresharedKey(local, key),
-        remote_credential=RemotePresharedKey(remote, key),
+        local_credential=credentials[0],
+        remote_credential=credentials[1],
         children=(_child(name, tunnel, ike),),
         local=tunnel.local,
         remote=tunnel.remote,

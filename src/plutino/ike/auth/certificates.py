@@ -1,0 +1,176 @@
+"""X.509: our certificate with its chain, and whom we trust (RFC 4945; RFC 7296, 3.6 and 3.7).
+
+Chains are built and checked by ``cryptography``: signatures, times, basic and name constraints,
+path length. What concerns IKE is checked here: key usage, and that the certificate bears the
+identity (RFC 4945, 3.1 and 5.1).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from hashlib import sha1
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import verification
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+
+from plutino.ike.auth.credentials import CertificateData, Prf
+from plutino.ike.auth.identity import Identity, IdType
+from plutino.ike.auth.signature import PUBLIC_KEYS, PrivateKey, sign, verify
+from plutino.ike.errors import AuthenticationFailedError
+
+X509_SIGNATURE: Final = 4
+"""Encoding "X.509 Certificate - Signature"."""
+_IPSEC_IKE: Final = ObjectIdentifier("1.3.6.1.5.5.7.3.17")
+_USAGES: Final = {
+    _IPSEC_IKE,
+    ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+    ExtendedKeyUsageOID.SERVER_AUTH,
+    ExtendedKeyUsageOID.CLIENT_AUTH,
+}
+_MOST_CERTIFICATES: Final = 16
+"""In one message: more is no chain but work for us."""
+
+
+def key_hash(certificate: x509.Certificate) -> bytes:
+    """What CERTREQ names an authority by: SHA-1 of its SubjectPublicKeyInfo."""
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return sha1(spki, usedforsecurity=False).digest()
+
+
+@dataclass(frozen=True)
+class LocalCertificate:
+    """Our identity with a key and its certificate, the leaf first."""
+
+    identity: Identity
+    key: PrivateKey = field(repr=False, compare=False)  # the certificate tells it
+    chain: tuple[x509.Certificate, ...] = field(repr=False)
+
+    def certificates(self, requested: Sequence[bytes]) -> tuple[CertificateData, ...]:
+        """The whole chain, whatever is asked for: most peers ask for too little."""
+        del requested
+        return tuple(
+            CertificateData(X509_SIGNATURE, one.public_bytes(Encoding.DER)) for one in self.chain
+        )
+
+    def authenticate(
+        self, octets: bytes, peer_hashes: frozenset[int] | None, prf: Prf
+    ) -> tuple[int, bytes]:
+        """A signature that the peer understands."""
+        del prf
+        return sign(self.key, octets, peer_hashes)
+
+
+@dataclass(frozen=True)
+class TrustedAuthorities:
+    """A peer with a certificate of one of these authorities, for its identity."""
+
+    identity: Identity | None
+    trusted: tuple[x509.Certificate, ...] = field(repr=False)
+
+    @cached_property
+    def authorities(self) -> tuple[bytes, ...]:
+        """For CERTREQ."""
+        return tuple(map(key_hash, self.trusted))
+
+    def accepts(self, identity: Identity) -> bool:
+        """Whether a peer of this identity may be meant."""
+        return self.identity is None or self.identity == identity
+
+    def verify(
+        self,
+        auth: tuple[int, bytes],
+        octets: bytes,
+        received: Identity,
+        certificates: Sequence[CertificateData],
+        *,
+        prf: Prf,
+        date: datetime,
+    ) -> None:
+        """AuthenticationFailedError unless chain, identity and signature are right."""
+        del prf
+        if not self.accepts(received):
+            raise AuthenticationFailedError("the peer has another identity")
+        leaf, *others = _parse(certificates)
+        self._check_chain(leaf, others, date)
+        try:
+            check_usage(leaf)
+            is_borne = bears(leaf, received)
+            key = leaf.public_key()
+        except ValueError as error:
+            raise AuthenticationFailedError(f"the peer's certificate: {error}") from error
+        if not is_borne:
+            raise AuthenticationFailedError(f"the certificate is not one of {received}")
+        if not isinstance(key, PUBLIC_KEYS):
+            raise AuthenticationFailedError("the certificate's key is of an unknown kind")
+        verify(key, auth, octets)
+
+    def _check_chain(
+        self, leaf: x509.Certificate, others: list[x509.Certificate], date: datetime
+    ) -> None:
+        # What the Web's rules demand of a leaf, such as a DNS name, is not what IKE demands.
+        builder = (
+            verification.PolicyBuilder().store(verification.Store(list(self.trusted))).time(date)
+        )
+        builder = builder.extension_policies(
+            ca_policy=verification.ExtensionPolicy.webpki_defaults_ca(),
+            ee_policy=verification.ExtensionPolicy.permit_all(),
+        )
+        try:
+            builder.build_client_verifier().verify(leaf, others)
+        except (verification.VerificationError, ValueError) as error:
+            words = f"no chain to an authority we trust: {error}"
+            raise AuthenticationFailedError(words) from error
+
+
+def check_usage(leaf: x509.Certificate) -> None:
+    """ValueError if a certificate is not for signatures of IKE, or demands what we do not know."""
+    for extension in leaf.extensions:
+        value = extension.value
+        if extension.critical and isinstance(value, x509.UnrecognizedExtension):
+            raise ValueError(f"critical extension {extension.oid.dotted_string} is unknown")
+        if isinstance(value, x509.KeyUsage):
+            if not (value.digital_signature or value.content_commitment):
+                raise ValueError("its key usage has no digitalSignature")
+        elif isinstance(value, x509.ExtendedKeyUsage):
+            if not _USAGES & set(value):
+                raise ValueError("its extended key usage is none of IKE")
+        elif isinstance(value, x509.BasicConstraints) and value.ca:
+            raise ValueError("it is that of an authority")
+
+
+def bears(leaf: x509.Certificate, identity: Identity) -> bool:
+    """Whether an identity is the subject or one of its alternative names (RFC 4945, 3.1)."""
+    if identity.id_type == IdType.DER_ASN1_DN:
+        return leaf.subject.public_bytes() == identity.data
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    return identity in set(map(_identity_of, names))
+
+
+def _identity_of(name: x509.GeneralName) -> Identity | None:
+    """An alternative name as IKE bears it."""
+    if isinstance(name, x509.DNSName):
+        return Identity.fqdn(name.value)
+    if isinstance(name, x509.RFC822Name):
+        return Identity(IdType.RFC822_ADDR, name.value.encode())
+    if isinstance(name, x509.IPAddress) and isinstance(name.value, IPv4Address | IPv6Address):
+        is_v4 = name.value.version == 4
+        return Identity(IdType.IPV4_ADDR if is_v4 else IdType.IPV6_ADDR, name.value.packed)
+    return None
+
+
+def _parse(certificates: Sequence[CertificateData]) -> list[x509.Certificate]:
+    given = [one.data for one in certificates if one.encoding == X509_SIGNATURE]
+    if not given or len(given) > _MOST_CERTIFICATES:
+        raise AuthenticationFailedError(f"{len(given)} certificates came, 1 to 16 are in order")
+    try:
+        return [x509.load_der_x509_certificate(one) for one in given]
+    except ValueError as error:
+        raise AuthenticationFailedError(f"a certificate cannot be read: {error}") from error
