@@ -86,6 +86,7 @@ class Network:
         self.sent: list[Datagram] = []
         self.hook: Callable[[str, Datagram], Iterable[Datagram]] | None = None
         self.blocked = False
+        self.silent = False
         self._flights: list[_Flight] = []
         self._order = count()
 
@@ -101,7 +102,8 @@ class Network:
         """Takes what the endpoints want to send."""
         for name, endpoint in self.endpoints.items():
             for datagram in endpoint.datagrams_to_send():
-                self._note(name, datagram)
+                if not self.silent:
+                    self._note(name, datagram)
                 hooked = (datagram,) if self.hook is None else self.hook(name, datagram)
                 for one in hooked:
                     self._launch(one)

@@ -86,7 +86,7 @@ class IkeService:
         for name, peer in before.items():
             if after.get(name) != peer:
                 self._endpoint.let_down(name, now)
-        self._endpoint.peers = after
+        self._endpoint.set_peers(after.values())
         self._loaded, self._marks = loaded, marks_of(loaded)
         self._begin(new={name for name, peer in after.items() if before.get(name) != peer})
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 
+from plutino.ike.attempts import Attempts, Wanted
 from plutino.ike.child import Child
 from plutino.ike.config import PeerConfig
 from plutino.ike.events import Event, IkeClosed, IkeEstablished, ReauthenticationDue, Refused
@@ -24,16 +25,17 @@ from plutino.ike.half_open import HalfOpen
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.numbers import IKE_PORT, MAJOR_VERSION, ExchangeType
 from plutino.ike.path import Datagram, Path, SocketAddress
-from plutino.ike.schedule import fraction
+from plutino.ike.registry import Registry
 from plutino.ike.session import Session
 from plutino.ike.state import SessionState
 from plutino.ike.surroundings import Surroundings
 from plutino.model.errors import WireError
+from plutino.model.numbers import SPI_RESERVED
 from plutino.model.policy import IpAddress
 
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 60.0
-"""Seconds until a peer is tried again: doubled each time it fails, with jitter."""
+MOST_AT_ONCE = 64
+"""IKE SAs of ours that are on their way at a time."""
+_SPIS_REMEMBERED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +49,6 @@ class ActiveChild:
     outbound: bool
 
 
-@dataclass(slots=True)
-class _Wanted:
-    """A peer that is to be up by itself."""
-
-    path: Path
-    children: tuple[str, ...]
-    failures: int = 0
-    next_attempt: float = 0.0
-
-
 class Endpoint:
     """The IKE side of a gateway. ``random`` gives unpredictable bytes, ``date`` the wall clock."""
 
@@ -67,20 +59,33 @@ class Endpoint:
         random: Callable[[int], bytes],
         date: Callable[[], datetime],
     ) -> None:
-        self.peers = {peer.name: peer for peer in peers}
+        self.set_peers(peers)
         self.random = random
-        self.sessions: dict[bytes, Session] = {}
+        self._registry = Registry()
+        self._attempts = Attempts(random)
+        self._child_spis: dict[bytes, None] = {}
         self._surroundings = Surroundings(
             random, date, self._peers_at, self._new_ike_spi, self._new_child_spi, self._has_other
         )
         self._half_open = HalfOpen(random)
-        self._wanted: dict[str, _Wanted] = {}
         self._reauthenticating: dict[bytes, Session] = {}
         self._contests: dict[bytes, Session] = {}
         self._outgoing: list[Datagram] = []
         self._events: list[Event] = []
         self._timers: list[tuple[float, int, Session]] = []
         self._order = count()
+
+    @property
+    def sessions(self) -> dict[bytes, Session]:
+        """All IKE SAs by our own SPI."""
+        return self._registry.by_spi
+
+    def set_peers(self, peers: Iterable[PeerConfig]) -> None:
+        """Who may connect from now on; IKE SAs of others have to be let down before."""
+        self.peers = {peer.name: peer for peer in peers}
+        self._by_addresses: dict[tuple[IpAddress | None, IpAddress | None], list[PeerConfig]] = {}
+        for peer in self.peers.values():
+            self._by_addresses.setdefault((peer.local, peer.remote), []).append(peer)
 
     # Inputs -------------------------------------------------------------------------------------
 
@@ -98,19 +103,21 @@ class Endpoint:
             self._after(session, now)
         elif header.exchange_type == ExchangeType.IKE_SA_INIT and not header.is_response:
             self._receive_first(header, datagram, path, now)
+        self._start_due(now)
 
     def keep_up(self, peer: str, path: Path, children: Sequence[str], now: float) -> None:
         """From now on the peer is connected by itself, with these children; KeyError if unknown."""
         for name in children:
             self.peers[peer].child(name)
-        self._wanted[peer] = _Wanted(path, tuple(children), next_attempt=now)
+        self._attempts.want(peer, Wanted(path, tuple(children), next_attempt=now))
+        self._attempts.note(peer, is_down=not self._is_alive(peer))
         for session in self.sessions_of(peer):
             self._want(session, now)
         self._start_due(now)
 
     def let_down(self, peer: str, now: float) -> None:
         """The peer is no longer kept up, and its IKE SAs are deleted."""
-        self._wanted.pop(peer, None)
+        self._attempts.drop(peer)
         for session in self.sessions_of(peer):
             self.delete(session, "by request", now)
 
@@ -128,7 +135,7 @@ class Endpoint:
 
     def acquire(self, peer: str, child: str, path: Path, now: float) -> None:
         """Traffic wants a child that is not there."""
-        wanted = self._wanted.get(peer)
+        wanted = self._attempts.get(peer)
         children = (child,) if wanted is None else (*dict.fromkeys((*wanted.children, child)),)
         self.keep_up(peer, path if wanted is None else wanted.path, children, now)
 
@@ -170,12 +177,11 @@ class Endpoint:
 
     def next_timer(self) -> float | None:
         """When ``handle_timer`` wants to be called."""
-        attempts = [
-            one.next_attempt for name, one in self._wanted.items() if not self._is_alive(name)
-        ]
-        if self._timers:
-            attempts.append(self._timers[0][0])
-        return min(attempts, default=None)
+        times = [self._timers[0][0]] if self._timers else []
+        due = self._attempts.next_due()
+        if due is not None and self._registry.initiating < MOST_AT_ONCE:
+            times.append(due)
+        return min(times, default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
         """What has to be sent, once."""
@@ -207,9 +213,7 @@ class Endpoint:
 
     def sessions_of(self, peer: str) -> list[Session]:
         """The IKE SAs of a peer that have not ended, the oldest first."""
-        return [
-            one for one in self.sessions.values() if one.peer.name == peer and not one.is_closed
-        ]
+        return [one for one in self._registry.of(peer) if not one.is_closed]
 
     # First messages -----------------------------------------------------------------------------
 
@@ -237,25 +241,20 @@ class Endpoint:
 
     def _peers_at(self, path: Path) -> Sequence[PeerConfig]:
         """Those that are configured for both addresses before those for any."""
-        fitting = [
-            peer
-            for peer in self.peers.values()
-            if peer.local in {None, path.local.address}
-            and peer.remote in {None, path.remote.address}
-        ]
-        return sorted(fitting, key=lambda one: (one.remote is None, one.local is None))
+        here, there = path.local.address, path.remote.address
+        keys = (here, there), (None, there), (here, None), (None, None)
+        return [peer for key in keys for peer in self._by_addresses.get(key, ())]
 
     # IKE SAs ------------------------------------------------------------------------------------
 
     def _start_due(self, now: float) -> None:
-        for name, wanted in self._wanted.items():
-            if wanted.next_attempt <= now and not self._is_alive(name):
-                span = min(FIRST_PAUSE * 2.0 ** min(wanted.failures, 16), LONGEST_PAUSE)
-                wanted.next_attempt = now + span * (0.5 + fraction(self.random) / 2)
-                wanted.failures += 1
-                self._initiate(name, wanted, now)
+        while self._registry.initiating < MOST_AT_ONCE:
+            taken = self._attempts.take(now)
+            if taken is None:
+                return
+            self._initiate(*taken, now)
 
-    def _initiate(self, name: str, wanted: _Wanted, now: float) -> Session:
+    def _initiate(self, name: str, wanted: Wanted, now: float) -> Session:
         peer = self.peers[name]
         session = Session(self._surroundings, wanted.path, (peer,), is_initiator=True, now=now)
         session.wanted = dict.fromkeys(wanted.children, now)
@@ -266,8 +265,12 @@ class Endpoint:
         return session
 
     def _add(self, session: Session, now: float) -> None:
-        self.sessions[session.spi] = session
+        self._note(session)
         self._after(session, now)
+
+    def _note(self, session: Session) -> None:
+        for name in self._registry.note(session):
+            self._attempts.note(name, is_down=not self._is_alive(name))
 
     def _after(self, session: Session, now: float) -> None:
         """Takes what a session has to tell, with what follows for the others."""
@@ -280,8 +283,7 @@ class Endpoint:
         self._events += events
         for event in events:
             self._follow(session, event, now)
-        if session.is_closed:
-            self.sessions.pop(session.spi, None)
+        self._note(session)
         due = session.next_timer()
         if due is not None:
             heapq.heappush(self._timers, (due, next(self._order), session))
@@ -296,16 +298,14 @@ class Endpoint:
             self._half_open.done(session.spi)
             self._contests.pop(session.spi, None)
             self._reauthenticating.pop(session.spi, None)
-            wanted = self._wanted.get(session.peer.name)
-            if wanted is not None and session.established_at is not None:
-                wanted.failures = 0
-                wanted.next_attempt = now
+            if session.established_at is not None:
+                self._attempts.had_success(session.peer.name, now)
         elif isinstance(event, ReauthenticationDue):
             self._reauthenticate(session, now)
 
     def _want(self, session: Session, now: float) -> None:
         """Children that are to be up are wanted of the IKE SA that is up."""
-        wanted = self._wanted.get(session.peer.name)
+        wanted = self._attempts.get(session.peer.name)
         if wanted is not None and session.is_established:
             session.wanted = dict.fromkeys(wanted.children, now) | session.wanted
             if not self._reauthenticating.get(session.spi):
@@ -320,7 +320,7 @@ class Endpoint:
     def _reauthenticate(self, old: Session, now: float) -> None:
         """A new IKE SA from the start; the old one goes once the new one has its children."""
         names = tuple(dict.fromkeys(child.config.name for child in old.children))
-        new = self._initiate(old.peer.name, _Wanted(old.path, names), now)
+        new = self._initiate(old.peer.name, Wanted(old.path, names), now)
         self._reauthenticating[new.spi] = old
 
     def _settle(self, session: Session, now: float) -> None:
@@ -365,10 +365,13 @@ class Endpoint:
                 return spi
 
     def _new_child_spi(self) -> bytes:
-        used = {child.spi_in for one in self.sessions.values() for child in one.children}
+        """None of those that were given lately: of the live ones, unless there are too many."""
         while True:
             spi = self.random(4)
-            if spi not in used and int.from_bytes(spi, "big") > 255:
+            if spi not in self._child_spis and int.from_bytes(spi, "big") > SPI_RESERVED:
+                self._child_spis[spi] = None
+                if len(self._child_spis) > _SPIS_REMEMBERED:
+                    del self._child_spis[next(iter(self._child_spis))]
                 return spi
 
 

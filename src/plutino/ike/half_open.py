@@ -25,7 +25,7 @@ from plutino.model.policy import IpAddress
 COOKIES_ABOVE = 32
 """Half-open IKE SAs beyond which a first message needs a cookie."""
 MAX_HALF_OPEN = 1000
-MAX_PER_SOURCE = 16
+MAX_PER_SOURCE = 64
 """Half-open IKE SAs beyond which first messages are dropped: in all, and of one address."""
 
 Answered = tuple[bytes | None, Session | None, str | None]

@@ -1,0 +1,51 @@
+"""The IKE SAs of an endpoint, by SPI and by peer, so that ten thousand of them cost no search."""
+
+from collections.abc import Iterator
+
+from plutino.ike.session import Session
+from plutino.ike.state import SessionState
+
+_ON_THEIR_WAY = {SessionState.INITIATING, SessionState.AUTHENTICATING}
+
+
+class Registry:
+    """``note`` is called whenever a session may have changed: its peer, its state, its end."""
+
+    def __init__(self) -> None:
+        self.by_spi: dict[bytes, Session] = {}
+        self._by_peer: dict[str, dict[bytes, Session]] = {}
+        self._peer_of: dict[bytes, str] = {}
+        self._initiating: set[bytes] = set()
+
+    @property
+    def initiating(self) -> int:
+        """How many of ours are on their way."""
+        return len(self._initiating)
+
+    def note(self, session: Session) -> set[str]:
+        """Files a session anew; the peers that this is of interest to."""
+        spi, name = session.spi, session.peer.name
+        before = self._peer_of.get(spi)
+        if before is not None and (before != name or session.is_closed):
+            self._by_peer[before].pop(spi, None)
+            if not self._by_peer[before]:
+                del self._by_peer[before]
+        if session.is_closed:
+            self.by_spi.pop(spi, None)
+            self._peer_of.pop(spi, None)
+        else:
+            self.by_spi[spi] = session
+            self._by_peer.setdefault(name, {})[spi] = session
+            self._peer_of[spi] = name
+        if session.is_initiator and session.state in _ON_THEIR_WAY:
+            self._initiating.add(spi)
+        else:
+            self._initiating.discard(spi)
+        return {name} if before is None else {before, name}
+
+    def of(self, peer: str) -> list[Session]:
+        """The IKE SAs of a peer, the oldest first."""
+        return list(self._by_peer.get(peer, {}).values())
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self.by_spi.values()))
