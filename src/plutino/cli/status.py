@@ -10,6 +10,7 @@ from plutino.config.gateway import DEFAULT_INSTANCE
 from plutino.control.client import ask_daemon
 from plutino.control.report import (
     GroupReport,
+    IkeReport,
     SaReport,
     State,
     StatusReport,
@@ -93,6 +94,8 @@ def _render_tunnel(tunnel: TunnelReport, now: float) -> list[str]:
         f"  {tunnel.name}: {tunnel.state}, {tunnel.interface} ({number}mtu {tunnel.mtu}), "
         f"{tunnel.local} - {tunnel.remote}, {how}{_render_path(tunnel)}"
     ]
+    if tunnel.ike is not None:
+        lines.append(_render_ike(tunnel.ike))
     lines += [f"    to be done: {step}" for step in tunnel.missing]
     lines += [_render_sa(sa, now) for sa in tunnel.sas]
     lines += [
@@ -101,6 +104,12 @@ def _render_tunnel(tunnel: TunnelReport, now: float) -> list[str]:
         if name in LINK_DROP_MEANINGS
     ]
     return lines
+
+
+def _render_ike(ike: IkeReport) -> str:
+    since = f" for {_age(ike.age)}" if ike.state == "up" else ""
+    failure = f": {ike.failure}" if ike.failure else ""
+    return f"    IKE {ike.state}{since}, {ike.local_id} - {ike.remote_id}{failure}"
 
 
 def _render_path(tunnel: TunnelReport) -> str:
