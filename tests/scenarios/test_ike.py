@@ -1,10 +1,16 @@
 """Tunnels that get their keys by IKE, between two gateways of ours."""
 
+import json
 import re
+from ipaddress import ip_address
 
 import pytest
 
+from plutino.lab.demo import BERLIN, INNER
+from plutino.lab.hosts import Host
+from plutino.lab.traffic import ping
 from tests.support.ike_lab import PSK, ike_pair, passes, until_it_passes
+from tests.support.lab import Pair
 from tests.support.multihomed_lab import run
 from tests.support.until import until
 
@@ -34,3 +40,49 @@ def test_another_key_is_refused_and_status_says_so(plane: str) -> None:
         for secret in (PSK.strip(), "a key of sixteen"):
             assert secret not in pair.paris.last_words() + pair.berlin.last_words()
         pair.assert_nothing_in_clear()
+
+
+def test_a_packet_starts_what_waits_for_traffic(plane: str) -> None:
+    with ike_pair(
+        plane, paris='start = "on-traffic"', berlin='start = "listen"', start=False
+    ) as pair:
+        for host in (pair.berlin, pair.paris):
+            host.start_daemon()
+        until(lambda: is_served(pair.paris) and is_served(pair.berlin), "both daemons serve")
+        assert "NO-CARRIER" not in run(pair.paris.namespace, "ip link show ipsec1")
+        assert "IKE down" in pair.paris.plutino("status").stdout
+        until_it_passes(pair)
+        pair.assert_nothing_in_clear()
+
+
+def test_a_rekey_loses_nothing_and_no_number_is_kept_of_what_is_gone(plane: str) -> None:
+    """Keys of ten seconds at most, and a ping every few milliseconds."""
+    own = "rekey-after = 10\nike-rekey-after = 11\nrekey-jitter = 0.5"
+    with ike_pair(plane, paris=own) as pair:
+        until_it_passes(pair)
+        first = outbound(pair)
+        sent = received = 0
+        while outbound(pair) == first or sent < 2000:
+            more = ping(pair.paris.namespace, ip_address(INNER[BERLIN][0]), count=100)[0]
+            sent, received = sent + 100, received + more
+        assert received == sent
+        until(lambda: len(saved(pair.paris)) == 2, "stragglers have had their time")
+        pair.assert_nothing_in_clear()
+
+
+def outbound(pair: Pair) -> str:
+    report = pair.paris.status()
+    assert report is not None
+    return next(sa.spi for sa in report.tunnels[0].sas if sa.direction == "out")
+
+
+def is_served(host: Host) -> bool:
+    report = host.status()
+    return report is not None and report.daemon_pid is not None
+
+
+def saved(host: Host) -> list[object]:
+    """SAs whose numbers are on disk."""
+    text = (host.folder / "state" / "default" / "sequences.json").read_text()
+    found: list[object] = json.loads(text)["sas"]
+    return found

@@ -129,7 +129,7 @@ class IkeService:
         events = self._endpoint.next_events()
         for event in events:
             self._tell(event)
-        if self._held or any(isinstance(event, _INSTALLS) for event in events):
+        if any(isinstance(event, _INSTALLS) for event in events):
             self._held += datagrams
             self._wake.set()
         else:

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -38,7 +38,7 @@ from plutino.desired.demands import demands_of
 from plutino.desired.paths import choose_paths
 from plutino.desired.rules import covers_a_peer
 from plutino.desired.sas import is_ours, tunnel_reqid
-from plutino.desired.sequences import SaIdentity, Sequences, reserve
+from plutino.desired.sequences import SaIdentity, Sequences, reserve, without_gone
 from plutino.desired.state import DesiredState, ObservedState, Surroundings
 from plutino.model.child_sa import ChildSa
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
@@ -123,7 +123,7 @@ def run_pass(
         try:
             plane = _open(choice, gateway, runtime, routes, start=True)
             assert plane is not None, "a plane that is started is there"
-            problems = _reserve(runtime, plane, desired, sequences)
+            problems = _reserve(runtime, plane, desired, sequences, _reqids_by_ike(gateway))
             # A conflict is found before anything is opened or made.
             system = system_of(desired.instance, runtime, routes)
             there = observe(desired.instance, plane, system, desired.sysctls)
@@ -357,7 +357,11 @@ def save_running(instance: str, runtime: RuntimePaths) -> tuple[str, ...]:
 
 
 def _reserve(
-    runtime: RuntimePaths, plane: DataPlane, desired: DesiredState, saved: Sequences
+    runtime: RuntimePaths,
+    plane: DataPlane,
+    desired: DesiredState,
+    saved: Sequences,
+    by_ike: Collection[int],
 ) -> tuple[str, ...]:
     """Reserve numbers on disk before an SA may use them.
 
@@ -366,13 +370,19 @@ def _reserve(
     """
     there: dict[SaIdentity, SecurityAssociation]
     there = {sa.identity: sa for sa, _ in plane.list_sas()}
-    wanted = reserve(saved, tuple(_as_running(sa, there) for sa in desired.sas))
+    kept = without_gone(saved, {sa.identity for sa in desired.sas})
+    wanted = reserve(kept, tuple(_as_running(sa, there) for sa in desired.sas), by_ike)
     if wanted == saved:
         return ()
     problems = _save(runtime, wanted)
     if problems and any(sa.identity not in there for sa in desired.sas):
         raise PlaneError(problems[0], hint="make room, or mend the folder, and try again")
     return problems
+
+
+def _reqids_by_ike(gateway: Gateway) -> frozenset[int]:
+    names = (name for name, tunnel in gateway.tunnels.items() if tunnel.ike is not None)
+    return frozenset(tunnel_reqid(gateway.instance, name) for name in names)
 
 
 def _as_running(

@@ -28,7 +28,7 @@ def load_sequences(path: Path) -> Sequences:
             raise _broken(path, f"its version is {document['version']}, not {_VERSION}")
         return {
             (ip_address(one["destination"]), int(one["spi"]), int(one["protocol"])): SavedSequence(
-                int(one["oseq"]), int(one["seq"])
+                int(one["oseq"]), int(one["seq"]), bool(one.get("by-ike", False))
             )
             for one in document["sas"]
         }
@@ -51,6 +51,7 @@ def save_sequences(path: Path, sequences: Sequences) -> None:
                 "protocol": protocol,
                 "oseq": saved.oseq,
                 "seq": saved.seq,
+                **({"by-ike": True} if saved.by_ike else {}),
             }
             for (destination, spi, protocol), saved in sequences.items()
         ],

@@ -4,8 +4,8 @@ A number must never come twice under one key, nor be accepted twice (RFC 4303, 3
 numbers are reserved ahead in the state directory; a new engine starts after the reservation.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from plutino.model.policy import IpAddress
 from plutino.model.sa import ReplayState, SaDirection, SecurityAssociation
@@ -19,10 +19,14 @@ SaIdentity = tuple[IpAddress, int, int]
 
 @dataclass(frozen=True, slots=True)
 class SavedSequence:
-    """What is on disk for one SA: numbers up to ``oseq`` are used up, up to ``seq`` were seen."""
+    """What is on disk for one SA: numbers up to ``oseq`` are used up, up to ``seq`` were seen.
+
+    Keys that are ``by_ike`` serve one SA alone, and its numbers mean nothing after it.
+    """
 
     oseq: int = 0
     seq: int = 0
+    by_ike: bool = False
 
 
 Sequences = Mapping[SaIdentity, SavedSequence]
@@ -36,8 +40,17 @@ def starting_replay(saved: SavedSequence, direction: SaDirection, window: int) -
     return ReplayState(seq=saved.seq, window=window, bitmap=seen)
 
 
-def reserve(saved: Sequences, running: tuple[SecurityAssociation, ...]) -> Sequences:
-    """What must be on disk while ``running`` is in force.
+def without_gone(saved: Sequences, kept: Collection[SaIdentity]) -> Sequences:
+    """Without the SAs of IKE that are none of ``kept``: their keys are gone for good."""
+    return {name: one for name, one in saved.items() if not one.by_ike or name in kept}
+
+
+def reserve(
+    saved: Sequences,
+    running: tuple[SecurityAssociation, ...],
+    by_ike: Collection[int] = (),
+) -> Sequences:
+    """What must be on disk while ``running`` is in force; ``by_ike`` are reqids.
 
     A reservation is renewed when half of it is used, so that disk is touched rarely.
     """
@@ -46,8 +59,8 @@ def reserve(saved: Sequences, running: tuple[SecurityAssociation, ...]) -> Seque
         old = result.get(sa.identity, SavedSequence())
         if sa.direction is SaDirection.OUT:
             if sa.replay.oseq + RESERVATION // 2 > old.oseq:
-                old = SavedSequence(sa.replay.oseq + RESERVATION, old.seq)
+                old = replace(old, oseq=sa.replay.oseq + RESERVATION)
         elif sa.replay.seq > old.seq:
-            old = SavedSequence(old.oseq, sa.replay.seq)
-        result[sa.identity] = old
+            old = replace(old, seq=sa.replay.seq)
+        result[sa.identity] = replace(old, by_ike=True) if sa.reqid in by_ike else old
     return result
