@@ -22,6 +22,8 @@ def test_both_versions_pass_with_keys_by_ike(plane: str, family: int, encapsulat
         until_it_passes(pair)
         status = pair.paris.plutino("status").stdout
         ends = ("192.0.2.1", "192.0.2.2") if family == 4 else ("2001:db8::1", "2001:db8::2")
+        plan = pair.paris.plutino("plan", pair.paris.file).stdout
+        assert plan == "nothing to do\n"
         assert f"IKE up for 0 s, {ends[0]} - {ends[1]}" in re.sub(r"for \d+ s", "for 0 s", status)
         pair.assert_nothing_in_clear()
 

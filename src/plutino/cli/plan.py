@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from plutino.cli.target import FILE, load_target, print_json
+from plutino.control.client import ask_daemon
 from plutino.daemon.passes import plan_pass
 
 
@@ -14,14 +15,20 @@ from plutino.daemon.passes import plan_pass
 def plan(file: Path, as_json: bool) -> None:
     """Print what `plutino apply FILE` will do, step by step. Changes nothing."""
     loaded, runtime = load_target(file, "")
-    steps, problems = plan_pass(loaded, runtime)
+    daemon = ask_daemon(runtime.control_socket, "ping")
+    if daemon is not None and Path(daemon["file"]).resolve() == file.resolve():
+        answer = ask_daemon(runtime.control_socket, "plan")  # it knows the keys of IKE
+        told, words, problems = answer["steps"], answer["words"], answer["problems"]
+    else:
+        steps, found = plan_pass(loaded, runtime)
+        told, words = [one.to_json() for one in steps], [one.describe() for one in steps]
+        problems = list(found)
     if as_json:
-        found = {"steps": [step.to_json() for step in steps], "problems": list(problems)}
-        print_json({"version": 1, **found})
+        print_json({"version": 1, "steps": told, "problems": problems})
         return
-    for step in steps:
-        click.echo(step.describe())
-    if not steps:
+    for step in words:
+        click.echo(step)
+    if not words:
         click.echo("nothing to do")
     for problem in problems:
         click.echo(f"warning: {problem}", err=True)

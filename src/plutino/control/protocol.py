@@ -9,7 +9,7 @@ from plutino.model.errors import PlutinoError
 VERSION = 1
 LONGEST_LINE = 64 << 10
 """Bytes of a request; answers may be longer."""
-METHODS = ("ping", "status", "reload", "stop")
+METHODS = ("ping", "status", "plan", "reload", "stop")
 
 
 class ProtocolError(PlutinoError):

@@ -28,6 +28,7 @@ from plutino.daemon.passes import (
     NO_CHILDREN,
     PassResult,
     namespace_names,
+    plan_pass,
     run_pass,
     save_running,
 )
@@ -347,6 +348,8 @@ class Daemon:
                 return Answer({"pid": os.getpid(), "file": str(self._path)})
             case "status":
                 return Answer(await self._in_thread(self._status))
+            case "plan":
+                return Answer(await self._in_thread(self._plan))
             case "reload":
                 result = await self._reload()
                 steps = [step.to_json() for step in result.steps]
@@ -367,6 +370,14 @@ class Daemon:
             ike=NO_IKE if self._ike is None else self._ike.state(),
         )
         return encode_report(report)
+
+    def _plan(self) -> dict[str, object]:
+        """What a reload would do, with the CHILD_SAs that there are."""
+        children = NO_CHILDREN if self._ike is None else self._ike.children()
+        steps, problems = plan_pass(load_gateway(self._path), self._runtime, children)
+        words = [step.describe() for step in steps]
+        told = [step.to_json() for step in steps]
+        return {"steps": told, "words": words, "problems": list(problems)}
 
     async def _reload(self) -> PassResult:
         """Read the file again and make it so; a broken one leaves everything as it is."""

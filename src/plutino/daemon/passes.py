@@ -79,12 +79,13 @@ class PassResult:
 
 
 def plan_pass(
-    loaded: LoadedGateway, runtime: RuntimePaths
+    loaded: LoadedGateway, runtime: RuntimePaths, children: Children = NO_CHILDREN
 ) -> tuple[tuple[Step, ...], tuple[str, ...]]:
     """The steps that a pass would do, and problems in words. Changes nothing and starts nothing."""
     with open_routes(runtime, loaded.gateway) as routes:
         sequences = load_sequences(runtime.sequences)
-        desired = compile_desired(loaded, routes, sequences, load_ways(runtime.health))
+        ways = load_ways(runtime.health)
+        desired = compile_desired(loaded, routes, sequences, ways, children)
         plane = _find_plane(loaded.gateway, desired, runtime, routes)
         try:
             system = system_of(desired.instance, runtime, routes)
