@@ -9,6 +9,7 @@ from plutino.ike.child import Child, ChildInput, ChildState
 from plutino.ike.events import ChildrenChanged, ReauthenticationDue
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import Liveness
+from plutino.ike.exchanges.mobike import CheckMapping
 from plutino.ike.exchanges.rekey_ike import RekeyIke
 from plutino.ike.path import Datagram
 from plutino.ike.schedule import KEEPALIVE_AFTER
@@ -100,7 +101,8 @@ def _established_due(session: Session, now: float) -> None:
             session.enqueue(CreateChild(session.peer.child(name)), now)
     liveness = _liveness_at(session)
     if liveness is not None and liveness <= now:
-        session.enqueue(Liveness(), now)
+        asks = session.is_initiator and session.abilities.mobike and session.abilities.nat_here
+        session.enqueue(CheckMapping() if asks else Liveness(), now)
 
 
 def _liveness_at(session: Session) -> float | None:

@@ -104,6 +104,7 @@ class Session:
         self.pending_secret: bytes | None = None
         self.first_child: ChildConfig | None = None
         self.first_port = path.remote.port
+        self.seen_as: bytes | None = None
         self.initial_contact = False
         self.ends_with: str | None = None
         self.wanted: dict[str, float] = {}

@@ -54,6 +54,34 @@ class UpdateAddresses:
         detect_nat(session, message, session.path)
 
 
+@dataclass(slots=True)
+class CheckMapping:
+    """A liveness check that also shows whether a NAT has given us another mapping (RFC 4555, 3.8).
+
+    The peer tells by a hash what our address looks like there; another hash than the last time
+    means that we have moved without knowing.
+    """
+
+    exchange_type: ClassVar = ExchangeType.INFORMATIONAL
+
+    def request(self, session: Session, now: float) -> Sequence[Payload] | None:
+        """NAT detection alone."""
+        del now
+        return [*detection(session, session.path)] if session.is_established else None
+
+    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
+        """Nothing to note."""
+
+    def response(self, session: Session, message: Message, now: float) -> None:
+        """The peer follows to the new mapping once it is asked to."""
+        there = message.notify(NotifyType.NAT_DETECTION_DESTINATION_IP)
+        if there is None:
+            return
+        before, session.seen_as = session.seen_as, there.data
+        if before is not None and before != there.data:
+            session.enqueue(UpdateAddresses(session.path), now)
+
+
 def answer_addresses(session: Session, message: Message, path: Path) -> list[Payload]:
     """COOKIE2 comes back; with UPDATE_SA_ADDRESSES the IKE SA follows to where it came from."""
     replies: list[Payload] = []
