@@ -6,7 +6,7 @@ import pytest
 
 from plutino.ike.message.header import Header
 from plutino.ike.message.message import Message
-from plutino.ike.message.protection import seal_message
+from plutino.ike.message.protection import seal_fragments
 from plutino.ike.numbers import ExchangeType, NotifyType, PayloadType
 from plutino.ike.path import Path, SocketAddress
 from plutino.ike.payloads.generic import NoncePayload, Payload
@@ -98,7 +98,8 @@ def test_no_message_of_a_peer_breaks_an_endpoint(first: int) -> None:
             kind, payloads = message_of(choice, session)
             header = Header(*spis, 0, kind, flags, number)
             message = Message(header, tuple(payloads))
-            sealed = seal_message(message, session.session_keys.cipher_out, choice.randbytes)
+            cipher = session.session_keys.cipher_out
+            (sealed,) = seal_fragments(message, cipher, choice.randbytes, 60000)
             pair.b.receive(sealed, back, pair.now)
             pair.run(choice.choice((0.0, 0.02, 2.0)))
         pair.run(300)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from plutino.ike.auth.signature import PrivateKey
+from plutino.model.private_key import PrivateKey
 
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 END = datetime(2035, 1, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS, DemoOptions, make_hosts
 from plutino.lab.hosts import WIRE, Host
-from plutino.lab.peers.packages import find_peer
+from plutino.lab.peers.packages import STRONGSWAN, find_peer
 from plutino.lab.peers.strongswan import StrongSwan
 from plutino.lab.traffic import MARKER
 from plutino.lab.wire import FrameKind, WireTap
@@ -96,7 +96,7 @@ def mixed_pair(
     ``files`` are written below the folders of both, ``paris/`` and ``swan/``. With a certificate
     among Paris's lines the pre-shared key is left out.
     """
-    root = find_peer("strongswan")
+    root = find_peer(STRONGSWAN)
     if root is None:
         skip_loudly("strongSwan's packages are not there: setup/setup.sh test brings them")
     assert root is not None

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.credentials import CertificateData
 from plutino.ike.auth.identity import Identity, parse_identity
-from plutino.ike.auth.signature import PrivateKey, sign, verify
+from plutino.ike.auth.signature import sign, verify
 from plutino.ike.errors import AuthenticationFailedError
+from plutino.model.private_key import PrivateKey
 from tests.support.ike_network import IkePair, peer
 from tests.support.pki import KEYS, Certified, issue
 

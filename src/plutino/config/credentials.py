@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -11,20 +11,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from plutino.model.errors import ConfigError
+from plutino.model.private_key import SMALLEST_RSA, PrivateKey
 
-PrivateKey = (
-    rsa.RSAPrivateKey
-    | ec.EllipticCurvePrivateKey
-    | ed25519.Ed25519PrivateKey
-    | ed448.Ed448PrivateKey
-)
-_KINDS = (
-    rsa.RSAPrivateKey,
-    ec.EllipticCurvePrivateKey,
-    ed25519.Ed25519PrivateKey,
-    ed448.Ed448PrivateKey,
-)
-_SMALLEST_RSA = 2048
 Named = tuple[str, str]
 """A file's name and its text."""
 
@@ -42,7 +30,9 @@ def parse_certificates(certificate: Named, key: Named, *, authorities: Named) ->
     """ConfigError names the file; no word of it shows key material."""
     chain = _certificates(certificate)
     private = _private_key(key)
-    if _public(private.public_key()) != _public(chain[0].public_key()):
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    certified = chain[0].public_key()
+    if private.public_key().public_bytes(*form) != certified.public_bytes(*form):
         why = f"is not the key of the first certificate in {certificate[0]}"
         raise ConfigError.single(key[0], "", why)
     return CertificateFiles(private, chain, _certificates(authorities))
@@ -67,16 +57,10 @@ def _private_key(named: Named) -> PrivateKey:
     except ValueError as error:
         hint = "PEM begins with -----BEGIN PRIVATE KEY-----"
         raise ConfigError.single(file, "", "holds no private key", hint) from error
-    if not isinstance(key, _KINDS):
+    if not isinstance(key, PrivateKey):
         why = "is a key of a kind that IKE does not sign with"
         raise ConfigError.single(file, "", why, "RSA, ECDSA, Ed25519 or Ed448")
-    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < _SMALLEST_RSA:
-        why = f"has {key.key_size} bits, {_SMALLEST_RSA} at least are needed"
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < SMALLEST_RSA:
+        why = f"has {key.key_size} bits, {SMALLEST_RSA} at least are needed"
         raise ConfigError.single(file, "", why)
     return key
-
-
-def _public(key: object) -> bytes:
-    encode = getattr(key, "public_bytes")  # noqa: B009 - every kind of key has it
-    octets: bytes = encode(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return octets

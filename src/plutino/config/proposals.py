@@ -3,11 +3,10 @@
 import difflib
 from typing import Final
 
-from plutino.model.algorithms import ESP_SUITES, INTEGRITY_ALGORITHMS
+from plutino.model.algorithms import COMBINED_MODES, ESP_SUITES, INTEGRITY_ALGORITHMS
 from plutino.model.proposal import Algorithm, Proposal
 
 ENCR, PRF, INTEG, KE, ESN, ADDKE1 = 1, 2, 3, 4, 5, 6
-_COMBINED: Final = frozenset({14, 15, 16, 18, 19, 20, 21, 28})
 _FIXED_KEYS: Final = frozenset({3, 11, 28})
 """Transforms without a Key Length attribute."""
 
@@ -67,7 +66,7 @@ def parse_proposal(text: str, *, for_ike: bool, weak: tuple[str, ...] = ()) -> P
         found[_algorithm(word, weak)] = None
     proposal = sorted(found, key=lambda one: one.type)
     types = {one.type for one in proposal}
-    combined = {one.number in _COMBINED for one in proposal if one.type == ENCR}
+    combined = {one.number in COMBINED_MODES for one in proposal if one.type == ENCR}
     if not combined:
         raise ValueError("an encryption algorithm is missing, such as aes256gcm16")
     if len(combined) > 1:

@@ -1,13 +1,13 @@
 """The gateway file's tunnels to the peers of the IKE core, and its CHILD_SAs back. Pure."""
 
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_network
 
 from plutino.config.files import LoadedGateway
 from plutino.config.ike import IkeKeying
 from plutino.config.numbers import tunnel_numbers
 from plutino.config.proposals import parse_proposal
 from plutino.config.tunnel import Tunnel
+from plutino.desired.sas import EVERYTHING
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.credentials import (
     LocalCredential,
@@ -29,8 +29,6 @@ from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import Spi
 from plutino.model.policy import IpAddress, IpNetwork, Mode
 from plutino.model.sa import UdpEncapsulation
-
-EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:

@@ -18,13 +18,13 @@ from plutino.dataplane.engine_messages import EngineIke
 from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import bypass_policies
+from plutino.ike.duties import KEEPALIVE
 from plutino.ike.numbers import IKE_PORT
 from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.model.errors import KernelError, PlaneError
 from plutino.model.sa import NAT_T_PORT
 
 NON_ESP_MARKER: Final = bytes(4)
-KEEPALIVE: Final = b"\xff"
 LONGEST: Final = 65535
 _MOST_AT_ONCE: Final = 64
 """Datagrams read in a row before others have their turn."""
@@ -62,7 +62,7 @@ class IkeSockets:
         """Duplicates of the holder's sockets, anew if it has opened others."""
         loop = asyncio.get_running_loop()
         with suppress(PlaneError):
-            for kind, held in HeldSockets(self._runtime.holder_socket).fetch().items():
+            for held in HeldSockets(self._runtime.holder_socket).fetch().values():
                 version = 4 if held.family == socket.AF_INET else 6
                 old = self._held.get(version)
                 if old is not None and _is_same(old, held):
@@ -74,7 +74,6 @@ class IkeSockets:
                 _prepare(held, version)
                 self._held[version] = held
                 loop.add_reader(held, self._read, held, version, NAT_T_PORT)
-                del kind
 
     def close(self) -> None:
         """Let go of all of them."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 
 from plutino.config.numbers import TunnelNumbers
 from plutino.config.proposals import ENCR, INTEG, parse_proposal
@@ -49,22 +50,30 @@ def compile_children(
 ) -> Iterator[SecurityAssociation]:
     """All inbound SAs, then the outbound one: who sends by a new one is heard at once."""
     for child in children:
-        yield _inbound(tunnel, child, numbers, reqid, sequences)
+        sa = _sa(child, numbers, reqid, SaDirection.IN, output_mark=numbers.set_mark_in)
+        yield _numbered(sa, tunnel, sequences)
     sending = sending_child(children)
     if sending is not None:
-        sa = _outbound(tunnel, sending, numbers, reqid, path.set_mark)
-        yield _numbered(sa, tunnel, sequences)
+        keepalive = tunnel.nat_keepalive if sending.encapsulation is not None else 0
+        sa = _sa(sending, numbers, reqid, SaDirection.OUT, output_mark=path.set_mark)
+        yield _numbered(replace(sa, nat_keepalive=keepalive), tunnel, sequences)
 
 
 def widest_suite(tunnel: Tunnel) -> EspSuite:
     """Of all suites that IKE may agree upon the one with the largest overhead: so the MTU stays."""
+    ike = tunnel.ike
+    return _widest((), ()) if ike is None else _widest(ike.esp_proposals, ike.allow_weak)
+
+
+@cache
+def _widest(proposals: tuple[str, ...], weak: tuple[str, ...]) -> EspSuite:
+    """Cached, since most tunnels have the same proposals and every pass asks for all of them."""
     suites = [ESP_SUITES[DEFAULT_ALGORITHM]]
-    if tunnel.ike is not None:
-        for text in tunnel.ike.esp_proposals:
-            proposal = parse_proposal(text, for_ike=False, weak=tunnel.ike.allow_weak)
-            wanted = {(one.number, one.key_bits) for one in proposal if one.type == ENCR}
-            integrity = {one.number for one in proposal if one.type == INTEG}
-            suites += [one for one in ESP_SUITES.values() if _fits(one, wanted, integrity)]
+    for text in proposals:
+        proposal = parse_proposal(text, for_ike=False, weak=weak)
+        wanted = {(one.number, one.key_bits) for one in proposal if one.type == ENCR}
+        integrity = {one.number for one in proposal if one.type == INTEG}
+        suites += [one for one in ESP_SUITES.values() if _fits(one, wanted, integrity)]
     return max(suites, key=lambda one: one.encryption.iv_size + one.icv_size)
 
 
@@ -75,62 +84,40 @@ def _fits(suite: EspSuite, wanted: set[tuple[int, int | None]], integrity: set[i
     return suite.integrity is None or suite.integrity.ike_id in integrity
 
 
-def _outbound(
-    tunnel: Tunnel,
+def _sa(
     child: ChildSa,
     numbers: TunnelNumbers,
     reqid: ReqId,
-    set_mark: Mark,
+    direction: SaDirection,
+    *,
+    output_mark: Mark | None,
 ) -> SecurityAssociation:
-    return SecurityAssociation(
-        spi=child.spi_out,
-        source=child.local,
-        destination=child.remote,
-        reqid=reqid,
-        if_id=numbers.if_id,
-        keys=child.keys_out,
-        direction=SaDirection.OUT,
-        mode=child.mode,
-        output_mark=set_mark,
-        encapsulation=child.encapsulation,
-        selector=_inner(child, outward=True),
-        esn=child.esn,
-        nat_keepalive=tunnel.nat_keepalive if child.encapsulation is not None else 0,
-    )
-
-
-def _inbound(
-    tunnel: Tunnel, child: ChildSa, numbers: TunnelNumbers, reqid: ReqId, sequences: Sequences
-) -> SecurityAssociation:
+    """One direction; the inner addresses are for BEET, which takes them from its SAs."""
+    is_out = direction is SaDirection.OUT
     udp = child.encapsulation
-    back = None if udp is None else UdpEncapsulation(udp.destination_port, udp.source_port)
-    sa = SecurityAssociation(
-        spi=child.spi_in,
-        source=child.remote,
-        destination=child.local,
+    if udp is not None and not is_out:
+        udp = UdpEncapsulation(udp.destination_port, udp.source_port)
+    inner = None
+    if child.mode is Mode.BEET:
+        local, remote = next(child_selectors([child]))
+        inner = Selector(local, remote) if is_out else Selector(remote, local)
+    return SecurityAssociation(
+        spi=child.spi_out if is_out else child.spi_in,
+        source=child.local if is_out else child.remote,
+        destination=child.remote if is_out else child.local,
         reqid=reqid,
         if_id=numbers.if_id,
-        keys=child.keys_in,
-        direction=SaDirection.IN,
+        keys=child.keys_out if is_out else child.keys_in,
+        direction=direction,
         mode=child.mode,
-        output_mark=numbers.set_mark_in,
-        encapsulation=back,
-        selector=_inner(child, outward=False),
+        output_mark=output_mark,
+        encapsulation=udp,
+        selector=inner,
         esn=child.esn,
     )
-    return _numbered(sa, tunnel, sequences)
-
-
-def _inner(child: ChildSa, *, outward: bool) -> Selector | None:
-    """The inner addresses, which BEET takes from its SAs."""
-    if child.mode is not Mode.BEET:
-        return None
-    local, remote = next(child_selectors([child]))
-    return Selector(local, remote) if outward else Selector(remote, local)
 
 
 def _numbered(sa: SecurityAssociation, tunnel: Tunnel, sequences: Sequences) -> SecurityAssociation:
     """A key that was used goes on with its numbers, whatever became of the plane meanwhile."""
-    end = sa.destination
-    saved = sequences.get((end, sa.spi, sa.protocol)) or SavedSequence(0, 0)
+    saved = sequences.get(sa.identity) or SavedSequence()
     return replace(sa, replay=starting_replay(saved, sa.direction, tunnel.replay_window))

@@ -73,7 +73,7 @@ def compile_interfaces(
         )
 
 
-def carries(paths: TunnelPaths, sas: Iterable[SecurityAssociation]) -> bool:
+def _carries(paths: TunnelPaths, sas: Iterable[SecurityAssociation]) -> bool:
     """Whether what a tunnel sends may arrive: a path that is not lost, and the SA that is on it."""
     ends = paths.active.local, paths.active.remote
     return not paths.lost and any(
@@ -87,7 +87,7 @@ def _serves(tunnel: Tunnel, paths: TunnelPaths, sas: Iterable[SecurityAssociatio
     IKE knows its path better than the file: behind a NAT, or moved by MOBIKE.
     """
     if tunnel.ike is None:
-        return carries(paths, sas)
+        return _carries(paths, sas)
     sends = any(one.direction is SaDirection.OUT for one in sas)
     return not paths.lost and (sends or tunnel.ike.start == "on-traffic")
 

@@ -11,8 +11,6 @@ class Abilities:
     """
 
     fragmentation: bool = False
-    intermediate: bool = False
-    childless: bool = False
     mobike: bool = False
     ppk: bool = False
     signature_hashes: frozenset[int] | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from plutino.ike.path import Path
-from plutino.ike.schedule import fraction
+from plutino.ike.schedule import back_off
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
@@ -77,8 +77,8 @@ class Attempts:
             return None
         _, _, peer = heapq.heappop(self._heap)
         wanted = self._wanted[peer]
-        span = min(FIRST_PAUSE * 2.0 ** min(wanted.failures, 16), LONGEST_PAUSE)
-        wanted.next_attempt = now + span * (0.5 + fraction(self._random) / 2)
+        bounds = FIRST_PAUSE, LONGEST_PAUSE
+        wanted.next_attempt = now + back_off(wanted.failures, bounds, self._random)
         wanted.failures += 1
         self._plan(peer, wanted)
         return peer, wanted

@@ -84,7 +84,6 @@ class Child:
     remote: tuple[TrafficSelector, ...]
     mode: Mode
     created: float
-    ours: bool
     lowest_nonce: bytes
     rekey_at: float | None = None
     outbound: bool = True

@@ -141,11 +141,10 @@ class Endpoint:
 
     def rekey_child(self, spi_in: bytes, now: float) -> None:
         """A lifetime of the data plane has run out (soft expire)."""
-        for session in list(self.sessions.values()):
-            for child in session.children:
-                if child.spi_in == spi_in and not session.ahead(CreateChild):
-                    session.enqueue(CreateChild(child.config, child), now)
-                    self._after(session, now)
+        for session, child in self._having(spi_in):
+            if not session.ahead(CreateChild):
+                session.enqueue(CreateChild(child.config, child), now)
+                self._after(session, now)
 
     def rekey_ike(self, peer: str, now: float) -> None:
         """Replaces the IKE SAs of a peer."""
@@ -156,12 +155,15 @@ class Endpoint:
 
     def delete_child(self, spi_in: bytes, now: float) -> None:
         """Ends one CHILD_SA."""
-        for session in list(self.sessions.values()):
-            for child in session.children:
-                if child.spi_in == spi_in and child.is_current:
-                    session.wanted.pop(child.config.name, None)
-                    session.enqueue(DeleteChild(child), now)
-                    self._after(session, now)
+        for session, child in self._having(spi_in):
+            if child.is_current:
+                session.wanted.pop(child.config.name, None)
+                session.enqueue(DeleteChild(child), now)
+                self._after(session, now)
+
+    def _having(self, spi_in: bytes) -> list[tuple[Session, Child]]:
+        pairs = ((session, child) for session in self._registry for child in session.children)
+        return [(session, child) for session, child in pairs if child.spi_in == spi_in]
 
     def handle_timer(self, now: float) -> None:
         """Does all that is due."""
@@ -284,9 +286,7 @@ class Endpoint:
         for event in events:
             self._follow(session, event, now)
         self._note(session)
-        due = session.next_timer()
-        if due is not None:
-            heapq.heappush(self._timers, (due, next(self._order), session))
+        self._plan(session)
 
     def _follow(self, session: Session, event: Event, now: float) -> None:
         if isinstance(event, IkeEstablished):
@@ -310,9 +310,9 @@ class Endpoint:
             session.wanted = dict.fromkeys(wanted.children, now) | session.wanted
             if not self._reauthenticating.get(session.spi):
                 session.schedule_missing(now)
-            self._after_timer(session)
+            self._plan(session)
 
-    def _after_timer(self, session: Session) -> None:
+    def _plan(self, session: Session) -> None:
         due = session.next_timer()
         if due is not None:
             heapq.heappush(self._timers, (due, next(self._order), session))

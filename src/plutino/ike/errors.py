@@ -78,21 +78,3 @@ class ChildSaNotFoundError(PeerError):
     """The CHILD_SA to be rekeyed is none of ours (RFC 7296, 2.25)."""
 
     notify = NotifyType.CHILD_SA_NOT_FOUND
-
-
-class NoAdditionalSasError(PeerError):
-    """This IKE SA takes no more CHILD_SAs."""
-
-    notify = NotifyType.NO_ADDITIONAL_SAS
-
-
-class UnacceptableAddressesError(PeerError):
-    """An address update that we do not follow (RFC 4555, 3.5)."""
-
-    notify = NotifyType.UNACCEPTABLE_ADDRESSES
-
-
-class StateNotFoundError(PeerError):
-    """A follow-up key exchange without its start (RFC 9370, 2.2.4)."""
-
-    notify = NotifyType.STATE_NOT_FOUND

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from ipaddress import summarize_address_range
 
-from plutino.ike.payloads.traffic_selector import ANY_PORT, TrafficSelector
+from plutino.ike.payloads.traffic_selector import TrafficSelector
 from plutino.model.policy import IpNetwork
 
 
@@ -46,11 +46,6 @@ def selector_of(network: IpNetwork, protocol: int = 0, port: int | None = None) 
 def networks_of(selector: TrafficSelector) -> tuple[IpNetwork, ...]:
     """The prefixes that make up its range of addresses, as policies take them."""
     return tuple(summarize_address_range(selector.first, selector.last))
-
-
-def has_ports(selector: TrafficSelector) -> bool:
-    """Whether it is narrower than all ports."""
-    return (selector.first_port, selector.last_port) != (0, ANY_PORT)
 
 
 def _contains(wide: TrafficSelector, one: TrafficSelector) -> bool:

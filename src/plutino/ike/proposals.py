@@ -12,12 +12,11 @@ from plutino.ike.numbers import (
     TransformType,
 )
 from plutino.ike.payloads.proposal import Proposal, SaPayload, Transform
+from plutino.model.algorithms import COMBINED_MODES
 
 Suite = tuple[Transform, ...]
 """The transforms of one configured proposal, the preferred ones of each type first."""
 
-COMBINED_MODES: Final = frozenset({14, 15, 16, 18, 19, 20, 21, 28})
-"""ENCR transforms that need no INTEG: CCM, GCM, GMAC, ChaCha20-Poly1305 (RFC 5282, RFC 7634)."""
 _MAY_BE_ABSENT: Final = {
     TransformType.INTEG,
     TransformType.KE,

@@ -53,3 +53,10 @@ def retry_at(now: float, random: Callable[[int], bytes]) -> float:
     """When to try again what the peer had no time for."""
     least, most = RETRY_AFTER
     return now + least + (most - least) * fraction(random)
+
+
+def back_off(failures: int, bounds: tuple[float, float], random: Callable[[int], bytes]) -> float:
+    """Seconds until the next attempt: doubled with each failure within bounds, up to half less."""
+    first, longest = bounds
+    span = min(first * 2.0 ** min(failures, 16), longest)
+    return span * (0.5 + fraction(random) / 2)

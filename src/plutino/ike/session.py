@@ -32,8 +32,9 @@ from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import deletes_ike
 from plutino.ike.exchanges.exchange import Exchange
 from plutino.ike.exchanges.intermediate import Intermediate, mix
+from plutino.ike.exchanges.key_exchange import NONCE_SIZE
 from plutino.ike.exchanges.rekey_ike import RekeyIke, hand_over
-from plutino.ike.exchanges.sa_init import NONCE_SIZE, InitRecord, SaInit
+from plutino.ike.exchanges.sa_init import InitRecord, SaInit
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.chain import encode_chain
 from plutino.ike.message.header import NO_SPI, Header
@@ -50,7 +51,7 @@ from plutino.ike.path import Datagram, Path
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.proposals import methods_of
-from plutino.ike.schedule import Schedule, fraction
+from plutino.ike.schedule import Schedule, back_off
 from plutino.ike.state import SessionInput, SessionState, following
 from plutino.ike.surroundings import Surroundings
 from plutino.ike.window import Outstanding, RequestWindow, ResponseWindow
@@ -167,8 +168,7 @@ class Session:
         """Seconds until the next attempt at a child; longer each time (no restart storms)."""
         count = self.attempts.get(name, 0)
         self.attempts[name] = count + 1
-        span = min(FIRST_PAUSE * 2.0 ** min(count, 16), LONGEST_PAUSE)
-        return span * (0.5 + fraction(self.surroundings.random) / 2)
+        return back_off(count, (FIRST_PAUSE, LONGEST_PAUSE), self.surroundings.random)
 
     def note_unknown(self, spi: bytes) -> None:
         """The peer deletes a child that we may be about to hear of."""
@@ -203,9 +203,10 @@ class Session:
             if payloads is not None:
                 header = self._header(exchange.exchange_type, self.window.next_id)
                 message = Message(header, tuple(payloads))
-                self._cover(header, encode_chain(payloads))
+                self._cover_own(message)
                 datagrams = self._encode(message)
-                exchange.sent(self, datagrams, now)
+                if exchange.exchange_type is ExchangeType.IKE_SA_INIT:
+                    self.record.request = datagrams[0]  # AUTH covers it
                 self.window.send(exchange, datagrams, now)
                 self._send(datagrams, self.path, now)
 
@@ -310,7 +311,7 @@ class Session:
             payloads = (NotifyPayload(error.notify, error.data),)
         reply = self._header(header.exchange_type, header.message_id, response=True)
         message = Message(reply, tuple(payloads))
-        self._cover(reply, encode_chain(message.payloads))
+        self._cover_own(message)
         datagrams = self._encode(message)
         self.responses.answered(header.message_id, datagrams)
         self._send(datagrams, path, now)
@@ -415,6 +416,10 @@ class Session:
         limit = self.peer.fragment_size if self.abilities.fragmentation else None
         size = self._room(limit) if limit is not None else MAX_DATAGRAM
         return seal_fragments(message, self.keys.cipher_out, self.surroundings.random, size)
+
+    def _cover_own(self, message: Message) -> None:
+        if message.header.exchange_type == ExchangeType.IKE_INTERMEDIATE:
+            self._cover(message.header, encode_chain(message.payloads))
 
     def _cover(self, header: Header, chain: tuple[int, bytes]) -> None:
         """AUTH will cover what IKE_INTERMEDIATE said (RFC 9242, 3.3.2)."""

@@ -151,6 +151,10 @@ def _combined() -> Iterator[EncryptionAlgorithm]:
     )
 
 
+COMBINED_MODES: Final = frozenset(one.ike_id for one in _combined())
+"""ENCR transforms that need no INTEG beside them (RFC 5282, RFC 7634)."""
+
+
 def _separate() -> Iterator[EncryptionAlgorithm]:
     for bits in _AES_BITS:
         yield EncryptionAlgorithm(f"aes{bits}", "cbc(aes)", 12, bits // 8, 0, 16, 0, 16)

@@ -20,8 +20,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from plutino.ike.auth.credentials import CertificateData, Prf
 from plutino.ike.auth.identity import Identity, IdType
-from plutino.ike.auth.signature import PUBLIC_KEYS, PrivateKey, sign, verify
+from plutino.ike.auth.signature import PublicKey, sign, verify
 from plutino.ike.errors import AuthenticationFailedError
+from plutino.model.private_key import PrivateKey
 
 X509_SIGNATURE: Final = 4
 """Encoding "X.509 Certificate - Signature"."""
@@ -105,7 +106,7 @@ class TrustedAuthorities:
             raise AuthenticationFailedError(f"the peer's certificate: {error}") from error
         if not is_borne:
             raise AuthenticationFailedError(f"the certificate is not one of {received}")
-        if not isinstance(key, PUBLIC_KEYS):
+        if not isinstance(key, PublicKey):
             raise AuthenticationFailedError("the certificate's key is of an unknown kind")
         verify(key, auth, octets)
 

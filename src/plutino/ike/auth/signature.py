@@ -17,34 +17,15 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 
 from plutino.ike.errors import AuthenticationFailedError
+from plutino.model.private_key import SMALLEST_RSA, PrivateKey
 
 DIGITAL_SIGNATURE: Final = 14
-SMALLEST_RSA: Final = 2048
-"""Bits."""
 _IDENTITY_HASH: Final = 5
 _CLASSIC_ECDSA: Final = {9: 256, 10: 384, 11: 521}
 """AUTH method to the size of the curve (RFC 4754, 7)."""
 
-PrivateKey = (
-    rsa.RSAPrivateKey
-    | ec.EllipticCurvePrivateKey
-    | ed25519.Ed25519PrivateKey
-    | ed448.Ed448PrivateKey
-)
 PublicKey = (
     rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
-)
-PRIVATE_KEYS: Final = (
-    rsa.RSAPrivateKey,
-    ec.EllipticCurvePrivateKey,
-    ed25519.Ed25519PrivateKey,
-    ed448.Ed448PrivateKey,
-)
-PUBLIC_KEYS: Final = (
-    rsa.RSAPublicKey,
-    ec.EllipticCurvePublicKey,
-    ed25519.Ed25519PublicKey,
-    ed448.Ed448PublicKey,
 )
 
 

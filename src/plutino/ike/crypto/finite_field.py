@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from plutino._native import modp_power
-from plutino.ike.crypto.started import Random, Started
+from plutino.ike.crypto.started import DiffieHellman, Random, Started
 
 _GENERATOR: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class FiniteField:
+class FiniteField(DiffieHellman):
     """A MODP group. ``prime`` is safe, so every value but 0, 1 and -1 is acceptable (RFC 6989).
 
     ``exponent_size`` in bytes is twice the group's strength, by the higher of the estimates of
@@ -39,11 +39,6 @@ class FiniteField:
             return self._power(peer, exponent)
 
         return Started(self._power(_GENERATOR.to_bytes(self.size, "big"), exponent), complete)
-
-    def respond(self, peer: bytes, random: Random) -> tuple[bytes, bytes]:
-        """Our value and the secret; ValueError if the peer's value is not acceptable."""
-        started = self.start(random)
-        return started.public, started.finish(peer)
 
     def _power(self, base: bytes, exponent: bytes) -> bytes:
         try:

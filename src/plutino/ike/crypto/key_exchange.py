@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
 
 from plutino.ike.crypto.finite_field import FINITE_FIELDS
 from plutino.ike.crypto.mlkem import ML_KEMS
-from plutino.ike.crypto.started import Random, Started
+from plutino.ike.crypto.started import DiffieHellman, Random, Started
 
 
 class KeyExchange(Protocol):
@@ -47,28 +47,15 @@ class KeyExchangeMethod(Protocol):
         """Our KE data and the shared secret; ValueError if the peer's value is not acceptable."""
 
 
-class _DiffieHellman:
-    """What the symmetric methods share: to respond is to start and to finish at once."""
-
-    __slots__ = ()
-
-    def start(self, random: Random) -> KeyExchange:
-        raise NotImplementedError
-
-    def respond(self, peer: bytes, random: Random) -> tuple[bytes, bytes]:
-        started = self.start(random)
-        return started.public, started.finish(peer)
-
-
 @dataclass(frozen=True, slots=True)
-class X25519(_DiffieHellman):
+class X25519(DiffieHellman):
     """Curve25519 (RFC 8031)."""
 
     name: str = "x25519"
     ike_id: int = 31
     weak: bool = False
 
-    def start(self, random: Random) -> KeyExchange:
+    def start(self, random: Random) -> Started:
         """Begins one."""
         private = x25519.X25519PrivateKey.from_private_bytes(random(32))
 
@@ -79,14 +66,14 @@ class X25519(_DiffieHellman):
 
 
 @dataclass(frozen=True, slots=True)
-class X448(_DiffieHellman):
+class X448(DiffieHellman):
     """Curve448 (RFC 8031)."""
 
     name: str = "x448"
     ike_id: int = 32
     weak: bool = False
 
-    def start(self, random: Random) -> KeyExchange:
+    def start(self, random: Random) -> Started:
         """Begins one."""
         private = x448.X448PrivateKey.from_private_bytes(random(56))
 
@@ -97,7 +84,7 @@ class X448(_DiffieHellman):
 
 
 @dataclass(frozen=True, slots=True)
-class EllipticCurve(_DiffieHellman):
+class EllipticCurve(DiffieHellman):
     """A curve over a prime field: x and y on the wire, x alone as secret (RFC 5903, RFC 6954)."""
 
     name: str
@@ -105,7 +92,7 @@ class EllipticCurve(_DiffieHellman):
     curve: ec.EllipticCurve
     weak: bool = False
 
-    def start(self, random: Random) -> KeyExchange:
+    def start(self, random: Random) -> Started:
         """Begins one; a surplus of 8 random bytes makes the key's bias negligible (FIPS 186-5)."""
         size = (self.curve.key_size + 7) // 8
         scalar = int.from_bytes(random(size + 8), "big") % (self.curve.group_order - 1) + 1

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from plutino.ike.auth.certificates import X509_SIGNATURE
 from plutino.ike.auth.credentials import CertificateData
 from plutino.ike.auth.identity import Identity
 from plutino.ike.auth.octets import signed_octets
@@ -30,8 +31,6 @@ from plutino.ike.state import SessionInput
 
 if TYPE_CHECKING:
     from plutino.ike.session import Session
-
-_X509_SIGNATURE = 4
 
 
 @dataclass(slots=True)
@@ -73,9 +72,6 @@ class Auth:
             payloads += self.offer.payloads()
         del now
         return payloads
-
-    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
-        """Nothing to note."""
 
     def response(self, session: Session, message: Message, now: float) -> None:
         """The IKE SA is up once the peer's AUTH is right; the child may fail alone."""
@@ -198,7 +194,7 @@ def certificates(session: Session, requested: Sequence[bytes] = ()) -> list[Cert
 def certificate_requests(peer: PeerConfig) -> list[CertReqPayload]:
     """CERTREQ with all authorities we trust, if any."""
     authorities = peer.remote_credential.authorities
-    return [CertReqPayload(_X509_SIGNATURE, b"".join(authorities))] if authorities else []
+    return [CertReqPayload(X509_SIGNATURE, b"".join(authorities))] if authorities else []
 
 
 def prove(session: Session, keys: SessionKeys, auth_id: int) -> tuple[int, bytes]:

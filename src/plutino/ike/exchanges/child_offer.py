@@ -173,7 +173,6 @@ def _child(
         remote=selectors[1],
         mode=mode,
         created=now,
-        ours=ours,
         lowest_nonce=min(nonces),
         rekey_at=due_at(config.lifetimes, now, random),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plutino.ike.child import Child, ChildInput, ChildState
 from plutino.ike.config import ChildConfig
-from plutino.ike.crypto.key_exchange import KEY_EXCHANGES, KeyExchange
+from plutino.ike.crypto.key_exchange import KeyExchange
 from plutino.ike.errors import (
     ChildSaNotFoundError,
     InvalidKeError,
@@ -25,6 +25,7 @@ from plutino.ike.exchanges.child_offer import (
     take_answer,
 )
 from plutino.ike.exchanges.delete import DeleteChild
+from plutino.ike.exchanges.key_exchange import NONCE_SIZE, finish, respond, start
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType, Protocol, TransformType
 from plutino.ike.payloads.generic import NoncePayload, Payload
@@ -36,8 +37,6 @@ from plutino.ike.schedule import OUTBOUND_AFTER, retry_at
 
 if TYPE_CHECKING:
     from plutino.ike.session import Session
-
-NONCE_SIZE = 32
 
 
 @dataclass(slots=True)
@@ -76,13 +75,10 @@ class CreateChild:
         if self.method is None:
             self.method = next(iter(methods_of(self.config.suites)), 0)
         if self.method:
-            self.started = KEY_EXCHANGES[self.method].start(random)
-            ke.append(KePayload(self.method, self.started.public))
+            self.started, own = start(self.method, random)
+            ke.append(own)
         middle: list[Payload] = [self.offer.sa(), NoncePayload(self.nonce), *ke]
         return [*rekey, *self.offer.mode(), *middle, *self.offer.selectors()]
-
-    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
-        """Nothing to note."""
 
     def response(self, session: Session, message: Message, now: float) -> None:
         """The new CHILD_SA, or what to do without it."""
@@ -113,10 +109,7 @@ class CreateChild:
             or ke.method != self.method
         ):
             raise InvalidSyntaxError("KE and the chosen method differ")
-        try:
-            return self.started.finish(ke.data), nonces
-        except ValueError as error:
-            raise InvalidSyntaxError(f"KE: {error}") from error
+        return finish(self.started, ke), nonces
 
     def _install(self, session: Session, child: Child, now: float) -> None:
         """One of two that came about at once is redundant: it has the lowest nonce of all four."""
@@ -193,11 +186,8 @@ def answer_create_child(session: Session, message: Message, now: float) -> list[
     random = session.surroundings.random
     own_nonce, shared, reply = random(NONCE_SIZE), b"", []
     if ke is not None:
-        try:
-            public, shared = KEY_EXCHANGES[ke.method].respond(ke.data, random)
-        except ValueError as error:
-            raise InvalidSyntaxError(f"KE: {error}") from error
-        reply = [KePayload(ke.method, public)]
+        own, shared = respond(ke, random)
+        reply = [own]
     material = shared, (nonce.nonce, own_nonce)
     child, (*mode, sa, initiator, responder) = answer_offer(
         session, message, config, material, now, chosen=chosen
@@ -244,7 +234,7 @@ def _agree(message: Message, config: ChildConfig) -> tuple[Chosen, KePayload | N
 def _note_collision(session: Session, child: Child, old: Child | None) -> None:
     """Tells our own request that the peer did the same in the meantime."""
     underway = session.underway(CreateChild)
-    if isinstance(underway, CreateChild) and underway.replaces is old:
-        same = old is not None or underway.config.name == child.config.name
-        if same:
-            underway.collision = child
+    if not isinstance(underway, CreateChild) or underway.replaces is not old:
+        return
+    if old is not None or underway.config.name == child.config.name:
+        underway.collision = child

@@ -38,9 +38,6 @@ class DeleteChild:
         self.child.advance(ChildInput.DELETE)
         return [DeletePayload.of_children([self.child.spi_in])]
 
-    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
-        """Nothing to note."""
-
     def response(self, session: Session, message: Message, now: float) -> None:
         """Gone, whatever the peer answers (RFC 7296, 1.4.1)."""
         del message
@@ -63,9 +60,6 @@ class DeleteIke:
         session.advance(SessionInput.DELETE)
         return [DeletePayload(Protocol.IKE)]
 
-    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
-        """Nothing to note."""
-
     def response(self, session: Session, message: Message, now: float) -> None:
         """It is closed on both sides."""
         del message
@@ -82,9 +76,6 @@ class Liveness:
         """Nothing at all."""
         del now
         return [] if session.is_established else None
-
-    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
-        """Nothing to note."""
 
     def response(self, session: Session, message: Message, now: float) -> None:
         """The session has noted that it heard something."""

@@ -21,9 +21,6 @@ class Exchange(Protocol):
     def request(self, session: Session, now: float) -> Sequence[Payload] | None:
         """The payloads to send; None if the exchange has become pointless."""
 
-    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
-        """The request as it goes out, for those whose octets are authenticated later."""
-
     def response(self, session: Session, message: Message, now: float) -> None:
         """What follows from the response.
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from plutino.ike.crypto.key_exchange import KEY_EXCHANGES, KeyExchange
+from plutino.ike.crypto.key_exchange import KeyExchange
 from plutino.ike.crypto.keymat import intermediate_keys
 from plutino.ike.errors import InvalidSyntaxError
+from plutino.ike.exchanges.key_exchange import finish, respond, start
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType
@@ -30,11 +31,8 @@ class Intermediate:
     def request(self, session: Session, now: float) -> Sequence[Payload]:
         """KEi(n)."""
         del now
-        self.started = KEY_EXCHANGES[self.method].start(session.surroundings.random)
-        return [KePayload(self.method, self.started.public)]
-
-    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
-        """AUTH covers the request, which the session notes."""
+        self.started, ke = start(self.method, session.surroundings.random)
+        return [ke]
 
     def response(self, session: Session, message: Message, now: float) -> None:
         """The keys after KEr(n)."""
@@ -42,10 +40,7 @@ class Intermediate:
         if message.error is not None or ke is None or ke.method != self.method:
             raise InvalidSyntaxError("IKE_INTERMEDIATE without the key exchange that was asked for")
         assert self.started is not None
-        try:
-            shared = self.started.finish(ke.data)
-        except ValueError as error:
-            raise InvalidSyntaxError(f"KE: {error}") from error
+        shared = finish(self.started, ke)
         session.additional.pop(0)
         mix(session, shared)
         session.proceed(now)
@@ -59,12 +54,9 @@ def answer_intermediate(session: Session, message: Message) -> tuple[list[Payloa
     ke = message.first(KePayload)
     if ke is None or not session.additional or session.additional[0][1] != ke.method:
         raise InvalidSyntaxError("IKE_INTERMEDIATE without the key exchange that is next")
-    try:
-        public, shared = KEY_EXCHANGES[ke.method].respond(ke.data, session.surroundings.random)
-    except ValueError as error:
-        raise InvalidSyntaxError(f"KE: {error}") from error
+    own, shared = respond(ke, session.surroundings.random)
     session.additional.pop(0)
-    return [KePayload(ke.method, public)], shared
+    return [own], shared
 
 
 def mix(session: Session, shared: bytes) -> None:

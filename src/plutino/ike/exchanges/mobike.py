@@ -41,9 +41,6 @@ class UpdateAddresses:
             NotifyPayload(NotifyType.COOKIE2, self.check),
         ]
 
-    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
-        """Nothing to note."""
-
     def response(self, session: Session, message: Message, now: float) -> None:
         """The peer uses the new path; a NAT on it shows."""
         if message.error is not None:
@@ -68,9 +65,6 @@ class CheckMapping:
         """NAT detection alone."""
         del now
         return [*detection(session, session.path)] if session.is_established else None
-
-    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
-        """Nothing to note."""
 
     def response(self, session: Session, message: Message, now: float) -> None:
         """The peer follows to the new mapping once it is asked to."""

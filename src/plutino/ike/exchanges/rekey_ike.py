@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from plutino.ike.children import Children
-from plutino.ike.crypto.key_exchange import KEY_EXCHANGES, KeyExchange
+from plutino.ike.crypto.key_exchange import KeyExchange
 from plutino.ike.crypto.keymat import Exchanged, rekeyed_keys
 from plutino.ike.errors import (
     InvalidKeError,
@@ -19,6 +19,7 @@ from plutino.ike.errors import (
 from plutino.ike.events import IkeEstablished
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
+from plutino.ike.exchanges.key_exchange import NONCE_SIZE, finish, respond, sa_ke_nonce, start
 from plutino.ike.keys import IkeSuite, SessionKeys
 from plutino.ike.message.header import SPI_SIZE
 from plutino.ike.message.message import Message
@@ -40,7 +41,6 @@ from plutino.ike.state import SessionInput
 if TYPE_CHECKING:
     from plutino.ike.session import Session
 
-NONCE_SIZE = 32
 _PAUSE_AFTER_REFUSAL = 30.0
 
 
@@ -65,15 +65,8 @@ class RekeyIke:
         self.spi = session.surroundings.new_ike_spi()
         self.nonce = random(NONCE_SIZE)
         self.method = self.method or methods_of(suites)[0]
-        self.started = KEY_EXCHANGES[self.method].start(random)
-        return [
-            offer(Protocol.IKE, self.spi, suites),
-            NoncePayload(self.nonce),
-            KePayload(self.method, self.started.public),
-        ]
-
-    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
-        """Nothing to note."""
+        self.started, ke = start(self.method, random)
+        return [offer(Protocol.IKE, self.spi, suites), NoncePayload(self.nonce), ke]
 
     def response(self, session: Session, message: Message, now: float) -> None:
         """The new IKE SA takes the children, unless the peer's own one does."""
@@ -98,15 +91,12 @@ class RekeyIke:
         session.enqueue(DeleteIke("replaced by a new IKE SA"), now, first=True)
 
     def _successor(self, session: Session, message: Message, now: float) -> Session:
-        sa, ke, nonce = _three(message)
+        sa, ke, nonce = sa_ke_nonce(message)
         chosen = check_answer(sa, suites_of(session), Protocol.IKE, SPI_SIZE)
         if not ke.method == chosen.id_of(TransformType.KE) == self.method:
             raise NoProposalChosenError("KE and the chosen method differ")
         assert self.started is not None
-        try:
-            shared = self.started.finish(ke.data)
-        except ValueError as error:
-            raise InvalidSyntaxError(f"KE: {error}") from error
+        shared = finish(self.started, ke)
         exchanged = Exchanged(self.nonce, nonce.nonce, self.spi, chosen.spi)
         return _make(session, chosen, shared, exchanged, is_initiator=True, now=now)
 
@@ -146,10 +136,7 @@ def answer_rekey_ike(session: Session, message: Message, now: float) -> list[Pay
     if len(chosen.spi) != SPI_SIZE or chosen.spi == bytes(SPI_SIZE):
         raise InvalidSyntaxError(f"SPI {chosen.spi.hex()} for a new IKE SA")
     random = session.surroundings.random
-    try:
-        public, shared = KEY_EXCHANGES[method].respond(ke.data, random)
-    except ValueError as error:
-        raise InvalidSyntaxError(f"KE: {error}") from error
+    own, shared = respond(ke, random)
     spi, own_nonce = session.surroundings.new_ike_spi(), random(NONCE_SIZE)
     exchanged = Exchanged(nonce.nonce, own_nonce, chosen.spi, spi)
     new = _make(session, chosen, shared, exchanged, is_initiator=False, now=now)
@@ -161,7 +148,7 @@ def answer_rekey_ike(session: Session, message: Message, now: float) -> list[Pay
     else:
         hand_over(session, new, now)
         session.schedule.expires_at = now + REPLACED_FOR
-    return [chosen.answer(spi), NoncePayload(own_nonce), KePayload(method, public)]
+    return [chosen.answer(spi), NoncePayload(own_nonce), own]
 
 
 def hand_over(old: Session, new: Session, now: float) -> None:
@@ -224,10 +211,3 @@ def _between_the_same(old: Session, keys: SessionKeys, now: float) -> Session:
     spis = new.initiator_spi, new.responder_spi
     new.tell(IkeEstablished(peer.name, *spis, replaces=old.initiator_spi))
     return new
-
-
-def _three(message: Message) -> tuple[SaPayload, KePayload, NoncePayload]:
-    sa, ke, nonce = message.first(SaPayload), message.first(KePayload), message.first(NoncePayload)
-    if sa is None or ke is None or nonce is None:
-        raise InvalidSyntaxError("SA, KE or nonce is missing")
-    return sa, ke, nonce

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from plutino.ike.config import PeerConfig
-from plutino.ike.crypto.key_exchange import KEY_EXCHANGES, KeyExchange
+from plutino.ike.crypto.key_exchange import KeyExchange
 from plutino.ike.crypto.keymat import Exchanged, first_keys
 from plutino.ike.errors import InvalidKeError, InvalidSyntaxError, NoProposalChosenError, PeerError
+from plutino.ike.exchanges.key_exchange import NONCE_SIZE, sa_ke_nonce, start
+from plutino.ike.exchanges.key_exchange import respond as respond_ke
 from plutino.ike.keys import IkeSuite, SessionKeys
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.message.message import Message
@@ -26,7 +28,6 @@ from plutino.model.sa import NAT_T_PORT
 if TYPE_CHECKING:
     from plutino.ike.session import Session
 
-NONCE_SIZE = 32
 SIGNATURE_HASHES = (2, 3, 4, 5)
 """SHA2-256, 384, 512, and identity for Ed25519 and Ed448 (RFC 7427, 7; RFC 8420, 2)."""
 _MAX_RESTARTS = 4
@@ -57,7 +58,8 @@ class SaInit:
         """[N(COOKIE)], SA, KE, Ni and what we can do."""
         del now
         if self.started is None:
-            self.started = KEY_EXCHANGES[self.method].start(session.surroundings.random)
+            self.started, _ = start(self.method, session.surroundings.random)
+        session.record.initiator_nonce = self.nonce
         cookie = [] if self.cookie is None else [NotifyPayload(NotifyType.COOKIE, self.cookie)]
         return [
             *cookie,
@@ -67,12 +69,6 @@ class SaInit:
             *detection(session, session.path),
             *abilities_of(session.peer),
         ]
-
-    def sent(self, session: Session, datagrams: Sequence[bytes], now: float) -> None:
-        """AUTH covers the request."""
-        del now
-        session.record.request = datagrams[0]
-        session.record.initiator_nonce = self.nonce
 
     def response(self, session: Session, message: Message, now: float) -> None:
         """Keys for both directions, or another try.
@@ -87,7 +83,7 @@ class SaInit:
             return
         if message.error is not None:
             raise PeerError(f"the peer refuses: {message.error.name}")
-        sa, ke, nonce = _three(message)
+        sa, ke, nonce = sa_ke_nonce(message)
         if message.header.responder_spi == NO_SPI:
             raise InvalidSyntaxError("the responder's SPI is zero")
         chosen = check_answer(sa, session.peer.suites, Protocol.IKE, 0)
@@ -102,7 +98,7 @@ class SaInit:
         session.record.response = message.octets
         session.record.responder_nonce = nonce.nonce
         _learn(session, message, session.path)
-        session.set_keys(keys_after(session, chosen, shared))
+        session.set_keys(_keys_after(session, IkeSuite.of(chosen), shared))
         session.additional = list(chosen.additional_key_exchanges)
         session.advance(SessionInput.KEYS)
         _float(session)
@@ -137,16 +133,13 @@ def respond(session: Session, message: Message, now: float) -> bytes:
 
     Which peer it is shows by its identity later: any candidate of the path may agree.
     """
-    sa, ke, nonce = _three(message)
+    sa, ke, nonce = sa_ke_nonce(message)
     peer, chosen = _agree(session.candidates, sa, ke.method)
     if chosen.id_of(TransformType.KE) != ke.method:
         raise InvalidKeError(chosen.id_of(TransformType.KE))
     suite = IkeSuite.of(chosen)
     random = session.surroundings.random
-    try:
-        public, shared = KEY_EXCHANGES[ke.method].respond(ke.data, random)
-    except ValueError as error:
-        raise InvalidSyntaxError(f"KE: {error}") from error
+    own, shared = respond_ke(ke, random)
     session.peer = peer
     session.initiator_spi = message.header.initiator_spi
     session.responder_spi = session.surroundings.new_ike_spi()
@@ -156,7 +149,7 @@ def respond(session: Session, message: Message, now: float) -> bytes:
     _learn(session, message, session.path)
     payloads: list[Payload] = [
         chosen.answer(b""),
-        KePayload(ke.method, public),
+        own,
         NoncePayload(record.responder_nonce),
         *detection(session, session.path),
         *abilities_of(peer),
@@ -165,9 +158,7 @@ def respond(session: Session, message: Message, now: float) -> bytes:
     spis = session.initiator_spi, session.responder_spi
     header = Header(*spis, 0, ExchangeType.IKE_SA_INIT, Flag.RESPONSE, 0)
     record.response = Message(header, tuple(payloads)).encode_clear()
-    exchanged = Exchanged(record.initiator_nonce, record.responder_nonce, *spis)
-    keys = first_keys(suite.prf, suite.sizes, shared, exchanged)
-    session.set_keys(SessionKeys.of(suite, keys, exchanged, is_initiator=False))
+    session.set_keys(_keys_after(session, suite, shared))
     session.additional = list(chosen.additional_key_exchanges)
     session.responses.answered(0, [record.response])
     session.window.next_id = 0
@@ -176,14 +167,13 @@ def respond(session: Session, message: Message, now: float) -> bytes:
     return record.response
 
 
-def keys_after(session: Session, chosen: Chosen, shared: bytes) -> SessionKeys:
-    """The initiator's keys."""
-    suite = IkeSuite.of(chosen)
+def _keys_after(session: Session, suite: IkeSuite, shared: bytes) -> SessionKeys:
+    """The keys that both ends have once they know nonces and SPIs."""
     record = session.record
     nonces = record.initiator_nonce, record.responder_nonce
     exchanged = Exchanged(*nonces, session.initiator_spi, session.responder_spi)
     keys = first_keys(suite.prf, suite.sizes, shared, exchanged)
-    return SessionKeys.of(suite, keys, exchanged, is_initiator=True)
+    return SessionKeys.of(suite, keys, exchanged, is_initiator=session.is_initiator)
 
 
 def abilities_of(peer: PeerConfig) -> list[NotifyPayload]:
@@ -207,13 +197,6 @@ def _agree(candidates: Sequence[PeerConfig], sa: SaPayload, ke: int) -> tuple[Pe
         except NoProposalChosenError as error:
             refusal = error
     raise refusal
-
-
-def _three(message: Message) -> tuple[SaPayload, KePayload, NoncePayload]:
-    sa, ke, nonce = message.first(SaPayload), message.first(KePayload), message.first(NoncePayload)
-    if sa is None or ke is None or nonce is None:
-        raise InvalidSyntaxError("SA, KE or nonce is missing")
-    return sa, ke, nonce
 
 
 def detection(session: Session, path: Path) -> list[NotifyPayload]:
@@ -247,8 +230,6 @@ def _learn(session: Session, message: Message, path: Path) -> None:
     types = {one.type for one in message.notifies}
     abilities.detects_nat = detect_nat(session, message, path)
     abilities.fragmentation = NotifyType.FRAGMENTATION_SUPPORTED in types
-    abilities.intermediate = NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED in types
-    abilities.childless = NotifyType.CHILDLESS_IKEV2_SUPPORTED in types
     abilities.ppk = NotifyType.USE_PPK in types
     hashes = message.notify(NotifyType.SIGNATURE_HASH_ALGORITHMS)
     if hashes is not None:

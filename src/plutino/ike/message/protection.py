@@ -48,12 +48,6 @@ FRAGMENT_FIELDS: Final = 4
 _MAX_FRAGMENTS: Final = 64
 
 
-def seal_message(message: Message, cipher: Cipher, random: Random) -> bytes:
-    """The datagram with all payloads inside one SK payload."""
-    first, chain = encode_chain(message.payloads)
-    return _Envelope(message.header, PayloadType.SK, first).seal(chain, cipher, random)
-
-
 def seal_fragments(message: Message, cipher: Cipher, random: Random, limit: int) -> list[bytes]:
     """One datagram if it fits ``limit`` bytes, else SKF fragments that do (RFC 7383, 2.5)."""
     first, chain = encode_chain(message.payloads)

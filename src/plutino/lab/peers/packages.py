@@ -1,64 +1,67 @@
 """The packages of peers, unpacked once into the user's cache folder."""
 
-import shutil
+import hashlib
 import subprocess
 import sys
-import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from plutino.lab.guest.cache import cache_folder
+from plutino.lab.guest.cache import find_prepared, prepare_once
 from plutino.lab.guest.errors import GuestError
 from plutino.lab.guest.packages import PackageSource, Say
 
-STRONGSWAN: Final = (
-    "strongswan-charon",
-    "libstrongswan",
-    "libstrongswan-standard-plugins",
-    "libstrongswan-extra-plugins",
-    "libcharon-extra-plugins",
-    "strongswan-swanctl",
-    "strongswan-libcharon",
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """An IKE daemon by Debian's packages; the first one tells its version."""
+
+    name: str
+    packages: tuple[str, ...]
+
+    def recipe(self) -> str:
+        """A hash of the packages' names."""
+        return hashlib.sha256(" ".join(self.packages).encode()).hexdigest()[:12]
+
+
+STRONGSWAN: Final = Peer(
+    "strongswan",
+    (
+        "strongswan-charon",
+        "libstrongswan",
+        "libstrongswan-standard-plugins",
+        "libstrongswan-extra-plugins",
+        "libcharon-extra-plugins",
+        "strongswan-swanctl",
+        "strongswan-libcharon",
+    ),
 )
-PEERS: Final = {"strongswan": STRONGSWAN}
+PEERS: Final = (STRONGSWAN,)
 
 
-def find_peer(name: str) -> Path | None:
+def find_peer(peer: Peer) -> Path | None:
     """The folder with a peer's files, as they would lie under /; None if it is not prepared."""
-    found = sorted(_folder().glob(f"{name}_*"), key=lambda path: path.stat().st_mtime)
-    return found[-1] if found else None
+    prepared = find_prepared(peer)
+    return None if prepared is None else prepared / "root"
 
 
-def prepare_peer(name: str, say: Say) -> Path:
+def prepare_peer(peer: Peer, say: Say) -> None:
     """Downloads and unpacks a peer, unless that was done. GuestError where it cannot be had."""
-    ready = find_peer(name)
-    if ready is not None:
-        return ready
-    source = PackageSource()
-    making = Path(tempfile.mkdtemp(prefix=".making-", dir=_folder()))
-    try:
-        version = ""
-        for package in PEERS[name]:
-            found = source.find(package.replace("+", r"\+"), package, say)
-            version = found.version.replace("/", "-")
-            archive = source.download(found, making, say)
-            root = making / "root"
-            subprocess.run(["dpkg", "-x", archive, root], check=True)
-        ready = _folder() / f"{name}_{version}"
-        (making / "root").chmod(0o755)
-        if not ready.exists():
-            (making / "root").rename(ready)
-    except subprocess.CalledProcessError as error:
-        raise GuestError(f"cannot unpack {name}: {error}") from error
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-    return ready
 
+    def make(folder: Path) -> str:
+        source = PackageSource()
+        found = [source.find(one.replace("+", r"\+"), one, say) for one in peer.packages]
+        for package in found:
+            archive = source.download(package, folder, say)
+            try:
+                subprocess.run(["dpkg", "-x", archive, folder / "root"], check=True)
+            except subprocess.CalledProcessError as error:
+                raise GuestError(f"cannot unpack {package.name}: {error}") from error
+            archive.unlink()
+        (folder / "root").chmod(0o755)
+        return found[0].version
 
-def _folder() -> Path:
-    folder = cache_folder().parent / "peers"
-    folder.mkdir(exist_ok=True)
-    return folder
+    prepare_once(peer, make, lambda: say(f"another process is preparing {peer.name}: waiting"))
 
 
 def _say(words: str) -> None:
@@ -66,11 +69,11 @@ def _say(words: str) -> None:
 
 
 def _main() -> None:
-    for name in PEERS:
+    for peer in PEERS:
         try:
-            prepare_peer(name, _say)
+            prepare_peer(peer, _say)
         except GuestError as error:
-            print(f"plutino: no {name}: {error}", file=sys.stderr)
+            print(f"plutino: no {peer.name}: {error}", file=sys.stderr)
             sys.exit(1)
 
 

@@ -1,0 +1,14 @@
+"""Private keys that IKE signs with, of whatever file they came from."""
+
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+
+PrivateKey = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+)
+SMALLEST_RSA: Final = 2048
+"""Bits (RFC 8247, 4.1)."""
