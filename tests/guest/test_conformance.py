@@ -3,10 +3,10 @@
 import pytest
 
 from tests.support.exhaustive import EXHAUSTIVE
-from tests.support.guest import run_tests_in_guest
+from tests.support.guest import UML, run_tests_in_guest
 
 pytestmark = pytest.mark.guest
-KERNELS = ("uml-6.12", "uml-7.3") if EXHAUSTIVE else ("uml-6.12",)
+KERNELS = ("uml-6.12", "uml-7.3") if EXHAUSTIVE else (UML,)
 _SUITE = "tests/guest_inside/test_conformance.py"
 
 

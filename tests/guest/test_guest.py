@@ -13,13 +13,14 @@ import pytest
 from plutino.lab.guest.streams import Stream
 from tests.support.guest import (
     CHECKOUT,
+    UML,
     guest_command,
     needs_guest,
     run_in_guest,
     run_tests_in_guest,
 )
 
-BOOT_SECONDS = {"uml-6.12": 4.0, "qemu-6.12": 15.0}
+BOOT_SECONDS = {UML: 4.0, "qemu-6.12": 15.0}
 """Enough for a busy machine, and short for a test that has to wait for its end."""
 KERNELS = tuple(BOOT_SECONDS)
 pytestmark = pytest.mark.guest
@@ -53,16 +54,16 @@ def test_output_of_any_bytes_comes_whole(kernel: str) -> None:
 
 def test_variables_that_matter_are_passed_on() -> None:
     given = {"CI": "yes 'it' is", "PLUTINO_X": "x", "SECRET": "s", "TERM": "vt100"}
-    done = run_in_guest("uml-6.12", ["env"], 60, given)
+    done = run_in_guest(UML, ["env"], 60, given)
     got = dict(line.split("=", 1) for line in done.stdout.splitlines())
     assert got["CI"] == given["CI"]
-    assert (got["PLUTINO_X"], got["TERM"], got["PLUTINO_GUEST"]) == ("x", "vt100", "uml-6.12")
+    assert (got["PLUTINO_X"], got["TERM"], got["PLUTINO_GUEST"]) == ("x", "vt100", UML)
     assert "SECRET" not in got
     assert "/usr/sbin" in got["PATH"].split(":")
 
 
 def test_a_command_that_is_not_there() -> None:
-    done = run_in_guest("uml-6.12", ["no-such-command"], 60)
+    done = run_in_guest(UML, ["no-such-command"], 60)
     assert done.returncode == 127
     assert "no-such-command" in done.stderr
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.support.guest import run_tests_in_guest
+from tests.support.guest import UML, run_tests_in_guest
 
 pytestmark = pytest.mark.guest
 
 
 def test_strongswan_on_the_kernel() -> None:
-    run_tests_in_guest("uml-6.12", "tests/interop", 400)
+    run_tests_in_guest(UML, "tests/interop", 400)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.support.guest import run_in_guest, run_tests_in_guest
+from tests.support.guest import UML, run_in_guest, run_tests_in_guest
 
 pytestmark = pytest.mark.guest
 
 
 def test_everything_in_one_boot() -> None:
-    run_tests_in_guest("uml-6.12", "tests/guest_inside/test_kernel_plane.py", 900)
+    run_tests_in_guest(UML, "tests/guest_inside/test_kernel_plane.py", 900)
 
 
 @pytest.mark.beside
@@ -17,39 +17,39 @@ def test_everything_in_one_boot() -> None:
     ["test_interchange.py", "test_interchange_transport.py", "test_changed_options.py"],
 )
 def test_the_kernel_and_the_engine_understand_each_other(tests: str) -> None:
-    run_tests_in_guest("uml-6.12", f"tests/guest_inside/{tests}", 900)
+    run_tests_in_guest(UML, f"tests/guest_inside/{tests}", 900)
 
 
 @pytest.mark.parametrize("tests", ["test_iproute2.py", "test_iproute2_apply.py"])
 def test_iproute2_and_the_codec(tests: str) -> None:
-    run_tests_in_guest("uml-6.12", f"tests/guest_inside/{tests}", 300)
+    run_tests_in_guest(UML, f"tests/guest_inside/{tests}", 300)
 
 
 @pytest.mark.parametrize(
     "file", ["test_vti.py", "test_vti_migration.py", "test_vti_uplinks.py", "test_readme_vti.py"]
 )
 def test_vti_and_the_way_from_it(file: str) -> None:
-    run_tests_in_guest("uml-6.12", f"tests/guest_inside/{file}", 600)
+    run_tests_in_guest(UML, f"tests/guest_inside/{file}", 600)
 
 
 @pytest.mark.beside
 def test_crashes_at_every_request() -> None:
-    run_tests_in_guest("uml-6.12", "tests/guest_inside/test_kernel_crashes.py", 400)
+    run_tests_in_guest(UML, "tests/guest_inside/test_kernel_crashes.py", 400)
 
 
 def test_vrfs() -> None:
-    run_tests_in_guest("uml-6.12", "tests/guest_inside/test_vrf.py", 300)
+    run_tests_in_guest(UML, "tests/guest_inside/test_vrf.py", 300)
 
 
 def test_the_mtu_is_the_kernels() -> None:
-    run_tests_in_guest("uml-6.12", "tests/guest_inside/test_mtu.py", 300)
+    run_tests_in_guest(UML, "tests/guest_inside/test_mtu.py", 300)
 
 
 def test_offload_as_far_as_netdevsim_shows_it() -> None:
-    run_tests_in_guest("uml-6.12", "tests/guest_inside/test_offload.py", 200)
+    run_tests_in_guest(UML, "tests/guest_inside/test_offload.py", 200)
 
 
-@pytest.mark.parametrize("kernel", ["uml-6.12", "qemu-6.12", "qemu-6.1"])
+@pytest.mark.parametrize("kernel", [UML, "qemu-6.12", "qemu-6.1"])
 def test_what_each_kernel_can_do_is_found_by_trying(kernel: str) -> None:
     run_tests_in_guest(kernel, "tests/guest_inside/test_probe.py", 900)
 

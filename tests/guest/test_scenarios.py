@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.exhaustive import EXHAUSTIVE
-from tests.support.guest import run_tests_in_guest
+from tests.support.guest import UML, run_tests_in_guest
 
 pytestmark = pytest.mark.guest
 
@@ -34,4 +34,4 @@ NOT_HERE = {"test_routing_daemons.py"}
 )
 def test_scenarios_on_the_kernel(file: str) -> None:
     chosen = "" if EXHAUSTIVE else CHOSEN.get(file, "")
-    run_tests_in_guest("uml-6.12", f"tests/scenarios/{file}", 900, chosen)
+    run_tests_in_guest(UML, f"tests/scenarios/{file}", 900, chosen)

@@ -96,7 +96,7 @@ def test_auto_takes_this_kernel_and_doctor_says_so() -> None:
     done = subprocess.run([program, "doctor", "--json"], capture_output=True, text=True, check=True)
     report = json.loads(done.stdout)
     missing = {one["feature"] for one in report["features"] if not one["supported"]}
-    assert missing == {Feature.IPTFS, Feature.MIGRATE_STATE}, report
+    assert missing <= {Feature.IPTFS, Feature.MIGRATE_STATE}, report
     assert report["choice"]["plane"] == "kernel"
 
 

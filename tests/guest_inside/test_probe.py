@@ -24,6 +24,7 @@ MISSING = {
     "qemu-6.1": NEWER_THAN_6_12
     | {Feature.NAT_KEEPALIVE, Feature.SA_DIRECTION, Feature.SA_CPU, Feature.PACKET_OFFLOAD},
     "qemu-7.3": set(),
+    "uml-7.3": set(),
 }
 BEET = 'mode = "beet"\nlocal-ts = ["10.255.0.1/32"]\nremote-ts = ["10.255.0.2/32"]'
 

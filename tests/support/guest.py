@@ -14,12 +14,14 @@ from typing import Final
 
 import pytest
 
-from plutino.lab.guest.cache import find_prepared
+from plutino.lab.guest.cache import default_kernel, find_prepared
 from plutino.lab.guest.kernels import KERNELS, Machine
 from plutino.lab.guest.qemu import PROGRAM
 
 CHECKOUT: Final = Path(__file__).parents[2]
-_BY_SETUP: Final = ("uml-6.12", "qemu-6.12")
+UML: Final = default_kernel()
+"""The user-mode Linux that suites boot."""
+_BY_SETUP: Final = (UML, "qemu-6.12")
 """Kernels that ``setup/setup.sh test`` prepares; others are there where somebody wants them."""
 _GRACE: Final = 30.0
 """Seconds beyond the guest's own limit, after which the limit itself has failed."""

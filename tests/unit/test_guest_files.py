@@ -12,14 +12,14 @@ import pytest
 from plutino.lab.guest.cache import cache_folder, find_prepared, prepare_once
 from plutino.lab.guest.errors import GuestError
 from plutino.lab.guest.initramfs import encode_cpio
-from plutino.lab.guest.kernels import DEFAULT_KERNEL, KERNELS, find_kernel
+from plutino.lab.guest.kernels import KERNELS, find_kernel
 from plutino.lab.guest.modules import loading_order
 from plutino.lab.guest.run import guest_environment
 from plutino.lab.guest.vmlinux import unpack_vmlinux
 from plutino.model.errors import WireError
 from tests.support.guest import skip_loudly
 
-KERNEL = KERNELS[DEFAULT_KERNEL]
+KERNEL = KERNELS["uml-6.12"]
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +112,7 @@ def test_an_unknown_kernel_is_refused_with_those_there_are() -> None:
     with pytest.raises(GuestError) as caught:
         find_kernel("uml-2.4")
     assert caught.value.hint is not None
-    assert DEFAULT_KERNEL in caught.value.hint
+    assert KERNEL.name in caught.value.hint
 
 
 def test_the_environment_has_the_systems_programs() -> None:

@@ -10,7 +10,6 @@ import click
 
 from plutino.apply.remove import remove_all
 from plutino.cli.target import FILE, load_target, print_json
-from plutino.config.gateway import DEFAULT_INSTANCE
 from plutino.control.client import ask_daemon
 from plutino.daemon.passes import open_routes, pass_lock, save_running, system_of
 from plutino.dataplane.choice import current_choice, open_plane
@@ -19,6 +18,7 @@ from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.model.errors import PlaneError, PlutinoError
+from plutino.model.instance import DEFAULT_INSTANCE
 
 _STOP_TIMEOUT = 20.0
 """Seconds for a daemon to end, or an engine."""

@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from plutino.cli.target import FILE, load_target, print_json
-from plutino.config.gateway import DEFAULT_INSTANCE
 from plutino.control.client import ask_daemon
 from plutino.control.report import (
     GroupReport,
@@ -18,9 +17,9 @@ from plutino.control.report import (
     encode_report,
     parse_report,
 )
-from plutino.daemon.status import build_report
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.model.drop_reason import LINK_DROP_MEANINGS
+from plutino.model.instance import DEFAULT_INSTANCE
 
 _EXIT = {State.UP: 0, State.DEGRADED: 3, State.DOWN: 1}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -56,6 +55,8 @@ def _report(file: Path | None, instance: str) -> StatusReport:
         document = ask_daemon(runtime.control_socket, "status")
         if document is not None:
             return parse_report(document)
+    from plutino.daemon.status import build_report  # noqa: PLC0415 -- half a second to load
+
     return build_report(loaded, runtime)
 
 

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from plutino.config.files import LoadedGateway, load_gateway
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.model.errors import PlaneError
+
+if TYPE_CHECKING:
+    from plutino.config.files import LoadedGateway
 
 FILE = click.Path(path_type=Path)
 
@@ -18,11 +21,13 @@ def remember_source(runtime: RuntimePaths, path: Path) -> None:
     (runtime.directory / "source").write_text(str(path.resolve()))
 
 
-def load_target(file: Path | None, instance: str) -> tuple[LoadedGateway, RuntimePaths]:
+def load_target(file: Path | None, instance: str) -> "tuple[LoadedGateway, RuntimePaths]":
     """The gateway of ``file``, or the one that ``instance`` was made from.
 
     Raises ConfigError for a bad file, PlaneError if nothing is known of the instance.
     """
+    from plutino.config.files import load_gateway  # noqa: PLC0415 -- slow to load: only if needed
+
     if file is not None:
         loaded = load_gateway(file)
         return loaded, RuntimePaths.of(loaded.gateway.instance)

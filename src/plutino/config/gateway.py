@@ -15,10 +15,9 @@ from plutino.config.table import Table
 from plutino.config.tunnel import Tunnel
 from plutino.config.uplink import Uplink
 from plutino.config.values import IpNetwork
+from plutino.model.instance import DEFAULT_INSTANCE
 from plutino.model.interface import DEFAULT_MARK_MASK, DEFAULT_UPLINK_MASK
 from plutino.model.numbers import U32_MAX
-
-DEFAULT_INSTANCE = "default"
 
 
 class PolicyDefault(Table):

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Final
 
-from plutino.config.gateway import DEFAULT_INSTANCE
+from plutino.model.instance import DEFAULT_INSTANCE
 
 DEFAULT_PRIORITY: Final = 13400
 PRIORITIES: Final = 134

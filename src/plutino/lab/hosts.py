@@ -28,6 +28,7 @@ _ETHTOOL_SSG: Final = 0x19
 """``linux/ethtool.h``: scatter and gather, on or off."""
 _UP_TIMEOUT: Final = 60.0
 _COMMAND_TIMEOUT: Final = 120.0
+_PAUSE: Final = 0.02
 
 
 def plutino_program() -> Path:
@@ -107,10 +108,11 @@ class Host:
         while time.monotonic() < deadline:
             if self.daemon is not None and self.daemon.poll() is not None:
                 break
+            asked = time.monotonic()
             report = self.status()
             if report is not None and report.state is State.UP and report.daemon_pid is not None:
                 return
-            time.sleep(0.02)
+            time.sleep(max(_PAUSE, 2 * (time.monotonic() - asked)))  # it has better things to do
         raise PlaneError(f"{self.name} does not come up: {self.last_words()}")
 
     def status(self) -> StatusReport | None:

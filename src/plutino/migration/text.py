@@ -3,10 +3,10 @@
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from plutino.config.gateway import DEFAULT_INSTANCE
 from plutino.config.load import load_text
 from plutino.migration.vti import ImportedTunnel, ImportedVti
 from plutino.model.errors import ConfigError
+from plutino.model.instance import DEFAULT_INSTANCE
 from plutino.model.link import Link, link_alias
 from plutino.model.sa import Encapsulation
 

@@ -9,9 +9,9 @@ from typing import Final
 
 import click
 
-from plutino.lab.guest.cache import find_prepared
+from plutino.lab.guest.cache import default_kernel, find_prepared
 from plutino.lab.guest.errors import GuestError, TimeLimitError
-from plutino.lab.guest.kernels import DEFAULT_KERNEL, KERNELS, find_kernel
+from plutino.lab.guest.kernels import DEFAULT_KERNELS, KERNELS, find_kernel
 from plutino.lab.guest.prepare import prepare
 from plutino.lab.guest.processes import SignalError, signals_raised
 from plutino.lab.guest.run import Limits, guest_environment, run_in_guest
@@ -24,7 +24,10 @@ EXIT_BROKEN: Final = 125
     epilog="Exit codes: the command's; 124 the time limit passed, 125 no guest or it broke.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option("--kernel", "name", default=DEFAULT_KERNEL, show_default=True, help="see --list")
+@click.option(
+    "--kernel", "name", default=default_kernel, help="see --list",
+    show_default=f"the first that is ready of {', '.join(DEFAULT_KERNELS)}",
+)  # fmt: skip
 @click.option(
     "--timeout", "seconds", type=click.FloatRange(min=0.1), default=Limits().seconds,
     show_default=True, help="seconds from the start until the guest is killed",

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from plutino.lab.guest.kernels import DEFAULT_KERNELS, KERNELS
+
 
 class Preparable(Protocol):
     """A kernel, or the packages of a peer: what is made once and kept."""
@@ -40,6 +42,12 @@ def find_prepared(subject: Preparable) -> Path | None:
     pattern = f"{subject.name}_*_{subject.recipe()}"
     found = sorted(cache_folder().glob(pattern), key=lambda path: path.stat().st_mtime)
     return found[-1] if found else None
+
+
+def default_kernel() -> str:
+    """The name of the kernel to boot where none is named: one that is there, if there is one."""
+    ready = (name for name in DEFAULT_KERNELS if find_prepared(KERNELS[name]) is not None)
+    return next(ready, DEFAULT_KERNELS[0])
 
 
 def prepare_once(

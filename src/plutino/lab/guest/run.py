@@ -93,7 +93,7 @@ def _start(
     variables = dict(os.environ)
     with console.open("ab") as log, (folder / "program").open("wb") as words:
         if uml:
-            command = uml_command(prepared, initramfs, log.fileno(), theirs, memory)
+            command = uml_command(kernel, prepared, initramfs, log.fileno(), theirs, memory=memory)
             variables["TMPDIR"] = str(memory_folder(folder, memory))
         else:
             command = qemu_command(prepared, initramfs, console, theirs, memory)

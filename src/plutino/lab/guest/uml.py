@@ -57,7 +57,13 @@ def prepare_uml(kernel: Kernel, packages: PackageSource, folder: Path, say: Say)
 
 
 def uml_command(
-    prepared: Path, initramfs: Path, console: int, streams: dict[str, int], memory: int
+    kernel: Kernel,
+    prepared: Path,
+    initramfs: Path,
+    console: int,
+    streams: dict[str, int],
+    *,
+    memory: int,
 ) -> list[str]:
     """The command that boots. Descriptors: console, and streams by name; ``memory`` is in MiB."""
     return [
@@ -68,6 +74,7 @@ def uml_command(
         "panic=-1", "noreboot", "quiet", "loglevel=4",
         "random.trust_cpu=on", "rcupdate.rcu_expedited=1",
         "fb_tunnels=none",  # no tunl0, ip_vti0 and so on in each new namespace
+        *kernel.arguments,
     ]  # fmt: skip
 
 
