@@ -85,6 +85,7 @@ look_for_packages() {
   if [ "$goal" != run ]; then
     need iproute2 has ip
     need iputils-ping has ping
+    need iptables has iptables-legacy
     need tshark has tshark
     need procps has ps
     need frr test -x /usr/lib/frr/zebra

@@ -20,6 +20,7 @@ from plutino.lab.hosts import Host, plutino_program
 from plutino.lab.traffic import ping
 from plutino.model.feature import Feature
 from tests.support.fault_stream import Stream, state_of
+from tests.support.ike_lab import ike_pair, until_it_passes
 from tests.support.lab import Pair, running_pair
 from tests.support.until import until
 
@@ -238,6 +239,19 @@ def test_udp_heals_when_the_holder_is_killed() -> None:
         assert pings(pair)
         assert pair.berlin.plutino("status", pair.berlin.file).returncode == 0
         assert pair.tap.marked == 0
+
+
+def test_ike_goes_on_when_the_holder_of_its_port_is_killed() -> None:
+    with ike_pair("kernel", encapsulation="udp") as pair:
+        until_it_passes(pair)
+        (before,) = holders(pair.berlin)
+        os.kill(before, signal.SIGKILL)
+        until(lambda: holders(pair.berlin) not in ([before], []), "the daemon starts a new one")
+        kill(pair.paris.daemon)
+        assert pair.paris.plutino("down").returncode == 0
+        pair.paris.start_daemon()
+        until_it_passes(pair)
+        pair.assert_nothing_in_clear()
 
 
 def test_udp_sockets_go_when_no_tunnel_needs_them() -> None:

@@ -7,10 +7,16 @@ import pytest
 
 from plutino.config.static_keys import encode_keys, generate_pair
 from plutino.lab.demo import BERLIN, OUTER, PARIS
+from plutino.lab.guest.run import GUEST_VARIABLE
 from tests.support.lab import Pair, running_pair
 from tests.support.multihomed_lab import run
 
 pytestmark = pytest.mark.root
+
+IPTABLES = (
+    ("iptables-nft",) if GUEST_VARIABLE in os.environ else ("iptables-nft", "iptables-legacy")
+)
+"""A guest's kernel has the newer one alone."""
 
 
 def with_default(pair: Pair) -> None:
@@ -53,6 +59,24 @@ def test_a_rule_of_nftables_that_would_let_packets_pass_by(plane: str) -> None:
             r"mark-mask: nftables inet theirs out handle \d+ sets bits 0x20", done.stderr
         )
         run(here, "nft delete table inet theirs")
+        assert pair.paris.plutino("apply", pair.paris.file).returncode == 0
+
+
+@pytest.mark.parametrize("program", IPTABLES)
+def test_a_rule_of_a_real_iptables(plane: str, program: str) -> None:
+    with running_pair(plane=plane, start=False) as pair:
+        with_default(pair)
+        here = pair.paris.namespace
+        rule = "OUTPUT -d 198.51.100.0/24 -j MARK --set-xmark 0x20/0xff"
+        run(here, f"{program} -t mangle -A {rule}")
+        before = run(here, "ip link") + run(here, "ip rule")
+        done = pair.paris.plutino("apply", pair.paris.file)
+        assert done.returncode == 2, done.stdout
+        assert re.search(
+            rf"mark-mask: ({program}|iptables)\b.* OUTPUT .*sets bits 0x20", done.stderr
+        )
+        assert run(here, "ip link") + run(here, "ip rule") == before
+        run(here, f"{program} -t mangle -D {rule}")
         assert pair.paris.plutino("apply", pair.paris.file).returncode == 0
 
 

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 
 import pytest
@@ -27,22 +27,23 @@ def net(plane: str) -> Iterator[Chain]:
         yield made
 
 
-def exported(net: Chain, site: str, *options: str) -> str:
+def exported(net: Chain, site: str, program: str, *options: str) -> str:
     """What `plutino export` writes for a site."""
     host = net.sites[site]
     announce = [word for one in announced(site) for word in ("--announce", one)]
-    done = host.plutino("export", PROGRAM[site], host.file, *announce, *options)
+    done = host.plutino("export", program, host.file, *announce, *options)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def start(net: Chain, *options: str, more: str = "") -> None:
-    """The daemons of all sites with what was exported, and ``more`` for FRR."""
+def start(net: Chain, *options: str, more: str = "", programs: Mapping[str, str] = PROGRAM) -> None:
+    """The daemons of all sites with what was exported, and ``more`` for FRR; BGP by default."""
     for site in SITES:
-        text = exported(net, site, *options, *(("--as", str(AS[site])) if not options else ()))
+        chosen = options or ("--as", str(AS[site]))
+        text = exported(net, site, programs[site], *chosen)
         net.daemons[site] = (
             Frr(net.sites[site], text + more)
-            if PROGRAM[site] == "frr"
+            if programs[site] == "frr"
             else Bird(net.sites[site], text)
         )
 
@@ -65,6 +66,21 @@ def sessions(net: Chain) -> dict[str, bool]:
         for site, daemon in net.daemons.items()
         for peer, up in daemon.established().items()
     }
+
+
+def bfd_sessions(net: Chain) -> dict[str, bool]:
+    """All BFD sessions, by site and peer."""
+    return {
+        f"{site} {peer}": up
+        for site, daemon in net.daemons.items()
+        for peer, up in daemon.bfd().items()
+    }
+
+
+def all_up(net: Chain) -> bool:
+    """Each BGP session and the BFD session beside it: four tunnel ends, two versions."""
+    bgp, bfd = sessions(net), bfd_sessions(net)
+    return len(bgp) == len(bfd) == 8 and all(bgp.values()) and all(bfd.values())
 
 
 def rekey(net: Chain) -> None:
@@ -106,7 +122,7 @@ def change_uplink(net: Chain) -> None:
 )
 def test_bgp_goes_on(net: Chain, event: Callable[[Chain], None]) -> None:
     start(net)
-    until(lambda: len(sessions(net)) == 8 and all(sessions(net).values()), "all are up", seconds=60)
+    until(lambda: all_up(net), "all are up", seconds=60)
     converged(net)
     event(net)
     until(
@@ -114,6 +130,41 @@ def test_bgp_goes_on(net: Chain, event: Callable[[Chain], None]) -> None:
         "all sessions are up and packets pass",
         seconds=60,
     )
+    net.assert_nothing_in_clear()
+
+
+def test_bfd_tells_bgp_at_once_that_a_peer_is_gone(net: Chain) -> None:
+    """Rome's BFD falls silent, while its BGP would be believed for another three minutes."""
+    start(net)
+    until(lambda: all_up(net), "all are up", seconds=60)
+    rome = net.daemons["rome"]
+    assert isinstance(rome, Frr)
+    rome.signal("bfdd", signal.SIGSTOP)
+    try:
+        berlin = net.daemons["berlin"]
+        until(
+            lambda: not any(berlin.established()[peer] for peer in ("10.255.0.3", "fd00:ff::3")),
+            "Berlin has ended its sessions with Rome",
+        )
+        assert all(berlin.established()[peer] for peer in ("10.255.0.0", "fd00:ff::"))
+    finally:
+        rome.signal("bfdd", signal.SIGCONT)
+    until(lambda: all_up(net), "all are up again", seconds=60)
+
+
+def test_babel_learns_and_sees_a_tunnel_rest(net: Chain) -> None:
+    start(net, "--babel", programs=dict.fromkeys(SITES, "bird"))
+    converged(net)
+    here = net.sites["paris"].namespace
+    for link in ("p1", "p2"):
+        net.blackhole(link)
+    until(
+        lambda: inner("rome", 4) not in run(here, "ip route show"),
+        "routes by way of the tunnel are gone",
+        seconds=30,
+    )
+    net.mend("p2")
+    converged(net)
     net.assert_nothing_in_clear()
 
 

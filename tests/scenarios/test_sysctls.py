@@ -87,3 +87,22 @@ def test_what_others_change_is_healed(plane: str) -> None:
         )
         words = "healed: update sysctl net.ipv4.conf.wire.rp_filter=2"
         until(lambda: words in pair.paris.log.read_text(), "it is told")
+
+
+def test_what_takes_the_check_off_is_told(plane: str) -> None:
+    """The engine checks whatever the setting says."""
+    with running_pair(plane=plane) as pair:
+        run(pair.paris.namespace, "sysctl -qw net.ipv4.conf.all.disable_policy=1")
+        words = "disable_policy is on: IPv4 packets out of ipsec1 pass the SPD unchecked"
+        run(pair.paris.namespace, "ip link set ipsec1 mtu 1300")  # wakes the daemon
+        if plane == "kernel":
+            until(lambda: words in pair.paris.plutino("status").stdout, "status tells it")
+        doctor = pair.paris.plutino("doctor", pair.paris.file).stdout
+        assert (f"in the way of {pair.paris.file}: {words}" in doctor) == (plane == "kernel")
+        assert "note: forwarding is off: what comes out of ipsec1" in doctor
+        run(pair.paris.namespace, "sysctl -qw net.ipv4.conf.all.disable_policy=0")
+        for family in ("ipv4", "ipv6"):
+            run(pair.paris.namespace, f"sysctl -qw net.{family}.conf.ipsec1.forwarding=1")
+        doctor = pair.paris.plutino("doctor", pair.paris.file).stdout
+        assert "in the way" not in doctor
+        assert "note:" not in doctor

@@ -28,6 +28,10 @@ class RoutingDaemon(Protocol):
         """BGP sessions by the peer's address."""
         ...
 
+    def bfd(self) -> dict[str, bool]:
+        """BFD sessions by the peer's address, and whether they are up."""
+        ...
+
     def close(self) -> None:
         """End it."""
         ...
@@ -96,6 +100,14 @@ class Frr:
                 found[address] = peer.get("state") == "Established"
         return found
 
+    def bfd(self) -> dict[str, bool]:
+        peers = self.ask("show bfd peers json") or []
+        return {one["peer"]: one["status"] == "up" for one in peers}
+
+    def signal(self, daemon: str, number: signal.Signals) -> None:
+        """Send one of the daemons a signal."""
+        self._processes[("zebra", *_FRR_DAEMONS).index(daemon)].send_signal(number)
+
     def close(self) -> None:
         for one in self._processes:
             one.send_signal(signal.SIGTERM)
@@ -148,6 +160,10 @@ class Bird:
                 found[words[-1].partition("%")[0]] = up
                 name = ""
         return found
+
+    def bfd(self) -> dict[str, bool]:
+        lines = (line.split() for line in self.ask("show bfd sessions").splitlines())
+        return {one[0]: one[2] == "Up" for one in lines if len(one) > 4 and one[1][:2] == "ip"}
 
     def close(self) -> None:
         self._process.terminate()

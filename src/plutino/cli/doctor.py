@@ -8,7 +8,8 @@ import click
 
 from plutino.cli.target import FILE, load_target, print_json
 from plutino.config.files import LoadedGateway
-from plutino.daemon.passes import compile_desired, find_problems, open_routes
+from plutino.daemon.findings import find_problems, settings_in_force, settings_to_know
+from plutino.daemon.passes import compile_desired, open_routes
 from plutino.dataplane.choice import AUTO, KERNEL, PlaneChoice, choose_by, current_choice
 from plutino.dataplane.probe.attempts import probe_kernel
 from plutino.dataplane.probe.report import KernelReport
@@ -38,10 +39,11 @@ def doctor(file: Path | None, as_json: bool) -> None:
     loaded, demands, configured = None, PLAIN_TUNNEL, AUTO
     serving: PlaneChoice | None = None
     problems: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
     if file is not None:
         loaded, runtime = load_target(file, "")
         configured = loaded.gateway.data_plane
-        demands, serving, problems = _look(loaded, runtime)
+        demands, serving, problems, hints = _look(loaded, runtime)
     report = probe_kernel()
     problem, choice = None, None
     try:
@@ -58,6 +60,7 @@ def doctor(file: Path | None, as_json: bool) -> None:
                 "choice": None if choice is None else asdict(choice),
                 "problem": None if problem is None else str(problem),
                 "problems": list(problems),
+                "hints": list(hints),
             }
         )
     else:
@@ -68,19 +71,24 @@ def doctor(file: Path | None, as_json: bool) -> None:
             click.echo(f"instance '{name}' is on the {serving.plane} plane until `plutino down`")
         for words in problems:
             click.echo(f"in the way of {file}: {words}")
+        for words in hints:
+            click.echo(f"note: {words}")
     if problem is not None:
         raise problem
 
 
 def _look(
     loaded: LoadedGateway, runtime: RuntimePaths
-) -> tuple[Demands, PlaneChoice | None, tuple[str, ...]]:
-    """What a gateway asks for, the plane that serves it already, and what others do against it."""
+) -> tuple[Demands, PlaneChoice | None, tuple[str, ...], tuple[str, ...]]:
+    """What a gateway asks for, its plane if it is served, what is in its way, what to know."""
     with open_routes(runtime, loaded.gateway) as routes:
         desired = compile_desired(loaded, routes, {}, NOTHING_LOST)
         serving = current_choice(loaded.gateway.instance, runtime, routes)
         problems = find_problems(loaded, desired, routes)
-    return demands_of(loaded.gateway, desired), serving, problems
+        if serving is not None:
+            problems += settings_in_force(loaded.gateway, serving, routes)
+        hints = settings_to_know(loaded.gateway, routes)
+    return demands_of(loaded.gateway, desired), serving, problems, hints
 
 
 def render(

@@ -298,6 +298,8 @@ class Daemon:
                 self._holder = HeldSockets(self._runtime.holder_socket).watch()
             if self._holder is not None:
                 asyncio.get_running_loop().add_reader(self._holder, self._hear_holder)
+                if self._ike is not None:
+                    self._ike.open_sockets(on_kernel=True)
 
     def _hear_prober(self) -> None:
         save_ways(self._runtime.health, self._prober.health.state)
@@ -306,6 +308,8 @@ class Daemon:
     def _hear_holder(self) -> None:
         log("the process that held UDP port 4500 has ended")
         self._let_go_of_holder()
+        if self._ike is not None:
+            self._ike.let_go_of_held()
         self._wake.set()
 
     def _let_go_of_holder(self) -> None:

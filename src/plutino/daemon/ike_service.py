@@ -74,10 +74,14 @@ class IkeService:
         self._begin()
 
     def open_sockets(self, *, on_kernel: bool) -> None:
-        """Has what the gateway needs; again after each pass, since the holder may be another."""
+        """Has what the gateway needs; again where the holder is another."""
         tunnels = self._loaded.gateway.tunnels.values()
         versions = {tunnel.remote.version for tunnel in tunnels if tunnel.ike is not None}
         self._sockets.open(sorted(versions), on_kernel=on_kernel)
+
+    def let_go_of_held(self) -> None:
+        """Closes what the holder of sockets gave, since it has ended."""
+        self._sockets.let_go_of_held()
 
     def reload(self, loaded: LoadedGateway) -> None:
         """Other peers from now on; those that are as they were go on without a break."""

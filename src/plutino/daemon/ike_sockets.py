@@ -75,14 +75,14 @@ class IkeSockets:
                 self._held[version] = held
                 loop.add_reader(held, self._read, held, version, NAT_T_PORT)
 
+    def let_go_of_held(self) -> None:
+        """The holder has ended: port 4500 is free again only when its duplicates are closed."""
+        _close(self._held)
+
     def close(self) -> None:
         """Let go of all of them."""
-        loop = asyncio.get_running_loop()
-        for one in (*self._own.values(), *self._held.values()):
-            loop.remove_reader(one)
-            one.close()
-        self._own.clear()
-        self._held.clear()
+        _close(self._own)
+        _close(self._held)
         self._leave_engine()
 
     def hear_engine(self, message: EngineIke) -> None:
@@ -141,6 +141,14 @@ class IkeSockets:
             address = IPv4Address(sender[0]) if version == 4 else IPv6Address(sender[0])
             here, there = SocketAddress(local, port), SocketAddress(address, sender[1])
             self._receive(payload, Path(here, there))
+
+
+def _close(sockets: dict[int, socket.socket]) -> None:
+    loop = asyncio.get_running_loop()
+    for one in sockets.values():
+        loop.remove_reader(one)
+        one.close()
+    sockets.clear()
 
 
 def _open_own(version: int) -> socket.socket:

@@ -13,7 +13,12 @@ from plutino.apply.rest import rest_unserved
 from plutino.apply.system import System
 from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Gateway
-from plutino.config.numbers import tunnel_numbers
+from plutino.daemon.findings import (
+    find_problems,
+    lost_paths,
+    settings_in_force,
+    strict_reverse_paths,
+)
 from plutino.daemon.health_store import load_ways
 from plutino.daemon.marks import find_mark_clashes
 from plutino.daemon.sequence_store import load_sequences, save_sequences
@@ -29,14 +34,12 @@ from plutino.dataplane.held_sockets import holder_running
 from plutino.dataplane.journal import Journal
 from plutino.dataplane.link_settings import has_ipv6
 from plutino.dataplane.plane import DataPlane, ManagedPlane
-from plutino.dataplane.reverse_path import has_strict_reverse_path
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.sysctls import SysctlClient
 from plutino.dataplane.underlay import SocketKind
 from plutino.desired.compile import compile_gateway
 from plutino.desired.demands import demands_of
 from plutino.desired.paths import choose_paths
-from plutino.desired.rules import covers_a_peer
 from plutino.desired.sas import is_ours, tunnel_reqid
 from plutino.desired.sequences import SaIdentity, Sequences, reserve, without_gone
 from plutino.desired.state import DesiredState, ObservedState, Surroundings
@@ -46,7 +49,6 @@ from plutino.model.group import describe_group
 from plutino.model.interface import InterfaceAddress
 from plutino.model.link import MAIN_TABLE
 from plutino.model.netfilter import table_name
-from plutino.model.path import describe_path
 from plutino.model.policy import IpAddress
 from plutino.model.probe import Probe, Ways
 from plutino.model.sa import Encapsulation, SecurityAssociation
@@ -146,6 +148,7 @@ def run_pass(
                 problems += (NO_NETFILTER,)
                 problems += (NO_EXEMPTION,) if gateway.nat_exempt else ()
             problems += strict_reverse_paths(gateway, routes)
+            problems += settings_in_force(gateway, choice, routes)
             problems += lost_paths(desired)
             problems += tuple(filter(None, map(describe_group, desired.groups)))
             return PassResult(outcome.steps, choice, problems, desired.probes)
@@ -172,14 +175,6 @@ def _refuse_findings(loaded: LoadedGateway, desired: DesiredState, routes: Route
     clashes, _ = find_mark_clashes(loaded.gateway, desired, routes)
     if found := (*desired.findings, *clashes):
         raise ConfigError(found).in_file(str(loaded.path))
-
-
-def find_problems(
-    loaded: LoadedGateway, desired: DesiredState, routes: RouteClients
-) -> tuple[str, ...]:
-    """The same in words, for a gateway that serves, and what may be in its way."""
-    clashes, remarks = find_mark_clashes(loaded.gateway, desired, routes)
-    return (*(f"{one.key}: {one.why}" for one in (*desired.findings, *clashes)), *remarks)
 
 
 def _find_plane(
@@ -289,44 +284,6 @@ def _path_mtus(
                 found = (device, link.mtu)
         if found is not None and found[0] != tunnel.interface:
             yield name, found[1]
-
-
-def strict_reverse_paths(gateway: Gateway, routes: RouteClients) -> tuple[str, ...]:
-    """Devices whose reverse path filter drops what peers send, in words."""
-    covered = {
-        network
-        for name, tunnel in gateway.tunnels.items()
-        for network in gateway.prefixes(name)
-        if network.version == 4 and covers_a_peer(gateway, tunnel, network)
-    }
-    devices = {}
-    for name, tunnel in gateway.tunnels.items():
-        if any(tunnel.remote.version == 4 and tunnel.remote in network for network in covered):
-            mark = tunnel_numbers(gateway, name).set_mark_out.value
-            found = routes.home.path_mtu(tunnel.remote, tunnel.local, mark)
-            # A longer prefix of main's leads back to the peer without a mark too.
-            plain = routes.home.path_mtu(tunnel.remote, tunnel.local)
-            if found is not None and plain != found and has_strict_reverse_path(found[0]):
-                devices[found[0]] = name
-    return tuple(
-        f"rp_filter is strict on {device}: what the peer of tunnel '{name}' sends is dropped, "
-        "since a tunnel's route covers it; "
-        f"`sysctl net.ipv4.conf.{device}.rp_filter=2` makes it loose"
-        for device, name in sorted(devices.items())
-    )
-
-
-def lost_paths(desired: DesiredState) -> tuple[str, ...]:
-    """Tunnels that do not go by their best path, in words."""
-    told = []
-    for plan in desired.tunnels:
-        best, active = plan.paths.every[0], plan.paths.active
-        if plan.paths.lost:
-            told.append(f"tunnel '{plan.name}' has no path: {describe_path(best)} is lost")
-        elif active != best:
-            words = f"{describe_path(best)} is lost"
-            told.append(f"tunnel '{plan.name}' goes by {describe_path(active)}: {words}")
-    return tuple(told)
 
 
 def socket_kinds(gateway: Gateway) -> set[SocketKind]:

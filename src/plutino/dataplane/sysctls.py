@@ -11,6 +11,7 @@ from typing import Final
 
 from plutino.dataplane.journal import Journal
 from plutino.model.errors import KernelError
+from plutino.model.link import Namespace
 from plutino.model.sysctl import Sysctl
 from plutino.netlink.namespaces import NamespaceMissingError
 from plutino.netlink.route_clients import RouteClients
@@ -66,6 +67,14 @@ class SysctlClient:
             return self._routes.inside(one.namespace, lambda: path_of(one).read_text().strip())
         except (OSError, NamespaceMissingError):
             return None
+
+
+def read_setting(routes: RouteClients, namespace: Namespace, key: str) -> str | None:
+    """The value of any setting below ``net``, as ``ipv4/conf/all/forwarding``; None if none."""
+    try:
+        return routes.inside(namespace, lambda: (SETTINGS / key).read_text().strip())
+    except (OSError, NamespaceMissingError):
+        return None
 
 
 def path_of(one: Sysctl, settings: Path = SETTINGS) -> Path:

@@ -9,6 +9,7 @@ from plutino.export.neighbours import (
     of_version,
     routed_interfaces,
     router_id,
+    vrfs,
     without_neighbour,
 )
 
@@ -23,7 +24,7 @@ def _lines(gateway: Gateway, options: RoutingOptions) -> Iterator[str]:
     yield "! plutino makes the interfaces; a tunnel without a usable path is seen as link down."
     tunnels = {one.interface: name for name, one in gateway.tunnels.items()}
     for interface in routed_interfaces(gateway):
-        yield f"interface {interface}"
+        yield f"interface {interface}{_of(gateway.options(interface).vrf)}"
         yield f" description plutino tunnel {tunnels[interface]}"
         if options.area is not None:
             yield f" ip ospf area {options.area}"
@@ -31,24 +32,34 @@ def _lines(gateway: Gateway, options: RoutingOptions) -> Iterator[str]:
             yield f" ipv6 ospf6 area {options.area}"
             yield " ipv6 ospf6 network point-to-point"
         yield "exit"
-    if options.area is not None:
-        yield "router ospf"
-        yield f" ospf router-id {router_id(gateway)}"
-        yield "exit"
+    for vrf in vrfs(gateway):
+        if options.area is not None:
+            yield from _ospf(gateway, options, vrf)
+        if options.own_as is not None:
+            yield from _bgp(gateway, options, vrf)
+
+
+def _of(vrf: str | None) -> str:
+    return "" if vrf is None else f" vrf {vrf}"
+
+
+def _ospf(gateway: Gateway, options: RoutingOptions, vrf: str | None) -> Iterator[str]:
+    yield f"router ospf{_of(vrf)}"
+    yield f" ospf router-id {router_id(gateway)}"
+    yield "exit"
+    if vrf is None:
         # ospfd takes no `network` beside `ip ospf area`, and ospf6d has none.
         for network in options.announced:
             word = "ip ospf" if network.version == 4 else "ipv6 ospf6"
             yield f"! {network}: `{word} area {options.area}` on the interface that leads there"
-        yield "router ospf6"
-        yield f" ospf6 router-id {router_id(gateway)}"
-        yield "exit"
-    if options.own_as is not None:
-        yield from _bgp(gateway, options)
+    yield f"router ospf6{_of(vrf)}"
+    yield f" ospf6 router-id {router_id(gateway)}"
+    yield "exit"
 
 
-def _bgp(gateway: Gateway, options: RoutingOptions) -> Iterator[str]:
-    peers = list(neighbours(gateway))
-    yield f"router bgp {options.own_as}"
+def _bgp(gateway: Gateway, options: RoutingOptions, vrf: str | None) -> Iterator[str]:
+    peers = list(neighbours(gateway, vrf))
+    yield f"router bgp {options.own_as}{_of(vrf)}"
     yield f" bgp router-id {router_id(gateway)}"
     yield " no bgp default ipv4-unicast"
     yield " no bgp ebgp-requires-policy"
@@ -61,7 +72,7 @@ def _bgp(gateway: Gateway, options: RoutingOptions) -> Iterator[str]:
         yield f" neighbor {peer.address} timers connect 5"
         if options.bfd:
             yield f" neighbor {peer.address} bfd"
-    for name in without_neighbour(gateway):
+    for name in without_neighbour(gateway, vrf):
         yield f" ! tunnel {name}: neighbor ADDRESS remote-as NUMBER (it has no /31, /127 or /30)"
     for version, family in ((4, "ipv4"), (6, "ipv6")):
         yield f" address-family {family} unicast"

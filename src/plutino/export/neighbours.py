@@ -13,7 +13,8 @@ class RoutingOptions:
     """What a gateway file does not hold.
 
     ``own_as`` None leaves BGP out, ``area`` None OSPF. ``peer_as`` is by tunnel; a peer without one
-    has any other number than ours. ``announced`` are networks of this side.
+    has any other number than ours. ``announced`` are networks of this side, ``vrf_tables`` the
+    routing tables of VRFs by name.
     """
 
     own_as: int | None = None
@@ -21,6 +22,8 @@ class RoutingOptions:
     area: str | None = None
     announced: tuple[IpNetwork, ...] = ()
     bfd: bool = True
+    babel: bool = False
+    vrf_tables: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,22 @@ def routed_interfaces(gateway: Gateway) -> list[str]:
     return [one for one in dict.fromkeys(names) if gateway.options(one).namespace is None]
 
 
-def neighbours(gateway: Gateway) -> Iterator[Neighbour]:
+def vrfs(gateway: Gateway) -> list[str | None]:
+    """The VRFs that interfaces are in, each once; None is none, and comes first if it is used."""
+    used = dict.fromkeys(gateway.options(one).vrf for one in routed_interfaces(gateway))
+    return sorted(used, key=lambda name: name is not None)
+
+
+def interfaces_in(gateway: Gateway, vrf: str | None) -> list[str]:
+    """Those of ``routed_interfaces`` that are in a VRF, or in none."""
+    return [one for one in routed_interfaces(gateway) if gateway.options(one).vrf == vrf]
+
+
+def neighbours(gateway: Gateway, vrf: str | None) -> Iterator[Neighbour]:
     """Those that follow from ``addresses``: in a network of two, the other is the peer."""
+    routed = interfaces_in(gateway, vrf)
     for name, tunnel in gateway.tunnels.items():
-        if gateway.options(tunnel.interface).namespace is not None:
+        if tunnel.interface not in routed:
             continue
         for one in tunnel.addresses:
             if (peer := other_end(one)) is not None:
@@ -61,13 +76,14 @@ def other_end(address: IpInterface) -> IpAddress | None:
     return others[0] if len(hosts) == 2 and len(others) == 1 else None
 
 
-def without_neighbour(gateway: Gateway) -> list[str]:
+def without_neighbour(gateway: Gateway, vrf: str | None) -> list[str]:
     """Tunnels whose peer's inner address does not follow from ``addresses``."""
-    known = {one.tunnel for one in neighbours(gateway)}
+    known = {one.tunnel for one in neighbours(gateway, vrf)}
+    routed = interfaces_in(gateway, vrf)
     return [
         name
         for name, tunnel in gateway.tunnels.items()
-        if name not in known and gateway.options(tunnel.interface).namespace is None
+        if name not in known and tunnel.interface in routed
     ]
 
 
