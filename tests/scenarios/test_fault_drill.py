@@ -44,11 +44,13 @@ def table(times: dict[str, list[float]], totals: tuple[int, int]) -> str:
     return "\n".join(lines)
 
 
-def test_it_heals_and_never_leaks(plane: str) -> None:
+@pytest.mark.parametrize("version", [4, 6])
+def test_it_heals_and_never_leaks(plane: str, version: int) -> None:
+    """Half of the faults with each version of IP outside."""
     dice = random.Random(SEED)
     times: dict[str, list[float]] = defaultdict(list)
-    with three_sites(plane) as net:
-        for number in range(FAULTS):
+    with three_sites(plane, version) as net:
+        for number in range(FAULTS // 2):
             fault = draw(net, dice)
             words = f"fault {number} (seed {SEED}): {fault.kind} at {fault.where}"
             fault.strike()

@@ -12,7 +12,16 @@ from plutino.lab.hosts import Host
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
 from plutino.netlink.xfrm_client import XfrmClient
 from tests.support.multihomed_lab import run
-from tests.support.three_sites import APART, LINKS, PAIRS, SITES, ThreeSites, key_name, links_of
+from tests.support.three_sites import (
+    APART,
+    LINKS,
+    PAIRS,
+    SITES,
+    ThreeSites,
+    default_route,
+    key_name,
+    links_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +51,13 @@ def _link_down(net: ThreeSites, dice: random.Random) -> Fault:
 
 def _own_link_down(net: ThreeSites, dice: random.Random) -> Fault:
     link = dice.choice(list(LINKS))
-    site, device, octets = LINKS[link]
+    site, device, _octets = LINKS[link]
     here = net.sites[site].namespace
 
     def mend() -> None:
         run(here, f"ip link set {device} up")
         if link == links_of(site)[0]:
-            run(here, f"ip route replace default via {octets}.254 dev {device}")
+            run(here, default_route(link, net.version))
 
     return Fault(
         "own device down",

@@ -25,7 +25,7 @@ from plutino.lab.traffic import MARKER
 from plutino.lab.wire import WireTap
 from plutino.netlink.route_client import RouteClient
 from tests.support.fault_stream import NUMBER
-from tests.support.multihomed_lab import HOOKS, run
+from tests.support.multihomed_lab import HOOKS, NO_DAD, run
 
 SITES: Final = ("paris", "berlin", "rome")
 APART: Final = "rome"
@@ -48,6 +48,8 @@ INTERFACE: Final = {
     ("rome", "berlin"): "ipsec2",
 }
 _PORT: Final = 7100
+_KEEP: Final = "sysctl -qw net.ipv6.conf.default.keep_addr_on_down=1"
+"""A link that comes back has its addresses, as IPv4's are kept anyway."""
 _INTERVAL: Final = 0.01
 
 
@@ -56,9 +58,17 @@ def links_of(site: str) -> list[str]:
     return [link for link, (name, *_) in LINKS.items() if name == site]
 
 
-def outer(link: str) -> str:
-    """The site's address on a link."""
-    return f"{LINKS[link][2]}.1"
+def outer(link: str, number: int, version: int) -> str:
+    """An address on a link: 1 is the site's, 254 the router's."""
+    if version == 6:
+        return f"2001:db8:{1 + list(LINKS).index(link)}::{number}"
+    return f"{LINKS[link][2]}.{number}"
+
+
+def default_route(link: str, version: int) -> str:
+    """The command that leads a site's outer packets by a link."""
+    _site, device, _net = LINKS[link]
+    return f"ip -{version} route replace default via {outer(link, 254, version)} dev {device}"
 
 
 def network(site: str, version: int) -> str:
@@ -78,12 +88,15 @@ def key_name(link: str, other: str) -> str:
     return "-".join(sorted((link, other), key=list(LINKS).index))
 
 
-def gateway_text(site: str, plane: str, clear: Path | None) -> str:
-    """The gateway file of a site, whose clear side may be in a namespace of its own."""
+def gateway_text(site: str, plane: str, version: int, clear: Path | None) -> str:
+    """The gateway file of a site, whose clear side may be in a namespace of its own.
+
+    ``version`` is IP's outside.
+    """
     text = f'data-plane = "{plane}"\nguard = "strict"\n'
     for link in links_of(site):
-        _site, device, net = LINKS[link]
-        text += f'[uplinks.{link}]\ninterface = "{device}"\ngateway = "{net}.254"\n'
+        gateway = outer(link, 254, version)
+        text += f'[uplinks.{link}]\ninterface = "{LINKS[link][1]}"\ngateway = "{gateway}"\n'
     for pair in PAIRS:
         if site not in pair:
             continue
@@ -94,10 +107,10 @@ def gateway_text(site: str, plane: str, clear: Path | None) -> str:
         other = pair[0] if pair[1] == site else pair[1]
         name = "-".join(pair)
         uplinks = ", ".join(f'"{link}"' for link in links_of(site))
-        routes = ", ".join(f'"{network(other, version)}"' for version in (4, 6))
+        routes = ", ".join(f'"{network(other, inside)}"' for inside in (4, 6))
         text += (
             f'[tunnels.{other}]\ninterface = "{INTERFACE[site, other]}"\nuplinks = [{uplinks}]\n'
-            f'remote = "{outer(links_of(other)[0])}"\nroutes = [{routes}]\n'
+            f'remote = "{outer(links_of(other)[0], 1, version)}"\nroutes = [{routes}]\n'
             f'encapsulation = "{"udp" if name == "paris-rome" else "esp"}"\n'
             f'static.key-file = "{key_name(links_of(site)[0], links_of(other)[0])}.keys"\n'
         )
@@ -105,7 +118,8 @@ def gateway_text(site: str, plane: str, clear: Path | None) -> str:
             if (ours, theirs) != (links_of(site)[0], links_of(other)[0]):
                 text += (
                     f'[[tunnels.{other}.standby]]\nuplink = "{ours}"\n'
-                    f'remote = "{outer(theirs)}"\nkey-file = "{key_name(ours, theirs)}.keys"\n'
+                    f'remote = "{outer(theirs, 1, version)}"\n'
+                    f'key-file = "{key_name(ours, theirs)}.keys"\n'
                 )
     return text
 
@@ -279,6 +293,7 @@ class ThreeSites:
     router: NetworkNamespace
     taps: dict[str, WireTap]
     plane: str
+    version: int
     traffic: Traffic
     sides: dict[str, Side]
 
@@ -312,33 +327,41 @@ class ThreeSites:
         return [link for link, tap in self.taps.items() if tap.marked]
 
 
-def _connect(router: NetworkNamespace, link: str, host: Host) -> None:
-    _site, device, net = LINKS[link]
+def _connect(router: NetworkNamespace, link: str, host: Host, version: int) -> None:
+    _site, device, _net = LINKS[link]
     with router.entered(), RouteClient() as routes:
         routes.create_veth(link, device, peer_namespace=host.namespace.fileno())
+    length = 24 if version == 4 else 64
     for namespace, name, number in ((router, link, 254), (host.namespace, device, 1)):
         run(
             namespace,
             f"ip link set {name} up gso_max_segs 1",
-            f"ip address add {net}.{number}/24 dev {name}",
+            f"ip address add {outer(link, number, version)}/{length} dev {name}",
         )
 
 
 @contextmanager
-def three_sites(plane: str) -> Iterator[ThreeSites]:
-    """All of it, up and under traffic."""
+def three_sites(plane: str, version: int) -> Iterator[ThreeSites]:
+    """All of it, up and under traffic, with IPv4 or IPv6 outside."""
     folder = Path(tempfile.mkdtemp(prefix="plutino-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         router = stack.enter_context(NetworkNamespace.create())
-        run(router, "sysctl -qw net.ipv4.ip_forward=1", "sysctl -qw net.ipv4.icmp_ratelimit=0")
+        run(
+            router,
+            "sysctl -qw net.ipv4.ip_forward=1",
+            "sysctl -qw net.ipv4.icmp_ratelimit=0",
+            "sysctl -qw net.ipv6.conf.all.forwarding=1",
+            NO_DAD,
+            _KEEP,
+        )
         sites = {}
         sides = {}
         for site in SITES:
             (folder / site).mkdir(mode=0o700)
             sites[site] = Host(site, folder / site)
             stack.callback(sites[site].close)
-            run(sites[site].namespace, "ip link set lo up")
+            run(sites[site].namespace, "ip link set lo up", NO_DAD, _KEEP)
             path = folder / "clear" if site == APART else None
             sides[site] = Side(site, sites[site], path)
             if path is None:
@@ -346,19 +369,19 @@ def three_sites(plane: str) -> Iterator[ThreeSites]:
             else:
                 stack.callback(sides[site].vanish)
         taps = {}
-        for link, (site, device, net) in LINKS.items():
-            _connect(router, link, sites[site])
+        for link, (site, _device, _net) in LINKS.items():
+            _connect(router, link, sites[site], version)
             if link == links_of(site)[0]:
-                run(sites[site].namespace, f"ip route add default via {net}.254 dev {device}")
+                run(sites[site].namespace, default_route(link, version))
             taps[link] = WireTap(router, link, marker=MARKER)
             stack.callback(taps[link].close)
         traffic = Traffic(sides)
-        made = ThreeSites(sites, router, taps, plane, traffic, sides)
+        made = ThreeSites(sites, router, taps, plane, version, traffic, sides)
         for one, other in PAIRS:
             for ours, theirs in product(links_of(one), links_of(other)):
                 made.share_keys(key_name(ours, theirs))
         for site, host in sites.items():
-            host.file.write_text(gateway_text(site, plane, sides[site].path))
+            host.file.write_text(gateway_text(site, plane, version, sides[site].path))
             host.start_daemon()
         for host in sites.values():
             host.wait_until_up()
