@@ -223,7 +223,6 @@ def test_a_peer_that_starts_anew_replaces_what_it_had() -> None:
     pair.establish()
     old = set(pair.b.sessions)
     fresh = pair.add("a", A, [peer("a")])
-    pair.a = fresh
     pair.run(5)
     fresh.keep_up("b", first_path(A, B), ("net",), pair.now)
     assert pair.run(10, pair.is_up)

@@ -82,6 +82,8 @@ class Network:
         self.endpoints: dict[str, Endpoint] = {}
         self.addresses: dict[object, str] = {}
         self.events: dict[str, list[Event]] = {}
+        self.saved: dict[str, dict[tuple[str, bytes], bytes]] = {}
+        self.kept_up: dict[str, tuple[str, Path, tuple[str, ...]]] = {}
         self.trace: list[str] = []
         self.sent: list[Datagram] = []
         self.hook: Callable[[str, Datagram], Iterable[Datagram]] | None = None
@@ -96,11 +98,31 @@ class Network:
         self.endpoints[name] = endpoint
         self.addresses[address] = name
         self.events[name] = []
+        self.saved[name] = {}
         return endpoint
+
+    def restart(self, name: str) -> Endpoint:
+        """The endpoint is gone without a word, and another goes on with what was saved."""
+        self.pump()
+        self.trace.append(f"{name} restarts with {len(self.saved[name])} IKE SAs")
+        peers = self.endpoints[name].peers.values()
+        self.endpoints[name] = new = Endpoint(peers, random=self.random.randbytes, date=self._date)
+        for octets in list(self.saved[name].values()):
+            new.adopt(octets, self.now)
+        if name in self.kept_up:
+            new.keep_up(*self.kept_up[name], self.now)
+        return new
+
+    def _save(self, name: str) -> None:
+        for key, octets in self.endpoints[name].states_to_save().items():
+            self.saved[name].pop(key, None)
+            if octets is not None:
+                self.saved[name][key] = octets
 
     def pump(self) -> None:
         """Takes what the endpoints want to send."""
         for name, endpoint in self.endpoints.items():
+            self._save(name)
             for datagram in endpoint.datagrams_to_send():
                 if not self.silent:
                     self._note(name, datagram)
@@ -194,14 +216,25 @@ class IkePair(Network):
         b: PeerConfig | None = None,
     ) -> None:
         super().__init__(seed, conditions)
-        self.a = self.add("a", A, [a or peer("a")])
-        self.b = self.add("b", B, [b or peer("b")])
+        self.add("a", A, [a or peer("a")])
+        self.add("b", B, [b or peer("b")])
+
+    @property
+    def a(self) -> Endpoint:
+        """The one that begins by default."""
+        return self.endpoints["a"]
+
+    @property
+    def b(self) -> Endpoint:
+        """The other."""
+        return self.endpoints["b"]
 
     def start(self, side: str = "a", children: tuple[str, ...] = ("net",)) -> None:
         """One side keeps the other up."""
         here, there = (A, B) if side == "a" else (B, A)
         other = "b" if side == "a" else "a"
-        self.endpoints[side].keep_up(other, first_path(here, there), children, self.now)
+        self.kept_up[side] = (other, first_path(here, there), children)
+        self.endpoints[side].keep_up(*self.kept_up[side], self.now)
 
     def establish(self) -> None:
         """a brings everything up."""

@@ -11,6 +11,7 @@ import click
 from plutino.apply.remove import remove_all
 from plutino.cli.target import FILE, load_target, print_json
 from plutino.control.client import ask_daemon
+from plutino.daemon.ike_store import forget_ike_sas
 from plutino.daemon.passes import open_routes, pass_lock, save_running, system_of
 from plutino.dataplane.choice import current_choice, open_plane
 from plutino.dataplane.engine_process import engine_running
@@ -50,6 +51,7 @@ def down(file: Path | None, instance: str, as_json: bool) -> None:
         steps = remove_all(instance, plane, system_of(instance, runtime, routes))
         others = 0 if plane is None else _end(plane, runtime)
         HeldSockets(runtime.holder_socket).end()
+        forget_ike_sas(runtime)
     if others:
         words = f"{others} devices, SAs or policies in it are not plutino's"
         click.echo(f"the engine goes on: {words}", err=True)

@@ -358,7 +358,9 @@ class Daemon:
                 result = await self._reload()
                 steps = [step.to_json() for step in result.steps]
                 return Answer({"steps": steps, "problems": list(result.problems)})
-            case "stop":
+            case "stop":  # for good, unlike by a signal: peers are told
+                if self._ike is not None:
+                    await self._ike.leave()
                 asyncio.get_running_loop().call_soon(self._stop)
                 return Answer(True)
         return Answer(error=f"unknown method {request.method}")

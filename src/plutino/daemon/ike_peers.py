@@ -1,6 +1,9 @@
 """The gateway file's tunnels to the peers of the IKE core, and its CHILD_SAs back. Pure."""
 
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
+
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from plutino.config.files import LoadedGateway
 from plutino.config.ike import IkeKeying
@@ -36,6 +39,25 @@ def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
     for name, tunnel in loaded.gateway.tunnels.items():
         if tunnel.ike is not None:
             yield _peer(name, tunnel, tunnel.ike, _credentials(loaded, name, tunnel, tunnel.ike))
+
+
+def fingerprints_of(loaded: LoadedGateway) -> dict[str, bytes]:
+    """What tells whether a peer is configured as it was, by tunnel name; secret, as its keys are.
+
+    An IKE SA that was saved under another configuration is not taken up.
+    """
+    found = {}
+    for name, tunnel in loaded.gateway.tunnels.items():
+        if tunnel.ike is None:
+            continue
+        digest = sha256(tunnel.model_dump_json().encode())
+        if (key := loaded.shared_keys.get(name)) is not None:
+            digest.update(key.reveal())
+        if (files := loaded.certificates.get(name)) is not None:
+            for one in (*files.chain, *files.authorities):
+                digest.update(one.public_bytes(Encoding.DER))
+        found[name] = digest.digest()
+    return found
 
 
 def path_of(tunnel: Tunnel) -> Path:

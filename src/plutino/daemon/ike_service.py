@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from plutino.config.files import LoadedGateway
-from plutino.daemon.ike_peers import child_sas, marks_of, path_of, peers_of
+from plutino.daemon.ike_peers import child_sas, fingerprints_of, marks_of, path_of, peers_of
 from plutino.daemon.ike_sockets import IkeSockets
 from plutino.daemon.ike_status import IkeState, report_ike
+from plutino.daemon.ike_store import IkeStore
 from plutino.dataplane.engine_messages import EngineIke
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.sas import tunnel_reqid
@@ -29,11 +30,14 @@ from plutino.ike.events import (
     Refused,
 )
 from plutino.ike.path import Datagram, Path
+from plutino.ike.saved import SavedStateError
 from plutino.model.child_sa import ChildSa
 from plutino.model.errors import PlutinoError
 
 Log = Callable[[str], None]
 _INSTALLS: Final = (ChildrenChanged, PathChanged)
+_FAREWELL: Final = 1.0
+"""Seconds for peers to answer that they let go, too."""
 
 
 class IkeService:
@@ -52,11 +56,24 @@ class IkeService:
         self._marks = marks_of(loaded)
         self._sockets = IkeSockets(runtime, self._receive)
         self._endpoint = Endpoint(peers_of(loaded), random=os.urandom, date=_date)
+        self._store = IkeStore(runtime, fingerprints_of(loaded), log)
         self._failures: dict[str, str] = {}
         self._held: list[Datagram] = []
         self._wake = asyncio.Event()
+        self._gone = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Goes on with what another daemon has saved; what it wants to say waits for sockets."""
+        for name, spi, saved in self._store.load():
+            try:
+                self._endpoint.adopt(saved, time.monotonic())
+            except SavedStateError as error:
+                self._log(f"tunnel '{name}': its saved IKE SA cannot be used: {error}")
+                self._store.keep({(name, spi): None})
+        self._store.keep(self._endpoint.states_to_save())
 
     def children(self) -> dict[str, tuple[ChildSa, ...]]:
         """All CHILD_SAs as they have to be in force now, by tunnel name."""
@@ -91,6 +108,7 @@ class IkeService:
             if after.get(name) != peer:
                 self._endpoint.let_down(name, now)
         self._endpoint.set_peers(after.values())
+        self._store.set_fingerprints(fingerprints_of(loaded))
         self._loaded, self._marks = loaded, marks_of(loaded)
         self._begin(new={name for name, peer in after.items() if before.get(name) != peer})
 
@@ -106,6 +124,17 @@ class IkeService:
             if on_traffic and tunnel_reqid(gateway.instance, name) == reqid:
                 self._endpoint.acquire(name, name, path_of(tunnel), time.monotonic())
                 self._after()
+
+    async def leave(self) -> None:
+        """Tells all peers that it is over, and gives them a moment to answer."""
+        now = time.monotonic()
+        for name in self._endpoint.peers:
+            self._endpoint.let_down(name, now)
+        self._endpoint.set_peers(())  # they would come back at once
+        self._gone.clear()
+        self._after()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._gone.wait(), _FAREWELL)
 
     def close(self) -> None:
         """Stops without a word to the peers: the tunnels stay up."""
@@ -128,7 +157,11 @@ class IkeService:
         self._after()
 
     def _after(self) -> None:
-        """Takes what the core has to say, and sets the alarm for what is due next."""
+        """Takes what the core has to say, and sets the alarm for what is due next.
+
+        What is said is kept first: a daemon that is killed then is followed by one that knows.
+        """
+        self._store.keep(self._endpoint.states_to_save())
         datagrams = self._endpoint.datagrams_to_send()
         events = self._endpoint.next_events()
         for event in events:
@@ -138,6 +171,8 @@ class IkeService:
             self._wake.set()
         else:
             self._send(datagrams)
+        if not self._endpoint.sessions:
+            self._gone.set()
         self._set_alarm()
 
     def _set_alarm(self) -> None:

@@ -106,6 +106,16 @@ class RuntimePaths:
         return self.directory / "health.json"
 
     @property
+    def ike_key(self) -> Path:
+        """What opens the files of ``ike_folder``."""
+        return self.directory / "ike.key"
+
+    @property
+    def ike_folder(self) -> Path:
+        """IKE SAs, encrypted, a file each."""
+        return self.state_directory / "ike"
+
+    @property
     def sequences(self) -> Path:
         """Sequence numbers of SAs with static keys."""
         return self.state_directory / "sequences.json"

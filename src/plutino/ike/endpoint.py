@@ -1,8 +1,8 @@
 """All IKE SAs of a gateway: who gets a datagram, who starts anew, which CHILD_SAs there are.
 
 The daemon calls ``receive`` and ``handle_timer``, then takes ``datagrams_to_send`` and
-``next_events``, installs what ``child_sas`` lists, and only then sends: a responder receives by a
-new CHILD_SA before the peer hears of it.
+``next_events``, keeps ``states_to_save``, installs what ``child_sas`` lists, and only then sends: a
+responder receives by a new CHILD_SA before the peer hears of it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.numbers import IKE_PORT, MAJOR_VERSION, ExchangeType
 from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.ike.registry import Registry
+from plutino.ike.saved import restore, save
 from plutino.ike.session import Session
 from plutino.ike.state import SessionState
 from plutino.ike.surroundings import Surroundings
@@ -73,6 +74,7 @@ class Endpoint:
         self._outgoing: list[Datagram] = []
         self._events: list[Event] = []
         self._timers: list[tuple[float, int, Session]] = []
+        self._touched: dict[bytes, Session] = {}
         self._order = count()
 
     @property
@@ -114,6 +116,18 @@ class Endpoint:
         for session in self.sessions_of(peer):
             self._want(session, now)
         self._start_due(now)
+
+    def adopt(self, octets: bytes, now: float) -> None:
+        """Goes on with an IKE SA that another process saved.
+
+        Raises SavedStateError if that is not possible.
+        """
+        session = restore(octets, self.peers, self._surroundings, now)
+        for child in session.children:
+            self._child_spis[child.spi_in] = None
+        self._add(session, now)
+        session.pump(now)
+        self._after(session, now)
 
     def let_down(self, peer: str, now: float) -> None:
         """The peer is no longer kept up, and its IKE SAs are deleted."""
@@ -189,6 +203,11 @@ class Endpoint:
         """What has to be sent, once."""
         datagrams, self._outgoing = self._outgoing, []
         return datagrams
+
+    def states_to_save(self) -> dict[tuple[str, bytes], bytes | None]:
+        """What has to be kept before anything is sent, by peer and SPI, once; None: nothing."""
+        touched, self._touched = self._touched, {}
+        return {(one.peer.name, spi): save(one) for spi, one in touched.items()}
 
     def next_events(self) -> list[Event]:
         """What has happened, once."""
@@ -285,6 +304,7 @@ class Endpoint:
         self._events += events
         for event in events:
             self._follow(session, event, now)
+        self._touched[session.spi] = session
         self._note(session)
         self._plan(session)
 
