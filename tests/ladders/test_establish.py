@@ -122,7 +122,7 @@ def test_cookies_hold_off_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_half_open_ike_sas_are_bounded_and_end() -> None:
     """First messages from everywhere, which nobody goes on with."""
-    pair = IkePair(b=peer("b", remote=None))
+    pair = IkePair(b=peer("b", remotes=()))
     stranger = IkePair(seed=3)
     stranger.start()
     stranger.pump()
@@ -185,7 +185,7 @@ def test_selectors_are_narrowed_and_modes_agreed_upon() -> None:
 def test_a_nat_is_found_and_its_changes_followed(mobike: bool) -> None:
     """By the next request; with MOBIKE by the next liveness check, which finds the change."""
     pair = IkePair(
-        a=peer("a", mobike=mobike, liveness_after=30.0), b=peer("b", mobike=mobike, remote=None)
+        a=peer("a", mobike=mobike, liveness_after=30.0), b=peer("b", mobike=mobike, remotes=())
     )
     outside = ip_address("203.0.113.9")
     port = [1024]

@@ -22,7 +22,7 @@ def test_all_tunnels_of_a_gateway_come_up() -> None:
     b = network.add(
         "b",
         B,
-        [replace(peer("b"), name=f"a{n}", remote=one) for n, one in enumerate(addresses)],
+        [replace(peer("b"), name=f"a{n}", remotes=(one,)) for n, one in enumerate(addresses)],
     )
     network.addresses |= dict.fromkeys(addresses, "a")
     network.silent = True

@@ -9,7 +9,17 @@ from random import Random
 
 import pytest
 
-from tests.support.ike_network import ESP_GCM_PFS, Conditions, IkePair, child, peer
+from plutino.ike.endpoint import first_path
+from tests.support.ike_network import (
+    A2,
+    ESP_GCM_PFS,
+    A,
+    B,
+    Conditions,
+    IkePair,
+    child,
+    peer,
+)
 
 RUNS = int(os.environ.get("PLUTINO_LADDERS", "2000"))
 SEEDS = (
@@ -21,8 +31,11 @@ def act(pair: IkePair, choice: Random) -> None:
     """One thing that a side may want, or both at once."""
     sides = choice.choice(("a", "b", "ab"))
     what = choice.choice(
-        ("rekey child", "rekey child", "rekey ike", "delete child", "pause", "restart")
+        ("rekey child", "rekey child", "rekey ike", "delete child", "pause", "restart", "move")
     )
+    if what == "move":
+        here, lost = choice.choice((A, A2)), choice.choice((A, A2))
+        pair.a.go_by("b", first_path(here, B), {(lost, B)}, pair.now)
     for side in sides:
         if what == "restart":
             pair.restart(side)
@@ -46,11 +59,11 @@ def converse(seed: int) -> IkePair:
         delay=choice.choice(((0.01, 0.01), (0.001, 0.5), (0.01, 3.0))),
     )
     suites = choice.choice(((ESP_GCM_PFS,), child().suites))
-    a, b = (
-        # Of an IKE SA that the other end has no more after its restart, silence alone tells.
-        peer(side, children=(child(suites=suites),), liveness_after=20.0)
-        for side in "ab"
-    )
+    # Of an IKE SA that the other end has no more after its restart, silence alone tells.
+    known = {"children": (child(suites=suites),), "liveness_after": 20.0}
+    mobike = choice.random() < 0.7
+    a = peer("a", **known, local=None, mobike=mobike)
+    b = peer("b", **known, remotes=(A, A2))
     pair = IkePair(seed, conditions, a=a, b=b)
     for side in choice.choice(("a", "b", "ab", "ba")):
         pair.start(side)
@@ -70,3 +83,4 @@ def test_both_sides_end_with_the_same(first: int) -> None:
         assert settled, words
         pair.run(60)
         assert pair.run(5, pair.is_settled), words  # a liveness check may be on its way
+        assert pair.paths_meet(), words

@@ -26,6 +26,8 @@ from plutino.ike.proposals import Suite
 from plutino.model.secret import Secret
 
 A, B = ip_address("192.0.2.1"), ip_address("198.51.100.2")
+A2 = ip_address("203.0.113.1")
+"""a's second uplink."""
 ANY = (selector_of(ip_network("0.0.0.0/0")), selector_of(ip_network("::/0")))
 IKE_GCM: Suite = (Transform(1, 20, 128), Transform(2, 5), Transform(4, 31))
 ESP_GCM: Suite = (Transform(1, 20, 128), Transform(5, 0))
@@ -49,7 +51,7 @@ def peer(side: str, **changes: object) -> PeerConfig:
         "remote_credential": RemotePresharedKey(Identity.fqdn(there), KEY),
         "children": (child(),),
         "local": addresses[here],
-        "remote": addresses[there],
+        "remotes": (addresses[there],),
         "lifetimes": Lifetimes(None),
         "liveness_after": None,
     } | changes
@@ -218,6 +220,7 @@ class IkePair(Network):
         super().__init__(seed, conditions)
         self.add("a", A, [a or peer("a")])
         self.add("b", B, [b or peer("b")])
+        self.addresses[A2] = "a"
 
     @property
     def a(self) -> Endpoint:
@@ -252,6 +255,19 @@ class IkePair(Network):
             return False
         wanted = any(one.wanted for one in sessions)
         return self.agree() and len(self.current("a")) in ((1,) if wanted else (0, 1))
+
+    def paths_meet(self) -> bool:
+        """Whether both ends of each IKE SA that is up have the same path."""
+        ends = {
+            side: {
+                one.initiator_spi: one.path
+                for one in self.endpoints[side].sessions.values()
+                if one.is_established
+            }
+            for side in "ab"
+        }
+        theirs = {spi: Path(path.remote, path.local) for spi, path in ends["b"].items()}
+        return ends["a"] == theirs
 
     def current(self, side: str) -> list[ActiveChild]:
         """The children of a side that are neither replaced nor about to go."""

@@ -16,6 +16,9 @@ def check_keying(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
     if tunnel.ike is None:
         return
     yield from _check_ike(tunnel.ike, (*at, "ike"))
+    if tunnel.uplinks and tunnel.ike.local_id is None:
+        why = "is needed with `uplinks`: our address is not always the same"
+        yield (*at, "ike", "local-id"), why, 'such as "paris.example"'
     if tunnel.standby:
         yield (*at, "standby"), "has static keys: IKE moves its SAs by itself", "remove it"
     if tunnel.mark_in or tunnel.mark_out:

@@ -184,6 +184,8 @@ class Daemon:
         self._namespaces.watch(namespace_names(self._loaded.gateway))
         self._watch_holder()
         self._prober.watch(result.probes)
+        if self._ike is not None:
+            self._ike.go_by(result.ways)
         for problem in result.problems:
             if problem not in self._problems:
                 log(f"warning: {problem}")

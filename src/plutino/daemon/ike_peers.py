@@ -1,13 +1,12 @@
 """The gateway file's tunnels to the peers of the IKE core, and its CHILD_SAs back. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from plutino.config.files import LoadedGateway
 from plutino.config.ike import IkeKeying
-from plutino.config.numbers import tunnel_numbers
 from plutino.config.proposals import parse_proposal
 from plutino.config.tunnel import Tunnel
 from plutino.desired.sas import EVERYTHING
@@ -30,6 +29,7 @@ from plutino.ike.payloads.traffic_selector import TrafficSelector
 from plutino.ike.proposals import Suite
 from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import Spi
+from plutino.model.path import TunnelPaths
 from plutino.model.policy import IpAddress, IpNetwork, Mode
 from plutino.model.sa import UdpEncapsulation
 
@@ -60,20 +60,42 @@ def fingerprints_of(loaded: LoadedGateway) -> dict[str, bytes]:
     return found
 
 
-def path_of(tunnel: Tunnel) -> Path:
-    """Where the first message of a tunnel goes from and to."""
-    return first_path(tunnel.local, tunnel.remote)
+class Ways:
+    """The paths of tunnels as the last pass has found them."""
 
+    def __init__(self, paths: Mapping[str, TunnelPaths]) -> None:
+        self._paths = paths
+        every = [one for several in paths.values() for one in several.every]
+        self._marks = {(one.local, one.remote): one.set_mark.value for one in every}
+        self._by_address = {
+            address: one.set_mark.value for one in every for address in (one.remote, one.local)
+        }
 
-def marks_of(loaded: LoadedGateway) -> dict[IpAddress, int]:
-    """The mark of IKE's own packets by the peer's address: they are routed as its ESP is."""
-    gateway = loaded.gateway
-    return {
-        remote: tunnel_numbers(gateway, name).set_mark_out.value
-        for name, tunnel in gateway.tunnels.items()
-        if tunnel.ike is not None
-        for remote in tunnel.peers
-    }
+    def mark_of(self, path: Path) -> int:
+        """What IKE's own packets bear, so that they are routed as ESP on that path is.
+
+        From an address of ours to one that is not known, such as a NAT's, as others from there.
+        """
+        here, there = path.local.address, path.remote.address
+        found = self._marks.get((here, there))
+        if found is None:
+            found = self._by_address.get(here, self._by_address.get(there, 0))
+        return found
+
+    def first(self, name: str) -> Path | None:
+        """Where a handshake of a tunnel goes from and to; None while it has no address."""
+        several = self._paths.get(name)
+        if several is None or several.active.local is None:
+            return None
+        return first_path(several.active.local, several.active.remote)
+
+    def lost(self, name: str) -> frozenset[tuple[IpAddress, IpAddress]]:
+        """The pairs of our address and the peer's that carry nothing."""
+        several = self._paths.get(name)
+        every = () if several is None else several.every
+        return frozenset(
+            (one.local, one.remote) for one in every if one.local is not None and not one.usable
+        )
 
 
 def child_sas(active: Iterable[ActiveChild]) -> dict[str, tuple[ChildSa, ...]]:
@@ -112,8 +134,8 @@ def _peer(
         local_credential=credentials[0],
         remote_credential=credentials[1],
         children=(_child(name, tunnel, ike),),
-        local=tunnel.local,
-        remote=tunnel.remote,
+        local=None if tunnel.uplinks else tunnel.local,
+        remotes=tunnel.peers,
         lifetimes=Lifetimes(ike.ike_rekey_after, ike.rekey_jitter),
         reauthenticate_after=ike.reauthenticate_after,
         liveness_after=ike.liveness_after,

@@ -7,13 +7,13 @@ receives by a new one before the peer hears of it.
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
 from plutino.config.files import LoadedGateway
-from plutino.daemon.ike_peers import child_sas, fingerprints_of, marks_of, path_of, peers_of
+from plutino.daemon.ike_peers import Ways, child_sas, fingerprints_of, peers_of
 from plutino.daemon.ike_sockets import IkeSockets
 from plutino.daemon.ike_status import IkeState, report_ike
 from plutino.daemon.ike_store import IkeStore
@@ -33,9 +33,12 @@ from plutino.ike.path import Datagram, Path
 from plutino.ike.saved import SavedStateError
 from plutino.model.child_sa import ChildSa
 from plutino.model.errors import PlutinoError
+from plutino.model.path import TunnelPaths
 
 Log = Callable[[str], None]
 _INSTALLS: Final = (ChildrenChanged, PathChanged)
+_PATIENCE: Final = 1.0
+"""Seconds that the end which began an IKE SA has to move it off a lost path."""
 _FAREWELL: Final = 1.0
 """Seconds for peers to answer that they let go, too."""
 
@@ -53,7 +56,10 @@ class IkeService:
         self._loaded = loaded
         self._install = install
         self._log = log
-        self._marks = marks_of(loaded)
+        self._ways = Ways({})
+        self._leaving: asyncio.TimerHandle | None = None
+        self._is_started = False
+        self._begun: set[str] = set()
         self._sockets = IkeSockets(runtime, self._receive)
         self._endpoint = Endpoint(peers_of(loaded), random=os.urandom, date=_date)
         self._store = IkeStore(runtime, fingerprints_of(loaded), log)
@@ -88,7 +94,34 @@ class IkeService:
         """Opens the sockets and begins what is to begin by itself."""
         self.open_sockets(on_kernel=on_kernel)
         self._task = asyncio.create_task(self._install_and_send())
+        self._is_started = True
         self._begin()
+
+    def go_by(self, paths: Mapping[str, TunnelPaths]) -> None:
+        """The paths as they are now: IKE SAs move to the best ones, and those to come use them.
+
+        A peer whose IKE SA is on a lost path has a moment to move it by itself.
+        """
+        self._ways = Ways(paths)
+        if self._is_started:
+            self._begin()
+            self._take_best(patient=True)
+            if self._leaving is None and any(map(self._ways.lost, paths)):
+                loop = asyncio.get_running_loop()
+                self._leaving = loop.call_later(_PATIENCE, self._leave_lost)
+
+    def _leave_lost(self) -> None:
+        self._leaving = None
+        self._take_best(patient=False)
+
+    def _take_best(self, *, patient: bool) -> None:
+        now = time.monotonic()
+        for name in self._endpoint.peers:
+            path = self._ways.first(name)
+            if path is not None:
+                lost = frozenset() if patient else self._ways.lost(name)
+                self._endpoint.go_by(name, path, lost, now)
+        self._after()
 
     def open_sockets(self, *, on_kernel: bool) -> None:
         """Has what the gateway needs; again where the holder is another."""
@@ -109,8 +142,9 @@ class IkeService:
                 self._endpoint.let_down(name, now)
         self._endpoint.set_peers(after.values())
         self._store.set_fingerprints(fingerprints_of(loaded))
-        self._loaded, self._marks = loaded, marks_of(loaded)
-        self._begin(new={name for name, peer in after.items() if before.get(name) != peer})
+        self._loaded = loaded
+        self._begun &= {name for name, peer in after.items() if before.get(name) == peer}
+        self._begin()
 
     def hear_engine(self, message: EngineIke) -> None:
         """What came to the engine's port 4500."""
@@ -121,8 +155,9 @@ class IkeService:
         gateway = self._loaded.gateway
         for name, tunnel in gateway.tunnels.items():
             on_traffic = tunnel.ike is not None and tunnel.ike.start != "listen"
-            if on_traffic and tunnel_reqid(gateway.instance, name) == reqid:
-                self._endpoint.acquire(name, name, path_of(tunnel), time.monotonic())
+            path = self._ways.first(name)
+            if on_traffic and path and tunnel_reqid(gateway.instance, name) == reqid:
+                self._endpoint.acquire(name, name, path, time.monotonic())
                 self._after()
 
     async def leave(self) -> None:
@@ -138,18 +173,22 @@ class IkeService:
 
     def close(self) -> None:
         """Stops without a word to the peers: the tunnels stay up."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._leaving):
+            if timer is not None:
+                timer.cancel()
         if self._task is not None:
             self._task.cancel()
         self._sockets.close()
 
-    def _begin(self, new: set[str] | None = None) -> None:
+    def _begin(self) -> None:
+        """Begins what is to begin by itself and has not yet, where there is an address for it."""
         now = time.monotonic()
         for name, tunnel in self._loaded.gateway.tunnels.items():
             wanted = tunnel.ike is not None and tunnel.ike.start == "now"
-            if wanted and (new is None or name in new):
-                self._endpoint.keep_up(name, path_of(tunnel), [name], now)
+            path = self._ways.first(name)
+            if wanted and path is not None and name not in self._begun:
+                self._begun.add(name)
+                self._endpoint.keep_up(name, path, [name], now)
         self._after()
 
     def _receive(self, payload: bytes, path: Path) -> None:
@@ -206,7 +245,7 @@ class IkeService:
         for one in datagrams:
             # A network that refuses it now may take it when it is sent again.
             with suppress(OSError, PlutinoError):
-                self._sockets.send(one, self._marks.get(one.path.remote.address, 0))
+                self._sockets.send(one, self._ways.mark_of(one.path))
 
     def _tell(self, event: Event) -> None:
         match event:

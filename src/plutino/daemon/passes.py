@@ -4,7 +4,7 @@ import fcntl
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from plutino.apply.applier import apply_state
@@ -49,6 +49,7 @@ from plutino.model.group import describe_group
 from plutino.model.interface import InterfaceAddress
 from plutino.model.link import MAIN_TABLE
 from plutino.model.netfilter import table_name
+from plutino.model.path import TunnelPaths
 from plutino.model.policy import IpAddress
 from plutino.model.probe import Probe, Ways
 from plutino.model.sa import Encapsulation, SecurityAssociation
@@ -72,12 +73,13 @@ NO_CHILDREN: Final[Children] = {}
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """What a pass did, and what is not as it should be although packets flow."""
+    """What a pass did, what is not as it should be although packets flow, and IKE's ways."""
 
     steps: tuple[Step, ...]
     choice: PlaneChoice
     problems: tuple[str, ...] = ()
     probes: tuple[Probe, ...] = ()
+    ways: Mapping[str, TunnelPaths] = field(default_factory=dict)
 
 
 def plan_pass(
@@ -151,7 +153,7 @@ def run_pass(
             problems += settings_in_force(gateway, choice, routes)
             problems += lost_paths(desired)
             problems += tuple(filter(None, map(describe_group, desired.groups)))
-            return PassResult(outcome.steps, choice, problems, desired.probes)
+            return PassResult(outcome.steps, choice, problems, desired.probes, desired.ways)
         except PlutinoError:
             if plane is not None:
                 rest_unserved(desired, plane, system_of(desired.instance, runtime, routes))

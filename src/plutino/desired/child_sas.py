@@ -11,7 +11,7 @@ from plutino.desired.sequences import SavedSequence, Sequences, starting_replay
 from plutino.model.algorithms import DEFAULT_ALGORITHM, ESP_SUITES, EspSuite
 from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import Mark, ReqId
-from plutino.model.path import Path
+from plutino.model.path import Path, TunnelPaths
 from plutino.model.policy import IpNetwork, Mode, Selector
 from plutino.model.sa import SaDirection, SecurityAssociation, UdpEncapsulation
 
@@ -21,10 +21,16 @@ def sending_child(children: Sequence[ChildSa]) -> ChildSa | None:
     return next((one for one in children if one.outbound), None)
 
 
-def path_of(path: Path, children: Sequence[ChildSa]) -> Path:
-    """The path as IKE has found it: behind a NAT, or at another address since."""
+def paths_in_use(paths: TunnelPaths, children: Sequence[ChildSa]) -> TunnelPaths:
+    """The path that IKE is on: still the old one, or behind a NAT, or as the peer has moved it."""
     child = sending_child(children)
-    return path if child is None else replace(path, local=child.local, remote=child.remote)
+    if child is None:
+        return paths
+    at = {one.local: one for one in reversed(paths.every)}.get(child.local, paths.active)
+    ends = child.local, child.remote
+    both = (one for one in paths.every if (one.local, one.remote) == ends)
+    active = next(both, replace(at, local=child.local, remote=child.remote))
+    return replace(paths, own=active, active=active)
 
 
 def child_selectors(children: Sequence[ChildSa]) -> Iterator[tuple[IpNetwork, IpNetwork]]:

@@ -6,7 +6,7 @@ from typing import Final
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_numbers
 from plutino.config.static_keys import StaticKeys
-from plutino.desired.child_sas import compile_children
+from plutino.desired.child_sas import compile_children, paths_in_use
 from plutino.desired.device_checks import check_devices
 from plutino.desired.groups import compile_group_probes, compile_groups
 from plutino.desired.guard import check_guard
@@ -46,7 +46,10 @@ def compile_gateway(
     tunnels' reqids are the same number, or a device that the configuration names is not there.
     """
     check_devices(gateway, surroundings)
-    paths = {name: choose_paths(gateway, name, surroundings) for name in gateway.tunnels}
+    wanted = {name: choose_paths(gateway, name, surroundings) for name in gateway.tunnels}
+    paths = {
+        name: paths_in_use(one, surroundings.children.get(name, ())) for name, one in wanted.items()
+    }
     plans = []
     for name in gateway.tunnels:
         plans.append(
@@ -98,8 +101,9 @@ def compile_gateway(
         defaults=_defaults(gateway),
         rules=tuple(rules),
         sysctls=tuple(compile_sysctls(gateway, surroundings)),
-        probes=(*compile_probes(gateway, paths), *compile_group_probes(gateway, surroundings)),
+        probes=(*compile_probes(gateway, wanted), *compile_group_probes(gateway, surroundings)),
         groups=groups,
+        ways={name: wanted[name] for name, one in gateway.tunnels.items() if one.ike is not None},
         findings=tuple(check_guard(gateway, surroundings)),
         netfilter=compile_netfilter(gateway, interfaces, rules, surroundings)
         if surroundings.netfilter

@@ -10,7 +10,7 @@ from plutino.config.numbers import TunnelNumbers
 from plutino.config.static_keys import StaticKeys
 from plutino.config.tunnel import Tunnel
 from plutino.config.values import IpNetwork
-from plutino.desired.child_sas import child_selectors, path_of
+from plutino.desired.child_sas import child_selectors
 from plutino.desired.paths import unspecified
 from plutino.desired.sequences import SavedSequence, Sequences, starting_replay
 from plutino.desired.state import Surroundings
@@ -64,9 +64,9 @@ def compile_policies(
     """Out, in and forward policies for each pair of traffic selectors.
 
     What comes in may have come by any path of the tunnel. Where IKE has made ``children``, their
-    selectors and their path count.
+    selectors count.
     """
-    active = path_of(paths.active, children)
+    active = paths.active
     if active.local is None:
         return
     mode = Mode[tunnel.mode.upper()]

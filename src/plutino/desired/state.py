@@ -60,7 +60,8 @@ class DesiredState:
     ``routes`` holds the unreachable twin of every tunnel prefix as well as the route itself.
     ``instance`` is the tag that every object of ours bears. ``defaults`` None leaves the policy
     defaults as they were before plutino came. ``findings`` speak against installing it for the
-    first time; where it serves already they are told. Their file is not known here.
+    first time; where it serves already they are told. Their file is not known here. ``ways`` are
+    the paths that IKE has to choose from, by tunnel, with the one it has to take as active.
     """
 
     instance: str
@@ -77,6 +78,7 @@ class DesiredState:
     sysctls: tuple[Sysctl, ...] = ()
     groups: tuple[GroupPlan, ...] = ()
     findings: tuple[Problem, ...] = ()
+    ways: Mapping[str, TunnelPaths] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class PostquantumKey:
 
 @dataclass(frozen=True, slots=True)
 class PeerConfig:
-    """One peer. ``local`` and ``remote`` None mean any, for one that only answers.
+    """One peer. ``local`` None and no ``remotes`` mean any address, for one that only answers.
 
     ``reauthenticate_after`` None means never; ``liveness_after`` is the silence after which the
     peer is asked whether it lives. ``window`` is how many requests we take at once.
@@ -68,7 +68,7 @@ class PeerConfig:
     remote_credential: RemoteCredential
     children: tuple[ChildConfig, ...] = ()
     local: IpAddress | None = None
-    remote: IpAddress | None = None
+    remotes: tuple[IpAddress, ...] = ()
     lifetimes: Lifetimes = field(default_factory=lambda: Lifetimes(14400.0))
     reauthenticate_after: float | None = None
     liveness_after: float | None = 30.0

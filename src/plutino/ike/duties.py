@@ -101,7 +101,7 @@ def _established_due(session: Session, now: float) -> None:
             session.enqueue(CreateChild(session.peer.child(name)), now)
     liveness = _liveness_at(session)
     if liveness is not None and liveness <= now:
-        asks = session.is_initiator and session.abilities.mobike and session.abilities.nat_here
+        asks = session.may_move and session.abilities.mobike and session.abilities.nat_here
         session.enqueue(CheckMapping() if asks else Liveness(), now)
 
 

@@ -8,7 +8,7 @@ responder receives by a new CHILD_SA before the peer hears of it.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
@@ -28,15 +28,14 @@ from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.ike.registry import Registry
 from plutino.ike.saved import restore, save
 from plutino.ike.session import Session
+from plutino.ike.spis import Spis
 from plutino.ike.state import SessionState
 from plutino.ike.surroundings import Surroundings
 from plutino.model.errors import WireError
-from plutino.model.numbers import SPI_RESERVED
 from plutino.model.policy import IpAddress
 
 MOST_AT_ONCE = 64
 """IKE SAs of ours that are on their way at a time."""
-_SPIS_REMEMBERED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +63,11 @@ class Endpoint:
         self.random = random
         self._registry = Registry()
         self._attempts = Attempts(random)
-        self._child_spis: dict[bytes, None] = {}
+        self._spis = Spis(random, self._registry.by_spi)
         self._surroundings = Surroundings(
-            random, date, self._peers_at, self._new_ike_spi, self._new_child_spi, self._has_other
+            random, date, self._peers_at, self._spis.new_ike, self._spis.new_child, self._has_other
         )
         self._half_open = HalfOpen(random)
-        self._reauthenticating: dict[bytes, Session] = {}
         self._contests: dict[bytes, Session] = {}
         self._outgoing: list[Datagram] = []
         self._events: list[Event] = []
@@ -87,7 +85,8 @@ class Endpoint:
         self.peers = {peer.name: peer for peer in peers}
         self._by_addresses: dict[tuple[IpAddress | None, IpAddress | None], list[PeerConfig]] = {}
         for peer in self.peers.values():
-            self._by_addresses.setdefault((peer.local, peer.remote), []).append(peer)
+            for remote in peer.remotes or (None,):
+                self._by_addresses.setdefault((peer.local, remote), []).append(peer)
 
     # Inputs -------------------------------------------------------------------------------------
 
@@ -124,7 +123,7 @@ class Endpoint:
         """
         session = restore(octets, self.peers, self._surroundings, now)
         for child in session.children:
-            self._child_spis[child.spi_in] = None
+            self._spis.note_child(child.spi_in)
         self._add(session, now)
         session.pump(now)
         self._after(session, now)
@@ -146,6 +145,44 @@ class Endpoint:
         else:
             session.enqueue(DeleteIke(reason), now, first=True)
         self._after(session, now)
+
+    def go_by(
+        self, peer: str, path: Path, lost: Collection[tuple[IpAddress, IpAddress]], now: float
+    ) -> None:
+        """The way that a peer is to be reached by from now on; KeyError if it is unknown.
+
+        ``lost`` are the pairs of our address and the peer's that carry nothing. An IKE SA of ours
+        moves with its children (MOBIKE). One that cannot is made anew, and then the old one goes;
+        one that the peer has begun and that is not on a lost path is the peer's to move.
+        """
+        wanted = self._attempts.get(peer)
+        if wanted is not None:
+            wanted.path = path
+        sessions = self.sessions_of(peer)
+        if any(one.is_established and _ends(one.path) == _ends(path) for one in sessions):
+            return
+        for session in sessions:
+            self._leave_path(session, path, is_lost=_ends(session.path) in lost, now=now)
+        self._start_due(now)
+
+    def _leave_path(self, session: Session, path: Path, *, is_lost: bool, now: float) -> None:
+        if session.state in {SessionState.INITIATING, SessionState.AUTHENTICATING}:
+            if session.is_initiator and is_lost:
+                session.close("its path is lost", now)
+                self._attempts.had_success(session.peer.name, now)  # nobody has refused it
+                self._after(session, now)
+        elif not session.is_established:
+            return
+        elif session.may_move and session.abilities.mobike:
+            (_, here_port), (_, there_port) = session.path
+            here, there = _ends(path)
+            moved = Path(SocketAddress(here, here_port), SocketAddress(there, there_port))
+            session.change_path(moved, now)
+            self._after(session, now)
+        elif session.may_move or is_lost:
+            ours = [one for one in self.sessions_of(session.peer.name) if one.is_initiator]
+            if all(one.established_at is not None for one in ours):
+                self._reauthenticate(session, path, now)
 
     def acquire(self, peer: str, child: str, path: Path, now: float) -> None:
         """Traffic wants a child that is not there."""
@@ -317,18 +354,17 @@ class Endpoint:
         elif isinstance(event, IkeClosed):
             self._half_open.done(session.spi)
             self._contests.pop(session.spi, None)
-            self._reauthenticating.pop(session.spi, None)
             if session.established_at is not None:
                 self._attempts.had_success(session.peer.name, now)
         elif isinstance(event, ReauthenticationDue):
-            self._reauthenticate(session, now)
+            self._reauthenticate(session, session.path, now)
 
     def _want(self, session: Session, now: float) -> None:
         """Children that are to be up are wanted of the IKE SA that is up."""
         wanted = self._attempts.get(session.peer.name)
         if wanted is not None and session.is_established:
             session.wanted = dict.fromkeys(wanted.children, now) | session.wanted
-            if not self._reauthenticating.get(session.spi):
+            if not session.replaces_older:
                 session.schedule_missing(now)
             self._plan(session)
 
@@ -337,29 +373,39 @@ class Endpoint:
         if due is not None:
             heapq.heappush(self._timers, (due, next(self._order), session))
 
-    def _reauthenticate(self, old: Session, now: float) -> None:
+    def _reauthenticate(self, old: Session, path: Path, now: float) -> None:
         """A new IKE SA from the start; the old one goes once the new one has its children."""
         names = tuple(dict.fromkeys(child.config.name for child in old.children))
-        new = self._initiate(old.peer.name, Wanted(old.path, names), now)
-        self._reauthenticating[new.spi] = old
+        new = self._initiate(old.peer.name, Wanted(path, names), now)
+        new.replaces_older = True
 
     def _settle(self, session: Session, now: float) -> None:
         """No duplicates: of two IKE SAs that began at once the one with the lowest nonce goes."""
-        old = self._reauthenticating.pop(session.spi, None)
-        if old is not None:
-            self.delete(old, "authenticated anew", now)
+        if session.replaces_older:
+            session.replaces_older = False
+            for other in self.sessions_of(session.peer.name):
+                if other is not session and other.is_established:
+                    self._replace(other, session, now)
             return
         others = [one for one in self.sessions_of(session.peer.name) if one is not session]
         for other in others:
             if session.initial_contact and _is_older(other, session):
                 other.close("the peer has started anew", now)
                 self._after(other, now)
-            elif other.is_initiator and other.spi not in self._reauthenticating:
+            elif other.is_initiator and not other.replaces_older:
                 self._contest(session, other, now)
         rival = self._contests.pop(session.spi, None)
         rival = None if rival is None else _heir(rival)
         if rival is not None and rival.is_established and session.is_established:
             redundant = min(session, rival, key=lambda one: one.session_keys.lowest_nonce)
+            self.delete(redundant, "redundant: both ends began at once", now)
+
+    def _replace(self, other: Session, session: Session, now: float) -> None:
+        """An IKE SA that began before goes; of two that began at once, as both ends know, one."""
+        if other.began < session.began:
+            self.delete(other, "authenticated anew", now)
+        else:
+            redundant = min(session, other, key=lambda one: one.session_keys.lowest_nonce)
             self.delete(redundant, "redundant: both ends began at once", now)
 
     def _contest(self, session: Session, own: Session, now: float) -> None:
@@ -378,26 +424,14 @@ class Endpoint:
     def _has_other(self, peer: str, spi: bytes) -> bool:
         return any(one.spi != spi and one.is_established for one in self.sessions_of(peer))
 
-    def _new_ike_spi(self) -> bytes:
-        while True:
-            spi = self.random(8)
-            if spi != NO_SPI and spi not in self.sessions:
-                return spi
-
-    def _new_child_spi(self) -> bytes:
-        """None of those that were given lately: of the live ones, unless there are too many."""
-        while True:
-            spi = self.random(4)
-            if spi not in self._child_spis and int.from_bytes(spi, "big") > SPI_RESERVED:
-                self._child_spis[spi] = None
-                if len(self._child_spis) > _SPIS_REMEMBERED:
-                    del self._child_spis[next(iter(self._child_spis))]
-                return spi
-
 
 def first_path(local: IpAddress, remote: IpAddress, port: int = IKE_PORT) -> Path:
     """Where IKE_SA_INIT goes from and to."""
     return Path(SocketAddress(local, port), SocketAddress(remote, port))
+
+
+def _ends(path: Path) -> tuple[IpAddress, IpAddress]:
+    return path.local.address, path.remote.address
 
 
 def _heir(session: Session) -> Session:

@@ -64,13 +64,15 @@ def save(session: Session) -> bytes | None:
     children = [one for one in session.children if one.is_usable]
     if None in waiting or not _SAVED_CHILDREN.issuperset(one.state for one in children):
         return None
-    queued = (one.child.spi_in for one in session.queue if isinstance(one, DeleteChild))
+    deletes = (one.child for one in session.queue if isinstance(one, DeleteChild))
+    queued = (one.spi_in for one in deletes if one in children)  # it may have gone meanwhile
     document: Document = {
         "version": VERSION,
         "peer": session.peer.name,
         "is_initiator": session.is_initiator,
+        "may_move": session.may_move,
         "path": [str(part) for end in session.path for part in end],
-        "times": [session.created, session.established_at],
+        "times": [session.began, session.created, session.established_at],
         "abilities": asdict(session.abilities)
         | {"signature_hashes": _listed(session.abilities.signature_hashes)},
         "schedule": asdict(session.schedule),
@@ -113,16 +115,17 @@ def _restored(
         SocketAddress(ip_address(here), int(here_port)),
         SocketAddress(ip_address(there), int(there_port)),
     )
-    created, established_at = document["times"]
+    began, created, established_at = document["times"]
     session = Session(surroundings, path, (peer,), is_initiator=False, now=created)
     session.is_initiator = document["is_initiator"]
+    session.may_move = document["may_move"]
     session.set_keys(_restored_keys(document, is_initiator=session.is_initiator))
     exchanged = session.session_keys.exchanged
     session.initiator_spi = exchanged.initiator_spi
     session.responder_spi = exchanged.responder_spi
     session.advance(SessionInput.KEYS)
     session.advance(SessionInput.AUTHENTICATED)
-    session.established_at = established_at
+    session.began, session.established_at = began, established_at
     hashes = document["abilities"].pop("signature_hashes")
     session.abilities = Abilities(
         **document["abilities"], signature_hashes=None if hashes is None else frozenset(hashes)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 
 from plutino.ike import duties
 from plutino.ike.abilities import Abilities
@@ -31,12 +30,12 @@ from plutino.ike.exchanges.auth import Auth
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import deletes_ike
 from plutino.ike.exchanges.exchange import Exchange
-from plutino.ike.exchanges.intermediate import Intermediate, mix
+from plutino.ike.exchanges.intermediate import Intermediate, cover, cover_own, mix
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE
+from plutino.ike.exchanges.mobike import UpdateAddresses
 from plutino.ike.exchanges.rekey_ike import RekeyIke, hand_over
 from plutino.ike.exchanges.sa_init import InitRecord, SaInit
 from plutino.ike.keys import SessionKeys
-from plutino.ike.message.chain import encode_chain
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.message.message import Message
 from plutino.ike.message.protection import (
@@ -46,7 +45,7 @@ from plutino.ike.message.protection import (
     seal_fragments,
 )
 from plutino.ike.message.rules import check_rules
-from plutino.ike.numbers import ExchangeType, Flag, NotifyType, PayloadType
+from plutino.ike.numbers import ExchangeType, Flag, NotifyType
 from plutino.ike.path import Datagram, Path
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import NotifyPayload
@@ -85,10 +84,12 @@ class Session:
         self.candidates = tuple(candidates)
         self.peer = self.candidates[0]
         self.is_initiator = is_initiator
+        self.may_move = is_initiator  # MOBIKE is for who began the first of those that follow
         self.initiator_spi = surroundings.new_ike_spi() if is_initiator else NO_SPI
         self.responder_spi = NO_SPI
         self.state = SessionState.INITIATING
-        self.created = now
+        self.created = self.began = now  # the first of those that replace each other
+        self.replaces_older = False
         self.established_at: float | None = None
         self.abilities = Abilities()
         self.schedule = Schedule(last_heard=now, last_sent=now)
@@ -203,7 +204,7 @@ class Session:
             if payloads is not None:
                 header = self._header(exchange.exchange_type, self.window.next_id)
                 message = Message(header, tuple(payloads))
-                self._cover_own(message)
+                cover_own(self, message)
                 datagrams = self._encode(message)
                 if exchange.exchange_type is ExchangeType.IKE_SA_INIT:
                     self.record.request = datagrams[0]  # AUTH covers it
@@ -267,7 +268,7 @@ class Session:
         self, header: Header, opened: Opened, waiting: Outstanding[Exchange], path: Path, now: float
     ) -> None:
         del self.window.waiting[header.message_id]
-        self._cover(header, (opened.first_payload, opened.chain))
+        cover(self, header, (opened.first_payload, opened.chain))
         try:
             message = _parsed(header, opened)
             check_rules(message)
@@ -301,7 +302,7 @@ class Session:
         try:
             message = _parsed(header, opened)
             check_rules(message)
-            self._cover(header, (opened.first_payload, opened.chain))
+            cover(self, header, (opened.first_payload, opened.chain))
             self._follow(path)
             self._inherit(message, now)
             payloads = answer(self, message, path, now)
@@ -311,7 +312,7 @@ class Session:
             payloads = (NotifyPayload(error.notify, error.data),)
         reply = self._header(header.exchange_type, header.message_id, response=True)
         message = Message(reply, tuple(payloads))
-        self._cover_own(message)
+        cover_own(self, message)
         datagrams = self._encode(message)
         self.responses.answered(header.message_id, datagrams)
         self._send(datagrams, path, now)
@@ -347,6 +348,18 @@ class Session:
             self.path = path
             self.tell(PathChanged(self.peer.name, self.initiator_spi))
             self.tell(ChildrenChanged(self.peer.name, "the path has changed"))
+
+    def change_path(self, path: Path, now: float) -> None:
+        """We go by other addresses; the peer is told, after what it still has to answer.
+
+        That is sent again at once, and by the new path (RFC 4555, 3.5). Only with ``may_move``,
+        and with a peer that has MOBIKE.
+        """
+        self.move(path)
+        for one in self.window.waiting.values():
+            one.due = now
+        if not any(isinstance(one, UpdateAddresses) for one in self.queue):
+            self.enqueue(UpdateAddresses(), now, first=True)
 
     # Time ---------------------------------------------------------------------------------------
 
@@ -416,22 +429,6 @@ class Session:
         limit = self.peer.fragment_size if self.abilities.fragmentation else None
         size = self._room(limit) if limit is not None else MAX_DATAGRAM
         return seal_fragments(message, self.keys.cipher_out, self.surroundings.random, size)
-
-    def _cover_own(self, message: Message) -> None:
-        if message.header.exchange_type == ExchangeType.IKE_INTERMEDIATE:
-            self._cover(message.header, encode_chain(message.payloads))
-
-    def _cover(self, header: Header, chain: tuple[int, bytes]) -> None:
-        """AUTH will cover what IKE_INTERMEDIATE said (RFC 9242, 3.3.2)."""
-        if header.exchange_type != ExchangeType.IKE_INTERMEDIATE or self.keys is None:
-            return
-        first, plaintext = chain
-        associated = replace(header, next_payload=PayloadType.SK).encode() + bytes((first, 0, 0, 0))
-        keys = self.keys.keys
-        key = keys.pi if header.is_from_initiator else keys.pr
-        self.intermediate = self.intermediate.with_message(
-            self.keys.prf.compute, key, associated, plaintext, is_request=not header.is_response
-        )
 
     def _room(self, packet: int) -> int:
         """Bytes of a datagram in an IP packet of a size: without IP, UDP and non-ESP marker."""

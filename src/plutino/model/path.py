@@ -46,4 +46,4 @@ class TunnelPaths:
     @property
     def lost(self) -> bool:
         """Whether there are several ways or uplinks, and none of them is usable."""
-        return not self.active.usable
+        return not any(one.usable for one in self.every)

@@ -132,6 +132,8 @@ class CreateChild:
             return
         if rival is not None and rival.is_current:
             rival.advance(ChildInput.REPLACE)
+            if old is None:  # it may be that the peer had our answer first, and saw no rival
+                session.enqueue(DeleteChild(rival), now)
         session.children.prefer(child)
         if old is not None and old.state is ChildState.REKEYING:
             old.advance(ChildInput.REPLACE)

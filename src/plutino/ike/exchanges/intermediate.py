@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from plutino.ike.crypto.key_exchange import KeyExchange
@@ -11,8 +11,10 @@ from plutino.ike.crypto.keymat import intermediate_keys
 from plutino.ike.errors import InvalidSyntaxError
 from plutino.ike.exchanges.key_exchange import finish, respond, start
 from plutino.ike.keys import SessionKeys
+from plutino.ike.message.chain import encode_chain
+from plutino.ike.message.header import Header
 from plutino.ike.message.message import Message
-from plutino.ike.numbers import ExchangeType
+from plutino.ike.numbers import ExchangeType, PayloadType
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.key_exchange import KePayload
 
@@ -65,4 +67,23 @@ def mix(session: Session, shared: bytes) -> None:
     keys = intermediate_keys(old.prf, old.suite.sizes, old.keys, shared, old.exchanged)
     session.set_keys(
         SessionKeys.of(old.suite, keys, old.exchanged, is_initiator=session.is_initiator)
+    )
+
+
+def cover_own(session: Session, message: Message) -> None:
+    """As ``cover``, for what we are about to send."""
+    if message.header.exchange_type == ExchangeType.IKE_INTERMEDIATE:
+        cover(session, message.header, encode_chain(message.payloads))
+
+
+def cover(session: Session, header: Header, chain: tuple[int, bytes]) -> None:
+    """AUTH will cover what IKE_INTERMEDIATE said (RFC 9242, 3.3.2)."""
+    if header.exchange_type != ExchangeType.IKE_INTERMEDIATE or session.keys is None:
+        return
+    first, plaintext = chain
+    associated = replace(header, next_payload=PayloadType.SK).encode() + bytes((first, 0, 0, 0))
+    keys = session.keys.keys
+    key = keys.pi if header.is_from_initiator else keys.pr
+    session.intermediate = session.intermediate.with_message(
+        session.keys.prf.compute, key, associated, plaintext, is_request=not header.is_response
     )

@@ -22,29 +22,29 @@ _CHECK_SIZE = 16
 
 @dataclass(slots=True)
 class UpdateAddresses:
-    """Moves us to the path that the request takes (RFC 4555, 3.5)."""
+    """Tells the peer of the path that the IKE SA is on by now (RFC 4555, 3.5)."""
 
     exchange_type: ClassVar = ExchangeType.INFORMATIONAL
-    path: Path
     check: bytes = b""
 
     def request(self, session: Session, now: float) -> Sequence[Payload] | None:
-        """N(UPDATE_SA_ADDRESSES), NAT detection, COOKIE2; by the new path from now on."""
+        """N(UPDATE_SA_ADDRESSES), NAT detection, COOKIE2."""
         del now
         if not session.is_established or not session.abilities.mobike:
             return None
-        session.move(self.path)
         self.check = session.surroundings.random(_CHECK_SIZE)
         return [
             NotifyPayload(NotifyType.UPDATE_SA_ADDRESSES),
-            *detection(session, self.path),
+            *detection(session, session.path),
             NotifyPayload(NotifyType.COOKIE2, self.check),
         ]
 
     def response(self, session: Session, message: Message, now: float) -> None:
         """The peer uses the new path; a NAT on it shows."""
         if message.error is not None:
-            raise PeerError(f"the peer does not follow to {self.path.local}: {message.error.name}")
+            raise PeerError(
+                f"the peer does not follow to {session.path.local}: {message.error.name}"
+            )
         cookie = message.notify(NotifyType.COOKIE2)
         if cookie is not None and cookie.data != self.check:
             raise PeerError("COOKIE2 came back changed")
@@ -73,7 +73,7 @@ class CheckMapping:
             return
         before, session.seen_as = session.seen_as, there.data
         if before is not None and before != there.data:
-            session.enqueue(UpdateAddresses(session.path), now)
+            session.enqueue(UpdateAddresses(), now)
 
 
 def answer_addresses(session: Session, message: Message, path: Path) -> list[Payload]:
@@ -87,4 +87,9 @@ def answer_addresses(session: Session, message: Message, path: Path) -> list[Pay
     if message.notify(NotifyType.UPDATE_SA_ADDRESSES) is not None and session.abilities.mobike:
         detect_nat(session, message, path)
         session.move(path)
+        heir = session.successor
+        while heir is not None:  # it came about by the old path
+            heir.move(path)
+            session.affected.append(heir)
+            heir = heir.successor
     return replies

@@ -20,6 +20,7 @@ from plutino.ike.events import IkeEstablished
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE, finish, respond, sa_ke_nonce, start
+from plutino.ike.exchanges.mobike import UpdateAddresses
 from plutino.ike.keys import IkeSuite, SessionKeys
 from plutino.ike.message.header import SPI_SIZE
 from plutino.ike.message.message import Message
@@ -163,6 +164,9 @@ def hand_over(old: Session, new: Session, now: float) -> None:
     new.children = old.children
     old.children = Children()
     new.wanted = old.wanted
+    new.move(old.path)
+    if new.may_move and old.ahead(UpdateAddresses):
+        new.queue.append(UpdateAddresses())  # the peer may have left the old one unheard
     moved = [one for one in old.queue if isinstance(one, CreateChild | DeleteChild | DeleteIke)]
     old.queue.clear()
     new.queue.extend(moved)
@@ -199,6 +203,8 @@ def _between_the_same(old: Session, keys: SessionKeys, now: float) -> Session:
     kind = type(old)
     new = kind(surroundings, old.path, old.candidates, is_initiator=keys.is_initiator, now=now)
     new.peer = peer
+    new.may_move = old.may_move
+    new.began = old.began
     new.initiator_spi = keys.exchanged.initiator_spi
     new.responder_spi = keys.exchanged.responder_spi
     new.abilities = replace(old.abilities)
