@@ -132,7 +132,7 @@ def test_a_lost_uplink_is_left_and_used_again(
         lab.mend("isp1")
     else:
         run(lab.router, "ip link set isp1 up")
-    until(lambda: uplink_of(lab) == "isp1", "it goes back")
+    until(lambda: uplink_of(lab) == "isp1", "it goes back", seconds=40)
     until(lambda: passes(lab), "both ends are back")
     assert made is None or handshakes(lab) == made
     lab.assert_nothing_in_clear()

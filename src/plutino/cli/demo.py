@@ -69,6 +69,13 @@ from plutino.model.algorithms import DEFAULT_ALGORITHM, ESP_SUITES
     metavar="NAME",
     help="Cipher of both directions, as `plutino keygen` has them.",
 )
+@click.option(
+    "--keys",
+    type=click.Choice(["ike", "static"]),
+    default="ike",
+    show_default=True,
+    help="Keys by IKEv2, or in files as `plutino keygen` makes them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @click.pass_context
 def demo(
@@ -82,6 +89,7 @@ def demo(
     peer_plane: str | None,
     mode: str,
     algorithm: str,
+    keys: str,
     as_json: bool,
 ) -> None:
     """Show plutino's main job on this machine: two hosts, a routed IPsec tunnel, real packets.
@@ -97,6 +105,7 @@ def demo(
         peer_plane=peer_plane,
         mode=mode,
         algorithm=algorithm,
+        keys=keys,
     )
 
     def say(line: str) -> None:

@@ -1,6 +1,7 @@
 """The demo: two hosts, a tunnel between them, real packets through it, and a look at the wire."""
 
 import os
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address
@@ -31,6 +32,7 @@ INNER: Final = {
     BERLIN: ("10.255.0.1", "fd00:1::1"),
 }
 _INNER_LENGTH: Final = (31, 127)
+_PSK: Final = "demo.psk"
 NETWORKS: Final = {
     PARIS: ("10.1.0.0/16", "2001:db8:1::/48"),
     BERLIN: ("10.2.0.0/16", "2001:db8:2::/48"),
@@ -42,6 +44,7 @@ class DemoOptions:
     """What the user asked for. ``family`` is that of the outer addresses.
 
     ``plane`` is the ``data-plane`` of both hosts, or of Paris where ``peer_plane`` is Berlin's.
+    ``keys`` are ``static`` or come by ``ike``.
     """
 
     encapsulation: str = "esp"
@@ -51,6 +54,7 @@ class DemoOptions:
     peer_plane: str | None = None
     mode: str = "tunnel"
     algorithm: str = DEFAULT_ALGORITHM
+    keys: str = "static"
 
     @property
     def inner(self) -> tuple[int, ...]:
@@ -113,22 +117,31 @@ addresses = [{inner}]
 encapsulation = "{options.encapsulation}"
 mode = "{options.mode}"
 
-[tunnels.{there}.static]
-key-file = "{here}-{there}.keys"
-"""
+{_keying(here, there, options)}"""
+
+
+def _keying(here: str, there: str, options: DemoOptions) -> str:
+    if options.keys == "static":
+        return f'[tunnels.{there}.static]\nkey-file = "{here}-{there}.keys"\n'
+    return (
+        f'[tunnels.{there}.ike]\nlocal-id = "{here}.example"\nremote-id = "{there}.example"\n'
+        f'psk-file = "{_PSK}"\nesp-proposals = ["{options.algorithm}"]\n'
+    )
 
 
 def make_hosts(folder: Path, options: DemoOptions) -> tuple[Host, Host]:
     """Paris and Berlin with their files, connected by a wire. Nothing of plutino runs yet."""
     keys = generate_pair(os.urandom, options.algorithm)
+    psk = b64encode(os.urandom(32)).decode()
     hosts = []
     for here, there, own in ((PARIS, BERLIN, keys[0]), (BERLIN, PARIS, keys[1])):
         place = folder / here
         place.mkdir(mode=0o700, parents=True)
         (place / "gateway.toml").write_text(gateway_text(here, there, options))
-        key_file = place / f"{here}-{there}.keys"
+        is_static = options.keys == "static"
+        key_file = place / (f"{here}-{there}.keys" if is_static else _PSK)
         key_file.touch(mode=0o600)
-        key_file.write_text(encode_keys(own, used_at=here, peer=there))
+        key_file.write_text(encode_keys(own, used_at=here, peer=there) if is_static else psk)
         hosts.append(Host(here, place))
     paris, berlin = hosts
     outer = {
@@ -160,7 +173,8 @@ def run_demo(
             host.start_daemon()
         for host in hosts:
             host.wait_until_up()
-        say("plutino runs on both; ipsec1 is up")
+        how = "" if options.keys == "static" else ", with keys by IKEv2"
+        say(f"plutino runs on both; ipsec1 is up{how}")
         _check_traffic(report, hosts, options, say)
         for host in hosts:
             _keep_status(report, host, say)
@@ -253,6 +267,8 @@ def _check_wire(
     seen, strange = tap.count(wanted), tap.count(other)
     words = "ESP in UDP" if wanted is FrameKind.ESP_IN_UDP else "ESP"
     detail = f"{seen} packets of {words}, {tap.count(FrameKind.NEIGHBOUR)} of the link itself"
+    if options.keys == "ike":
+        words, detail = f"IKE and {words}", f"{tap.count(FrameKind.IKE)} packets of IKE, {detail}"
     _note(report, say, f"only {words} on the wire", seen > 0 and strange == 0, detail)
     clear = tap.count(FrameKind.CLEAR)
     detail = f"{clear} packets in clear, {tap.marked} with readable content"
