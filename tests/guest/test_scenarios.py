@@ -14,14 +14,14 @@ BESIDE = {"test_fault_drill.py", "test_groups.py", "test_guard.py"}
 """In the other lane, so that both take as long."""
 
 CHOSEN = {
+    "test_routing_daemons.py": "rekey or ospf or bfd",
+    "test_ike_restart.py": "not udp and not configuration",
+    "test_ike_uplinks.py": "blackholed and 6",
     "test_groups.py": "not takes_less and not others_break and not answers_no_pings",
     "test_uplinks.py": "not takes_less and not first_uplink and not without_probes",
 }
 """What the slowest files run here without PLUTINO_EXHAUSTIVE: the data plane has little part in the
 others, which run on the host each time."""
-
-NOT_HERE = {"test_routing_daemons.py"}
-"""Eleven daemons with timers of their own are too much for one emulated processor."""
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,6 @@ NOT_HERE = {"test_routing_daemons.py"}
     [
         pytest.param(one.name, marks=pytest.mark.beside if one.name in BESIDE else ())
         for one in sorted(FOLDER.glob("test_*.py"))
-        if one.name not in NOT_HERE
     ],
 )
 def test_scenarios_on_the_kernel(file: str) -> None:

@@ -86,8 +86,8 @@ def lose(lab: MultihomedLab, fault: str) -> None:
 LISTENS = 'start = "listen"'
 CASES = [
     # fault, version, encapsulation, Paris, Berlin, handshakes in all
-    ("blackholed", 4, "esp", "", LISTENS, 1),
-    ("link down", 6, "udp", "", LISTENS, 1),
+    ("link down", 4, "esp", "", LISTENS, 1),
+    ("blackholed", 6, "udp", "", LISTENS, 1),
     ("blackholed", 4, "udp", "mobike = false", LISTENS, 3),
     ("link down", 4, "esp", "", "", None),
     ("blackholed", 6, "esp", LISTENS, "", 1),
