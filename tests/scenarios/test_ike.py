@@ -88,3 +88,14 @@ def saved(host: Host) -> list[object]:
     text = (host.folder / "state" / "default" / "sequences.json").read_text()
     found: list[object] = json.loads(text)["sas"]
     return found
+
+
+def test_weak_algorithms_that_are_allowed_are_told(plane: str) -> None:
+    weak = (
+        'proposals = ["aes128-sha1-prfsha1-modp1024"]\nesp-proposals = ["aes128gcm16-noesn"]\n'
+        'allow-weak = ["sha1", "prfsha1", "modp1024"]'
+    )
+    with ike_pair(plane, paris=weak, berlin=weak) as pair:
+        until_it_passes(pair)
+        status = pair.paris.plutino("status").stdout
+        assert "aes128-prfsha1-sha1-modp1024 (WEAK: modp1024, sha1, prfsha1)" in status

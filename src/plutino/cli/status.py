@@ -110,7 +110,9 @@ def _render_tunnel(tunnel: TunnelReport, now: float) -> list[str]:
 def _render_ike(ike: IkeReport) -> str:
     since = f" for {_age(ike.age)}" if ike.state == "up" else ""
     failure = f": {ike.failure}" if ike.failure else ""
-    return f"    IKE {ike.state}{since}, {ike.local_id} - {ike.remote_id}{failure}"
+    suite = f", {ike.suite}" if ike.suite else ""
+    weak = f" (WEAK: {', '.join(ike.weak)})" if ike.weak else ""
+    return f"    IKE {ike.state}{since}, {ike.local_id} - {ike.remote_id}{suite}{weak}{failure}"
 
 
 def _render_path(tunnel: TunnelReport) -> str:

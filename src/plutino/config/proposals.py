@@ -1,6 +1,7 @@
 """The words of proposals, which are strongSwan's, to IANA's numbers and back. Pure."""
 
 import difflib
+from collections.abc import Iterable
 from typing import Final
 
 from plutino.model.algorithms import COMBINED_MODES, ESP_SUITES, INTEGRITY_ALGORITHMS
@@ -96,6 +97,23 @@ def _for_esp(proposal: list[Algorithm], types: set[int]) -> list[Algorithm]:
     if any(one == Algorithm(ENCR, 3) for one in proposal):
         raise ValueError("3des is not there for ESP")
     return proposal if ESN in types else [*proposal, Algorithm(ESN, 1), Algorithm(ESN, 0)]
+
+
+def describe(algorithms: Iterable[Algorithm]) -> str:
+    """In the words of a proposal; a number where there is no word."""
+    return "-".join(map(_word, algorithms))
+
+
+def weak_among(algorithms: Iterable[Algorithm]) -> tuple[str, ...]:
+    """The words of those that have to be allowed by name."""
+    return tuple(word for word, one in _WEAK.items() if one in set(algorithms))
+
+
+def _word(algorithm: Algorithm) -> str:
+    kind, number, _bits = algorithm
+    if kind >= ADDKE1:
+        return f"ke{kind - ADDKE1 + 1}_{_word(Algorithm(KE, number))}"
+    return next((word for word, one in WORDS.items() if one == algorithm), f"{kind}:{number}")
 
 
 def _algorithm(word: str, weak: tuple[str, ...]) -> Algorithm:

@@ -40,6 +40,8 @@ class IkeReport:
     """The IKE SA of a tunnel: ``up``, ``connecting`` or ``down``. SPIs are hexadecimal digits.
 
     ``age`` is in seconds; ``failure`` is the last reason for which an exchange failed, if any.
+    ``suite`` are the algorithms of the IKE SA in the words of a proposal, ``weak`` those among them
+    and those of its ESP that RFC 8247 advises against.
     """
 
     state: str
@@ -50,6 +52,8 @@ class IkeReport:
     remote_id: str = ""
     age: int = 0
     failure: str = ""
+    suite: str = ""
+    weak: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypedDict
 
 from plutino.config.gateway import Gateway
+from plutino.config.proposals import describe, weak_among
 from plutino.control.report import IkeReport
 from plutino.ike.auth.identity import Identity
 from plutino.ike.endpoint import Endpoint
+from plutino.ike.session import Session
 from plutino.model.child_sa import ChildSa
+from plutino.model.proposal import Algorithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,23 @@ def _report(endpoint: Endpoint, name: str, failure: str, now: float) -> IkeRepor
         remote_id=words[1],
         age=int(now - since),
         failure="" if up else failure,
+        **_algorithms(session),
     )
+
+
+class _Algorithms(TypedDict):
+    suite: str
+    weak: tuple[str, ...]
+
+
+def _algorithms(session: Session) -> _Algorithms:
+    """Of an IKE SA, and what is weak there and in its ESP."""
+    if session.keys is None:
+        return _Algorithms(suite="", weak=())
+    own = session.keys.suite.transforms
+    esp = (one for child in session.children for one in child.chosen.transforms.values())
+    every = [Algorithm(one.type, one.id, one.key_bits) for one in (*own, *esp)]
+    return _Algorithms(suite=describe(every[: len(own)]), weak=weak_among(every))
 
 
 def _words(identity: Identity | None) -> str:

@@ -16,6 +16,7 @@ from plutino.ike.crypto.prf import PRFS, Prf
 from plutino.ike.errors import NoProposalChosenError
 from plutino.ike.message.protection import Cipher, Random
 from plutino.ike.numbers import TransformType
+from plutino.ike.payloads.proposal import Transform
 from plutino.ike.proposals import Chosen
 
 
@@ -106,6 +107,7 @@ class IkeSuite:
     encryption: CombinedMode | PlainCipher
     key_size: int
     integrity: Integrity | None
+    transforms: tuple[Transform, ...] = ()
 
     @classmethod
     def of(cls, chosen: Chosen) -> Self:
@@ -121,7 +123,7 @@ class IkeSuite:
         key_size = FIXED_KEY_SIZES.get(encryption.ike_id) or (bits or 0) // 8
         if key_size not in encryption.key_sizes:
             raise NoProposalChosenError(f"key of {key_size} bytes")
-        return cls(prf, encryption, key_size, integrity)
+        return cls(prf, encryption, key_size, integrity, tuple(chosen.transforms.values()))
 
     @property
     def sizes(self) -> KeySizes:

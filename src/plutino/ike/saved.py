@@ -8,7 +8,7 @@ and who comes back without an IKE SA begins with INITIAL_CONTACT (RFC 7296, 2.4)
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from ipaddress import ip_address
 from typing import Any, Final
@@ -22,7 +22,7 @@ from plutino.ike.exchanges.delete import DeleteChild, Liveness
 from plutino.ike.exchanges.exchange import Exchange
 from plutino.ike.exchanges.mobike import CheckMapping
 from plutino.ike.keys import CombinedCipher, IkeSuite, SessionKeys
-from plutino.ike.numbers import Protocol, TransformType
+from plutino.ike.numbers import Protocol
 from plutino.ike.path import Path, SocketAddress
 from plutino.ike.payloads.proposal import Transform
 from plutino.ike.payloads.traffic_selector import TrafficSelector
@@ -165,12 +165,7 @@ def _saved_keys(keys: SessionKeys) -> Document:
     suite, sk, exchanged = keys.suite, keys.keys, keys.exchanged
     cipher = keys.cipher_out
     return {
-        "suite": [
-            suite.encryption.ike_id,
-            8 * suite.key_size,
-            suite.prf.ike_id,
-            0 if suite.integrity is None else suite.integrity.ike_id,
-        ],
+        "suite": _saved_transforms(suite.transforms),
         "keys": _hex(sk.d, sk.ai, sk.ar, sk.ei, sk.er, sk.pi, sk.pr),
         "exchanged": _hex(
             exchanged.initiator_nonce,
@@ -183,13 +178,7 @@ def _saved_keys(keys: SessionKeys) -> Document:
 
 
 def _restored_keys(document: Document, *, is_initiator: bool) -> SessionKeys:
-    encryption, bits, prf, integrity = document["suite"]
-    transforms = {
-        TransformType.ENCR: Transform(TransformType.ENCR, encryption, bits),
-        TransformType.PRF: Transform(TransformType.PRF, prf),
-        TransformType.INTEG: Transform(TransformType.INTEG, integrity),
-    }
-    suite = IkeSuite.of(Chosen(1, Protocol.IKE, b"", {int(k): v for k, v in transforms.items()}))
+    suite = IkeSuite.of(Chosen(1, Protocol.IKE, b"", _restored_transforms(document["suite"])))
     made = SessionKeys.of(
         suite,
         IkeKeys(*map(bytes.fromhex, document["keys"])),
@@ -239,7 +228,7 @@ def _saved_child(child: Child) -> Document:
         "name": child.config.name,
         "spis": _hex(child.spi_in, child.spi_out, chosen.spi, child.lowest_nonce),
         "chosen": [chosen.number, chosen.protocol],
-        "transforms": [[one.type, one.id, one.key_bits] for one in chosen.transforms.values()],
+        "transforms": _saved_transforms(chosen.transforms.values()),
         "keys": _hex(child.keys.inbound.reveal(), child.keys.outbound.reveal()),
         "local": [*map(_saved_selector, child.local)],
         "remote": [*map(_saved_selector, child.remote)],
@@ -253,7 +242,7 @@ def _saved_child(child: Child) -> Document:
 
 def _restored_child(saved: Document, peer: PeerConfig) -> Child:
     spi_in, spi_out, spi, nonce = map(bytes.fromhex, saved["spis"])
-    transforms = {type_: Transform(type_, id_, bits) for type_, id_, bits in saved["transforms"]}
+    transforms = _restored_transforms(saved["transforms"])
     number, protocol = saved["chosen"]
     inbound, outbound = (Secret(bytes.fromhex(one)) for one in saved["keys"])
     child = Child(
@@ -272,6 +261,14 @@ def _restored_child(saved: Document, peer: PeerConfig) -> Child:
     child.outbound, child.replaced = saved["flags"]
     child.rekey_at, child.outbound_at, child.straggling_until = saved["times"]
     return child
+
+
+def _saved_transforms(transforms: Iterable[Transform]) -> list[list[int | None]]:
+    return [[one.type, one.id, one.key_bits] for one in transforms]
+
+
+def _restored_transforms(saved: list[Any]) -> dict[int, Transform]:
+    return {type_: Transform(type_, id_, bits) for type_, id_, bits in saved}
 
 
 def _saved_selector(one: TrafficSelector) -> list[str | int]:
