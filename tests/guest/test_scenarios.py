@@ -15,6 +15,7 @@ BESIDE = {"test_fault_drill.py", "test_groups.py", "test_guard.py"}
 
 CHOSEN = {
     "test_routing_daemons.py": "rekey or ospf or bfd",
+    "test_with_keys_by_ike.py": "namespaces or external or mark_clashes",
     "test_ike_restart.py": "not udp and not configuration",
     "test_ike_uplinks.py": "blackholed and 6",
     "test_groups.py": "not takes_less and not others_break and not answers_no_pings",

@@ -30,6 +30,7 @@ from plutino.lab.wire import FrameKind, WireTap, classify
 from plutino.netlink.route_client import RouteClient
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
 from plutino.netlink.xfrm_client import XfrmClient
+from tests.support.lab import KEYS
 from tests.support.multihomed_lab import run
 
 PARIS: Final = "paris"
@@ -83,7 +84,8 @@ class GroupedLab:
             for host, keys in zip(self.hosts, pair, strict=True):
                 file = host.folder / f"{name}.keys"
                 file.touch(mode=0o600)
-                file.write_text(encode_keys(keys, used_at=host.name, peer="the other"))
+                static = encode_keys(keys, used_at=host.name, peer="the other")
+                file.write_text(static if KEYS == "static" else f"a key of both for {name}")
         for host, other in (self.hosts, self.hosts[::-1]):
             here, there = NUMBER[host.name], NUMBER[other.name]
             networks = ", ".join(f'"{one}"' for one in NETWORKS[other.name])
@@ -96,7 +98,7 @@ interface = "{interface}"
 local = "{OUTER[name, host.name]}.1"
 remote = "{OUTER[name, other.name]}.1"
 addresses = ["{four}.{here}/30", "{six}:{here}/126"]
-static.key-file = "{name}.keys"
+{"static.key-file" if KEYS == "static" else "ike.psk-file"} = "{name}.keys"
 """
             text += f"""
 [groups.site]

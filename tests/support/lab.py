@@ -1,17 +1,22 @@
 """A pair of gateways for a test: two hosts on a wire, plutino running on both."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from plutino.config.static_keys import StaticKeys, parse_keys
 from plutino.lab.demo import BERLIN, PARIS, DemoOptions, make_hosts
 from plutino.lab.hosts import WIRE, Host
 from plutino.lab.traffic import MARKER
 from plutino.lab.wire import FrameKind, WireTap
+
+KEYS: Final = os.environ.get("PLUTINO_KEYS", "static")
+"""How pairs get their keys: ``static``, or by ``ike``."""
 
 
 @dataclass(slots=True)
@@ -55,7 +60,7 @@ def running_pair(
     """Both gateways up, until the end of the block, when nothing is left of them."""
     # Short, since the path of a UNIX socket is short.
     folder = Path(tempfile.mkdtemp(prefix="plutino-"))
-    options = DemoOptions(encapsulation, family, plane)
+    options = DemoOptions(encapsulation, family, plane, keys=KEYS)
     paris, berlin = make_hosts(folder, options)
     frames: list[tuple[bytes, int]] = []
     tap = WireTap(

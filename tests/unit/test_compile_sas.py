@@ -4,7 +4,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from plutino.desired.sas import EVERYTHING, POLICY_PRIORITY, tunnel_reqid
+from plutino.desired.child_sas import EVERYTHING
+from plutino.desired.sas import POLICY_PRIORITY, tunnel_reqid
 from plutino.desired.state import DesiredState
 from plutino.model.algorithms import ESP_SUITES, algorithm_names
 from plutino.model.errors import ConfigError

@@ -125,3 +125,24 @@ def test_options_of_one_plane_are_passed_on() -> None:
     assert (binding.plane, binding.key) == ("kernel", "tunnels.berlin.mark-out")
     (binding,) = demanded(gateway_text('mode = "transport"')).bindings
     assert (binding.plane, binding.key) == ("userspace", "tunnels.berlin.mode")
+
+
+def with_ike(options: str, more: str = "") -> str:
+    text = gateway_text(more)
+    return (
+        text[: text.index("static.key-file")] + f"[tunnels.berlin.ike]\npsk-file = 'x'\n{options}"
+    )
+
+
+@pytest.mark.parametrize("algorithm", ["aes256gcm16", "chacha20poly1305", "aes128-sha256"])
+def test_keys_by_ike_ask_for_the_same_before_there_are_any(algorithm: str) -> None:
+    static = by_feature(gateway_text('encapsulation = "udp"'), algorithm)
+    by_ike = by_feature(
+        with_ike(f'esp-proposals = ["{algorithm}", "aes256-sha512"]', 'encapsulation = "udp"')
+    )
+    assert by_ike.keys() == static.keys() - {Feature.ESN}
+    assert f"{TUNNEL}.ike.esp-proposals" in by_ike.values()
+
+
+def test_nothing_that_ike_is_expected_to_make_is_installed() -> None:
+    assert not compiled(with_ike("")).sas

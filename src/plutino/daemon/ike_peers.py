@@ -9,7 +9,7 @@ from plutino.config.files import LoadedGateway
 from plutino.config.ike import IkeKeying
 from plutino.config.proposals import parse_proposal
 from plutino.config.tunnel import Tunnel
-from plutino.desired.sas import EVERYTHING
+from plutino.desired.child_sas import EVERYTHING
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.credentials import (
     LocalCredential,

@@ -3,17 +3,24 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
+from ipaddress import ip_network
+from typing import Final
 
 from plutino.config.numbers import TunnelNumbers
 from plutino.config.proposals import ENCR, INTEG, parse_proposal
 from plutino.config.tunnel import Tunnel
+from plutino.desired.paths import unspecified
 from plutino.desired.sequences import SavedSequence, Sequences, starting_replay
 from plutino.model.algorithms import DEFAULT_ALGORITHM, ESP_SUITES, EspSuite
 from plutino.model.child_sa import ChildSa
-from plutino.model.numbers import Mark, ReqId
+from plutino.model.numbers import Mark, ReqId, Spi
 from plutino.model.path import Path, TunnelPaths
 from plutino.model.policy import IpNetwork, Mode, Selector
 from plutino.model.sa import SaDirection, SecurityAssociation, UdpEncapsulation
+from plutino.model.secret import Secret
+
+EVERYTHING: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+_SPECIMEN: Final = Spi(256)
 
 
 def sending_child(children: Sequence[ChildSa]) -> ChildSa | None:
@@ -69,6 +76,48 @@ def widest_suite(tunnel: Tunnel) -> EspSuite:
     """Of all suites that IKE may agree upon the one with the largest overhead: so the MTU stays."""
     ike = tunnel.ike
     return _widest((), ()) if ike is None else _widest(ike.esp_proposals, ike.allow_weak)
+
+
+def expected_sas(
+    tunnel: Tunnel, path: Path, numbers: TunnelNumbers, reqid: ReqId
+) -> tuple[SecurityAssociation, ...]:
+    """SAs as IKE will make them, with the first of its proposals and keys of zeros.
+
+    They are never installed: by them it is known beforehand what a data plane must be able to do,
+    and which marks outer packets will bear.
+    """
+    if tunnel.ike is None:
+        return ()
+    suite = _first(tunnel.ike.esp_proposals, tunnel.ike.allow_weak)
+    keys = suite.keys(Secret(bytes(suite.keymat_size)))
+    nowhere = unspecified(path.remote.version)
+    child = ChildSa(
+        tunnel="",
+        local=path.local or nowhere,
+        remote=path.remote,
+        spi_in=_SPECIMEN,
+        spi_out=_SPECIMEN,
+        keys_in=keys,
+        keys_out=keys,
+        local_ts=tuple(tunnel.local_ts or EVERYTHING),
+        remote_ts=tuple(tunnel.remote_ts or EVERYTHING),
+        mode=Mode[tunnel.mode.upper()],
+        encapsulation=UdpEncapsulation() if tunnel.encapsulation == "udp" else None,
+    )
+    made = compile_children(tunnel, path, (child,), numbers, reqid=reqid, sequences={})
+    return tuple(made)
+
+
+@cache
+def _first(proposals: tuple[str, ...], weak: tuple[str, ...]) -> EspSuite:
+    proposal = parse_proposal(proposals[0], for_ike=False, weak=weak)
+    integrity = {one.number for one in proposal if one.type == INTEG}
+    for one in proposal:
+        wanted = {(one.number, one.key_bits)} if one.type == ENCR else set()
+        for suite in ESP_SUITES.values():
+            if _fits(suite, wanted, integrity):
+                return suite
+    return ESP_SUITES[DEFAULT_ALGORITHM]
 
 
 @cache

@@ -6,7 +6,7 @@ from typing import Final
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_numbers
 from plutino.config.static_keys import StaticKeys
-from plutino.desired.child_sas import compile_children, paths_in_use
+from plutino.desired.child_sas import compile_children, expected_sas, paths_in_use
 from plutino.desired.device_checks import check_devices
 from plutino.desired.groups import compile_group_probes, compile_groups
 from plutino.desired.guard import check_guard
@@ -140,6 +140,7 @@ def _compile_tunnel(
         policies=tuple(compile_policies(tunnel, paths, numbers, reqid, children)),
         sas=tuple(sas),
         routes=tuple(compile_routes(gateway, name, paths.active.local, surroundings)),
+        expected=expected_sas(tunnel, paths.active, numbers, reqid),
     )
 
 

@@ -58,6 +58,8 @@ def _place(gateway: Gateway, name: str, key: str) -> str:
             return f"interfaces.{tunnel.interface}.kind"
     elif key == "set-mark-out" and tunnel.set_mark_out is None:
         return "mark-mask" if gateway.mark_mask != U32_MAX else f"tunnels.{name}.interface"
+    elif tunnel.ike is not None and key.startswith("static"):
+        return f"tunnels.{name}.ike.esp-proposals"
     return f"tunnels.{name}.{key}"
 
 
@@ -80,7 +82,7 @@ def _of_interface(options: InterfaceOptions, version: int) -> Iterator[tuple[Fea
 def _of_tunnel(plan: TunnelPlan) -> Iterator[tuple[Feature, str]]:
     if any(policy.if_id for policy in plan.policies):
         yield Feature.POLICY, "interface"
-    for sa in plan.sas:
+    for sa in (*plan.sas, *plan.expected):
         yield from _of_sa(sa)
 
 

@@ -48,7 +48,7 @@ def _marks(gateway: Gateway, plan: TunnelPlan) -> list[int]:
         return []
     marks = {
         sa.output_mark.value
-        for sa in plan.sas
+        for sa in (*plan.sas, *plan.expected)
         if sa.direction is SaDirection.OUT and sa.output_mark is not None
     }
     return sorted(marks)

@@ -10,7 +10,7 @@ from plutino.config.numbers import TunnelNumbers
 from plutino.config.static_keys import StaticKeys
 from plutino.config.tunnel import Tunnel
 from plutino.config.values import IpNetwork
-from plutino.desired.child_sas import child_selectors
+from plutino.desired.child_sas import EVERYTHING, child_selectors
 from plutino.desired.paths import unspecified
 from plutino.desired.sequences import SavedSequence, Sequences, starting_replay
 from plutino.desired.state import Surroundings
@@ -29,7 +29,6 @@ from plutino.model.sa import (
 REQID_RANGE: Final = 0x70000000
 _REQID_BITS: Final = 28
 POLICY_PRIORITY: Final = 1000
-EVERYTHING: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 def tunnel_reqid(instance: str, tunnel: str) -> ReqId:

@@ -42,7 +42,10 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class TunnelPlan:
-    """Which objects serve one tunnel, for ``status`` and for words in errors."""
+    """Which objects serve one tunnel, for ``status`` and for words in errors.
+
+    ``expected`` are SAs as IKE will make them, with keys of zeros, to be looked at beforehand.
+    """
 
     name: str
     interface: str
@@ -51,6 +54,7 @@ class TunnelPlan:
     policies: tuple[Policy, ...]
     sas: tuple[SecurityAssociation, ...]
     routes: tuple[Route, ...]
+    expected: tuple[SecurityAssociation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Final
 
 from plutino.config.static_keys import StaticKeys
+from plutino.desired.child_sas import EVERYTHING
 from plutino.desired.interfaces import DEFAULT_PATH_MTU, LOWEST_MTU, inner_mtu
-from plutino.desired.sas import EVERYTHING
 from plutino.migration.live import LiveSystem, LiveVti
 from plutino.model.algorithms import DEFAULT_ALGORITHM, ESP_SUITES, EspSuite, algorithm_names
 from plutino.model.interface import InterfaceAddress
