@@ -6,13 +6,17 @@ from functools import partial
 
 import pytest
 
+from plutino.lab.demo import INNER, PARIS
 from plutino.lab.guest.run import GUEST_VARIABLE
+from tests.support.fault_stream import Stream
 from tests.support.ike_lab import passes
+from tests.support.multihomed_lab import run
 from tests.support.pki import issue
 from tests.support.strongswan_lab import Mixed, mixed_pair, swanctl_conf
 from tests.support.until import until
 
 PLANE = "kernel" if GUEST_VARIABLE in os.environ else "userspace"
+REKEYS = int(os.environ.get("PLUTINO_REKEYS", "5"))
 ANY = ("0.0.0.0/0,::/0", "0.0.0.0/0,::/0")
 NARROW = ("10.255.0.1/32,fd00:1::1/128", "10.255.0.0/32,fd00:1::/128")
 TS = ANY if PLANE == "kernel" else NARROW
@@ -38,6 +42,17 @@ def spis(lab: Mixed) -> set[str]:
 def ike_sas(lab: Mixed) -> list[str]:
     """Initiator's SPIs of strongSwan's IKE SAs that are up."""
     return re.findall(r"paris: #\d+, ESTABLISHED, IKEv2, ([0-9a-f]{16})", lab.swanctl("--list-sas"))
+
+
+def ike_renewed(lab: Mixed, before: list[str]) -> bool:
+    """Whether there is one IKE SA, and another than before."""
+    now = ike_sas(lab)
+    return len(now) == 1 and now != before
+
+
+def is_at(lab: Mixed, address: str) -> bool:
+    """Whether strongSwan has Paris at an address."""
+    return f" @ {address}[" in lab.swanctl("--list-sas")
 
 
 def renewed(lab: Mixed, before: set[str]) -> bool:
@@ -94,6 +109,71 @@ def test_we_rekey() -> None:
         until(partial(renewed, lab, children), "a new CHILD_SA", seconds=30)
         until(lambda: len(ike_sas(lab)) == 1 and ike_sas(lab) != ikes, "a new IKE SA", seconds=30)
         until_it_passes(lab)
+
+
+def test_rekeys_under_traffic_lose_nothing() -> None:
+    """By the peer, one after another, every fifth of the IKE SA; PLUTINO_REKEYS of them."""
+    with (
+        mixed_pair(PLANE, swanctl_conf(4, ts=TS)) as lab,
+        Stream(lab, interval=0.005) as there,
+        Stream(lab, INNER[PARIS][0], back=True, interval=0.005) as back,
+    ):
+        first = there.sent, back.sent
+        for number in range(1, REKEYS + 1):
+            if number % 5:
+                before = spis(lab)
+                lab.swanctl("--rekey", "--child", "net")
+                until(partial(renewed, lab, before), "a new CHILD_SA")
+            else:
+                ikes = ike_sas(lab)
+                lab.swanctl("--rekey", "--ike", "paris")
+                until(partial(ike_renewed, lab, ikes), "a new IKE SA")
+        for stream, mark in zip((there, back), first, strict=True):
+            assert not {one for one in stream.lost() if one >= mark}
+        lab.assert_nothing_in_clear()
+
+
+def test_a_silent_peer_is_left_and_found_again() -> None:
+    own = "liveness-after = 1\nretransmit-after = 0.2\nretransmit-tries = 3"
+    with mixed_pair(PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
+        until_it_passes(lab)
+        lab.strongswan.kill()
+        until(lambda: "the peer does not answer" in lab.paris.last_words(), "it is noticed")
+        assert not passes(lab.paris)
+        lab.strongswan.start()
+        lab.make_interface()
+        until(lambda: passes(lab.paris) and passes(lab.paris, 1), "packets pass again")
+        lab.tap.catch_up()
+        assert lab.tap.marked == 0  # there are ICMP errors of its host, which are no leak
+
+
+def test_beet() -> None:
+    if PLANE == "userspace":
+        return  # charon's own ESP has no BEET
+    conf = swanctl_conf(4, child="mode = beet", ts=("10.255.0.1/32", "10.255.0.0/32"))
+    with mixed_pair(PLANE, conf, mode="beet") as lab:
+        until(lambda: passes(lab.paris), "packets pass")
+        lab.assert_nothing_in_clear()
+
+
+def test_it_moves_to_another_address_and_back() -> None:
+    """MOBIKE: the same IKE SA and CHILD_SA, by the other address."""
+    second = "192.0.2.11"
+    conf = swanctl_conf(4, ts=TS).replace(
+        "remote_addrs = 192.0.2.1", f"remote_addrs = 192.0.2.1, {second}"
+    )
+    conf = conf.replace("id = 192.0.2.1\n", "id = paris.example\n")
+    own = 'local-id = "paris.example"'
+    with mixed_pair(PLANE, conf, paris=own, second=second) as lab:
+        until_it_passes(lab)
+        before = ike_sas(lab), spis(lab)
+        for command, where in (("del", second), ("add", "192.0.2.1")):
+            run(lab.paris.namespace, f"ip address {command} 192.0.2.1/24 dev wire")
+            until(partial(is_at, lab, where), f"strongSwan knows it at {where}")
+            until_it_passes(lab)
+        assert ike_sas(lab) == before[0]
+        # charon's own ESP cannot change addresses: it is rekeyed there.
+        assert spis(lab) == before[1] or PLANE == "userspace"
 
 
 def test_the_peer_deletes_and_we_begin_anew() -> None:

@@ -17,6 +17,7 @@ from plutino.lab.traffic import MARKER
 from plutino.lab.wire import FrameKind, WireTap
 from tests.support.guest import skip_loudly
 from tests.support.ike_lab import PSK, use_ike
+from tests.support.multihomed_lab import run
 
 IF_ID = 42
 _LENGTHS = (31, 127)
@@ -34,6 +35,11 @@ class Mixed:
     def swanctl(self, *arguments: str) -> str:
         """Asks strongSwan for something."""
         return self.strongswan.swanctl(*arguments)
+
+    def make_interface(self) -> None:
+        """The peer's device once more, where it went with charon."""
+        if not self.strongswan.in_kernel:
+            _make_interface(self.berlin, in_kernel=False)
 
     def assert_nothing_in_clear(self) -> None:
         """No frame that an observer could read was on the wire so far."""
@@ -90,9 +96,12 @@ def mixed_pair(
     paris: str = "",
     options: str = "",
     files: Mapping[str, bytes] = MappingProxyType({}),
+    mode: str = "tunnel",
+    second: str | None = None,
 ) -> Iterator[Mixed]:
     """Both up; ``paris`` has lines of the IKE table there, ``options`` of charon's section.
 
+    Where Paris has a ``second`` outer address, each of the two is an uplink, ``one`` and ``two``.
     ``files`` are written below the folders of both, ``paris/`` and ``swan/``. With a certificate
     among Paris's lines the pre-shared key is left out.
     """
@@ -101,8 +110,10 @@ def mixed_pair(
         skip_loudly("strongSwan's packages are not there: setup/setup.sh test brings them")
     assert root is not None
     folder = Path(tempfile.mkdtemp(prefix="plutino-"))
-    hosts = make_hosts(folder, DemoOptions("esp", family, plane))
+    hosts = make_hosts(folder, DemoOptions("esp", family, plane, mode=mode))
     use_ike(hosts[0], BERLIN, paris)
+    if second is not None:
+        _use_uplinks(hosts[0], OUTER[family][PARIS], second)
     place = folder / "swan"
     place.mkdir(mode=0o700)
     in_kernel = plane == "kernel"
@@ -126,6 +137,19 @@ def mixed_pair(
             host.close()
         tap.close()
         shutil.rmtree(folder)
+
+
+def _use_uplinks(host: Host, first: str, second: str) -> None:
+    # The second address is the first one's equal, and stays without it.
+    run(host.namespace, f"sysctl -qw net.ipv4.conf.{WIRE}.promote_secondaries=1")
+    run(host.namespace, f"ip address add {second}/24 dev {WIRE}")
+    uplinks = "".join(
+        f'[uplinks.{name}]\ninterface = "{WIRE}"\nsource = "{address}"\nprobe.kind = "none"\n'
+        for name, address in (("one", first), ("two", second))
+    )
+    text = host.file.read_text().replace(f'local = "{first}"', 'uplinks = ["one", "two"]')
+    top, mark, rest = text.partition("[tunnels")
+    host.file.write_text(f"{top}{uplinks}{mark}{rest}")
 
 
 def _make_interface(host: Host, *, in_kernel: bool) -> None:

@@ -105,6 +105,14 @@ class StrongSwan:
         parts = [self.folder / "charon.stderr", self.folder / "charon.log"]
         return "".join(one.read_text(errors="replace") for one in parts if one.exists())
 
+    def kill(self) -> None:
+        """Ends it without a word."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+            (self.folder / "charon.vici").unlink(missing_ok=True)  # it could not be bound again
+
     def close(self) -> None:
         """Ends it."""
         if self.process is not None:
