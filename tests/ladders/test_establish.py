@@ -10,10 +10,9 @@ from plutino.ike import half_open
 from plutino.ike.auth.credentials import RemotePresharedKey
 from plutino.ike.auth.identity import Identity
 from plutino.ike.config import PostquantumKey
-from plutino.ike.endpoint import first_path
 from plutino.ike.events import IkeClosed, Refused
 from plutino.ike.narrowing import selector_of
-from plutino.ike.path import Datagram, Path, SocketAddress
+from plutino.ike.path import Datagram, Path, SocketAddress, first_path
 from plutino.ike.payloads.proposal import Transform
 from plutino.model.policy import Mode
 from plutino.model.secret import Secret

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from plutino.ike.endpoint import first_path
+from plutino.ike.path import first_path
 from tests.support.ike_network import (
     A2,
     ESP_GCM_PFS,

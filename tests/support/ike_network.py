@@ -12,7 +12,7 @@ from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
 from plutino.ike.auth.identity import Identity
 from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig
 from plutino.ike.crypto.encryption import NotAuthenticError
-from plutino.ike.endpoint import ActiveChild, Endpoint, first_path
+from plutino.ike.endpoint import ActiveChild, Endpoint
 from plutino.ike.events import Event
 from plutino.ike.message.chain import parse_chain
 from plutino.ike.message.header import Header
@@ -20,7 +20,7 @@ from plutino.ike.message.message import describe
 from plutino.ike.message.protection import open_message
 from plutino.ike.narrowing import selector_of
 from plutino.ike.numbers import ExchangeType
-from plutino.ike.path import Datagram, Path
+from plutino.ike.path import Datagram, Path, first_path
 from plutino.ike.payloads.proposal import Transform
 from plutino.ike.proposals import Suite
 from plutino.model.secret import Secret

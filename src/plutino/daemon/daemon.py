@@ -23,6 +23,7 @@ from plutino.control.server import ControlServer
 from plutino.daemon.health_store import load_ways, save_ways
 from plutino.daemon.ike_service import IkeService
 from plutino.daemon.ike_status import NO_IKE
+from plutino.daemon.key_log import WARNING, KeyLog
 from plutino.daemon.namespaces import NamespaceWatch
 from plutino.daemon.passes import (
     NO_CHILDREN,
@@ -72,10 +73,17 @@ def log(words: str) -> None:
 class Daemon:
     """Keeps one gateway as its file says, until it is told to stop."""
 
-    def __init__(self, path: Path, loaded: LoadedGateway, runtime: RuntimePaths) -> None:
+    def __init__(
+        self,
+        path: Path,
+        loaded: LoadedGateway,
+        runtime: RuntimePaths,
+        key_log: KeyLog | None = None,
+    ) -> None:
         self._path = path
         self._loaded = loaded
         self._runtime = runtime
+        self._key_log = key_log
         self._problems: tuple[str, ...] = ()
         self._disk_problems: tuple[str, ...] = ()
         self._wake = asyncio.Event()
@@ -96,6 +104,8 @@ class Daemon:
         Raises PlutinoError if another daemon runs, or if the first pass fails.
         """
         self._runtime.create()
+        if self._key_log is not None:
+            log(f"warning: {WARNING.format(path=self._key_log.path)}")
         lock = _take_daemon_lock(self._runtime)
         events = route_event_socket()
         server = ControlServer(self._runtime.control_socket, self._answer)
@@ -215,7 +225,7 @@ class Daemon:
     def _new_ike(self) -> IkeService | None:
         if all(tunnel.ike is None for tunnel in self._loaded.gateway.tunnels.values()):
             return None
-        return IkeService(self._loaded, self._runtime, self._install, log)
+        return IkeService(self._loaded, self._runtime, self._install, log, self._key_log)
 
     async def _install(self) -> None:
         """Makes the plane as IKE wants it, or says why not."""

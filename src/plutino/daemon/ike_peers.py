@@ -19,11 +19,11 @@ from plutino.ike.auth.credentials import (
 )
 from plutino.ike.auth.identity import parse_identity
 from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig, Retransmission
-from plutino.ike.endpoint import ActiveChild, first_path
+from plutino.ike.endpoint import ActiveChild
 from plutino.ike.esp_suites import esp_suite
 from plutino.ike.narrowing import networks_of, selector_of
 from plutino.ike.numbers import TransformType
-from plutino.ike.path import Path
+from plutino.ike.path import Path, first_path
 from plutino.ike.payloads.proposal import Transform
 from plutino.ike.payloads.traffic_selector import TrafficSelector
 from plutino.ike.proposals import Suite

@@ -17,6 +17,7 @@ from plutino.daemon.ike_peers import Ways, child_sas, fingerprints_of, peers_of
 from plutino.daemon.ike_sockets import IkeSockets
 from plutino.daemon.ike_status import IkeState, report_ike
 from plutino.daemon.ike_store import IkeStore
+from plutino.daemon.key_log import KeyLog
 from plutino.dataplane.engine_messages import EngineIke
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.sas import tunnel_reqid
@@ -39,6 +40,8 @@ Log = Callable[[str], None]
 _INSTALLS: Final = (ChildrenChanged, PathChanged)
 _PATIENCE: Final = 1.0
 """Seconds that the end which began an IKE SA has to move it off a lost path."""
+_QUIET: Final = 10.0
+"""Seconds between lines about refused handshakes of whoever it may be."""
 _FAREWELL: Final = 1.0
 """Seconds for peers to answer that they let go, too."""
 
@@ -52,6 +55,7 @@ class IkeService:
         runtime: RuntimePaths,
         install: Callable[[], Awaitable[object]],
         log: Log,
+        key_log: KeyLog | None = None,
     ) -> None:
         self._loaded = loaded
         self._install = install
@@ -61,9 +65,15 @@ class IkeService:
         self._is_started = False
         self._begun: set[str] = set()
         self._sockets = IkeSockets(runtime, self._receive)
-        self._endpoint = Endpoint(peers_of(loaded), random=os.urandom, date=_date)
+        self._endpoint = Endpoint(
+            peers_of(loaded),
+            random=os.urandom,
+            date=_date,
+            note_keys=None if key_log is None else key_log.note,
+        )
         self._store = IkeStore(runtime, fingerprints_of(loaded), log)
         self._failures: dict[str, str] = {}
+        self._quiet_until, self._untold = 0.0, 0
         self._held: list[Datagram] = []
         self._wake = asyncio.Event()
         self._gone = asyncio.Event()
@@ -255,10 +265,21 @@ class IkeService:
             case IkeClosed(peer=peer, reason=reason, has_successor=False):
                 self._failures[peer] = reason
                 self._log(f"tunnel '{peer}': the IKE SA has ended: {reason}")
+            case Refused(peer="", reason=reason):
+                self._tell_of_stranger(reason)
             case Refused(peer=peer, reason=reason):
                 self._failures[peer] = reason
-                whose = f"tunnel '{peer}': " if peer else ""
-                self._log(f"{whose}{reason}")
+                self._log(f"tunnel '{peer}': {reason}")
+
+    def _tell_of_stranger(self, reason: str) -> None:
+        """Anybody can cause these, and nobody shall fill the log with them."""
+        now = time.monotonic()
+        if now < self._quiet_until:
+            self._untold += 1
+            return
+        more = f" (and {self._untold} others since the last time)" if self._untold else ""
+        self._log(f"{reason}{more}")
+        self._quiet_until, self._untold = now + _QUIET, 0
 
 
 def _date() -> datetime:

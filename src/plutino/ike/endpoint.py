@@ -22,8 +22,9 @@ from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
 from plutino.ike.exchanges.rekey_ike import RekeyIke
 from plutino.ike.half_open import HalfOpen
+from plutino.ike.keys import SessionKeys
 from plutino.ike.message.header import NO_SPI, Header
-from plutino.ike.numbers import IKE_PORT, MAJOR_VERSION, ExchangeType
+from plutino.ike.numbers import MAJOR_VERSION, ExchangeType
 from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.ike.registry import Registry
 from plutino.ike.saved import restore, save
@@ -58,6 +59,7 @@ class Endpoint:
         *,
         random: Callable[[int], bytes],
         date: Callable[[], datetime],
+        note_keys: Callable[[SessionKeys], None] | None = None,
     ) -> None:
         self.set_peers(peers)
         self.random = random
@@ -65,7 +67,13 @@ class Endpoint:
         self._attempts = Attempts(random)
         self._spis = Spis(random, self._registry.by_spi)
         self._surroundings = Surroundings(
-            random, date, self._peers_at, self._spis.new_ike, self._spis.new_child, self._has_other
+            random,
+            date,
+            self._peers_at,
+            self._spis.new_ike,
+            self._spis.new_child,
+            self._has_other,
+            note_keys,
         )
         self._half_open = HalfOpen(random)
         self._contests: dict[bytes, Session] = {}
@@ -159,10 +167,10 @@ class Endpoint:
         if wanted is not None:
             wanted.path = path
         sessions = self.sessions_of(peer)
-        if any(one.is_established and _ends(one.path) == _ends(path) for one in sessions):
+        if any(one.is_established and one.path.ends == path.ends for one in sessions):
             return
         for session in sessions:
-            self._leave_path(session, path, is_lost=_ends(session.path) in lost, now=now)
+            self._leave_path(session, path, is_lost=session.path.ends in lost, now=now)
         self._start_due(now)
 
     def _leave_path(self, session: Session, path: Path, *, is_lost: bool, now: float) -> None:
@@ -175,7 +183,7 @@ class Endpoint:
             return
         elif session.may_move and session.abilities.mobike:
             (_, here_port), (_, there_port) = session.path
-            here, there = _ends(path)
+            here, there = path.ends
             moved = Path(SocketAddress(here, here_port), SocketAddress(there, there_port))
             session.change_path(moved, now)
             self._after(session, now)
@@ -423,15 +431,6 @@ class Endpoint:
 
     def _has_other(self, peer: str, spi: bytes) -> bool:
         return any(one.spi != spi and one.is_established for one in self.sessions_of(peer))
-
-
-def first_path(local: IpAddress, remote: IpAddress, port: int = IKE_PORT) -> Path:
-    """Where IKE_SA_INIT goes from and to."""
-    return Path(SocketAddress(local, port), SocketAddress(remote, port))
-
-
-def _ends(path: Path) -> tuple[IpAddress, IpAddress]:
-    return path.local.address, path.remote.address
 
 
 def _heir(session: Session) -> Session:

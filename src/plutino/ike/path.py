@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import NamedTuple
 
+from plutino.ike.numbers import IKE_PORT
 from plutino.model.policy import IpAddress
 
 
@@ -23,6 +24,16 @@ class Path(NamedTuple):
 
     local: SocketAddress
     remote: SocketAddress
+
+    @property
+    def ends(self) -> tuple[IpAddress, IpAddress]:
+        """Both addresses, ours first."""
+        return self.local.address, self.remote.address
+
+
+def first_path(local: IpAddress, remote: IpAddress, port: int = IKE_PORT) -> Path:
+    """Where IKE_SA_INIT goes from and to."""
+    return Path(SocketAddress(local, port), SocketAddress(remote, port))
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,8 @@ class Session:
     def set_keys(self, keys: SessionKeys) -> None:
         """Keys, or other ones after one more key exchange."""
         self.keys = keys
+        if self.surroundings.note_keys is not None:
+            self.surroundings.note_keys(keys)
 
     # Beginnings ---------------------------------------------------------------------------------
 

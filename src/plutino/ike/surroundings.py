@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from plutino.ike.config import PeerConfig
+from plutino.ike.keys import SessionKeys
 from plutino.ike.path import Path
 
 
@@ -14,7 +15,7 @@ class Surroundings:
 
     ``peers_at`` lists whom a path may belong to. ``new_ike_spi`` gives 8 bytes and
     ``new_child_spi`` 4 that no other SA has. ``has_other_session`` says whether a peer has an IKE
-    SA besides the one of this SPI.
+    SA besides the one of this SPI. ``note_keys`` gets the keys of each IKE SA, for debugging.
     """
 
     random: Callable[[int], bytes]
@@ -23,3 +24,4 @@ class Surroundings:
     new_ike_spi: Callable[[], bytes]
     new_child_spi: Callable[[], bytes]
     has_other_session: Callable[[str, bytes], bool]
+    note_keys: Callable[[SessionKeys], None] | None = None

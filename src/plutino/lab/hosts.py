@@ -41,12 +41,16 @@ def plutino_program() -> Path:
 
 @dataclass(slots=True)
 class Host:
-    """One gateway. ``folder`` holds its files, its runtime and its state."""
+    """One gateway. ``folder`` holds its files, its runtime and its state.
+
+    ``run_options`` are for `plutino run`.
+    """
 
     name: str
     folder: Path
     namespace: NetworkNamespace = field(default_factory=NetworkNamespace.create)
     daemon: subprocess.Popen[bytes] | None = None
+    run_options: tuple[str, ...] = ()
 
     @property
     def file(self) -> Path:
@@ -93,7 +97,7 @@ class Host:
         """Start `plutino run` here, in a session of its own."""
         with self.namespace.entered(), self.log.open("ab") as log:
             self.daemon = subprocess.Popen(
-                [plutino_program(), "run", self.file],
+                [plutino_program(), "run", self.file, *self.run_options],
                 env=self.environment(),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
