@@ -1,11 +1,16 @@
-"""`make bench`: `throughput` beside wireguard-go (the default), `scale`, or `control`."""
+"""`make bench`: `throughput` beside wireguard-go (default), `scale`, `control`, `handshakes`."""
 
 import argparse
 import sys
 
-from benchmarks import control, scale, throughput
+from benchmarks import control, handshakes, scale, throughput
 
-_PARTS = {"throughput": throughput, "scale": scale, "control": control}
+_PARTS = {
+    "throughput": throughput,
+    "scale": scale,
+    "control": control,
+    "handshakes": handshakes,
+}
 _DEFAULT = "throughput"
 
 
