@@ -2,15 +2,16 @@
 
 import json
 import re
+import signal
 from ipaddress import ip_address
 
 import pytest
 
-from plutino.lab.demo import BERLIN, INNER
+from plutino.lab.demo import BERLIN, INNER, PARIS
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import ping
-from tests.support.ike_lab import PSK, ike_pair, passes, until_it_passes
-from tests.support.lab import Pair
+from tests.support.ike_lab import PSK, ike_pair, passes, until_it_passes, use_ike
+from tests.support.lab import Pair, running_pair
 from tests.support.multihomed_lab import run
 from tests.support.until import until
 
@@ -88,6 +89,17 @@ def saved(host: Host) -> list[object]:
     text = (host.folder / "state" / "default" / "sequences.json").read_text()
     found: list[object] = json.loads(text)["sas"]
     return found
+
+
+def test_a_reload_brings_ike_to_a_gateway_with_static_keys(plane: str) -> None:
+    with running_pair(plane=plane) as pair:
+        for host, peer in ((pair.paris, BERLIN), (pair.berlin, PARIS)):
+            use_ike(host, peer)
+            assert host.daemon is not None
+            host.daemon.send_signal(signal.SIGHUP)
+        until(lambda: "IKE up" in pair.paris.plutino("status").stdout, "at once", seconds=8)
+        until_it_passes(pair)
+        pair.assert_nothing_in_clear()
 
 
 def test_weak_algorithms_that_are_allowed_are_told(plane: str) -> None:

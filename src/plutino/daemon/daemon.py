@@ -215,6 +215,7 @@ class Daemon:
             self._ike = ike
             self._let_go_of_plane()
             self._watch_plane(result.choice)
+            ike.go_by(result.ways)
             ike.start(on_kernel=result.choice.plane == KERNEL)
 
     def _run_pass(self) -> PassResult:
