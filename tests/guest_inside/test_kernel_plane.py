@@ -127,6 +127,18 @@ def test_ip_shows_exactly_what_was_meant(pair: Pair) -> None:
     assert policies.count("if_id 0x1") == policies.count("mode tunnel") == 6
 
 
+@pytest.mark.parametrize("family", [4, 6])
+def test_down_leaves_no_larval_sa(family: int) -> None:
+    """The kernel makes one for a packet without SA, and would keep it for 30 s."""
+    with ike_pair("kernel", family, paris='start = "on-traffic"', start=False) as pair:
+        pair.paris.start_daemon()
+        until(lambda: "tunnels up" in pair.paris.last_words(), "the policies are there")
+        assert not pings(pair)
+        assert "spi 0x00000000" in ip(pair.paris, "xfrm state")
+        assert pair.paris.plutino("down").returncode == 0
+        assert ip(pair.paris, "xfrm state") == ""
+
+
 def test_a_second_apply_changes_nothing(pair: Pair) -> None:
     before = ip(pair.paris, "xfrm state")
     assert pair.paris.plutino("apply", pair.paris.file).stdout == "nothing to do\n"
