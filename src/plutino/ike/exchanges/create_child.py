@@ -24,7 +24,7 @@ from plutino.ike.exchanges.child_offer import (
     make_offer,
     take_answer,
 )
-from plutino.ike.exchanges.delete import DeleteChild
+from plutino.ike.exchanges.delete import DeleteChild, DeleteUnusable
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE, finish, respond, start
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType, Protocol, TransformType
@@ -89,7 +89,8 @@ class CreateChild:
         try:
             child = take_answer(session, self.offer, message, self._material(message), now)
         except PeerError:
-            self._failed(session, retry_at(now, session.surroundings.random))
+            self._failed(session, now + session.pause(self.config.name))
+            session.enqueue(DeleteUnusable(self.offer.spi), now)
             raise
         self._install(session, child, now)
 
