@@ -1,0 +1,144 @@
+"""Paris by plutino, Berlin by libreswan, on a wire between two namespaces; in guests only."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS, DemoOptions, make_hosts
+from plutino.lab.hosts import WIRE, Host
+from plutino.lab.peers.libreswan import Libreswan
+from plutino.lab.peers.packages import LIBRESWAN, find_peer
+from plutino.lab.traffic import MARKER
+from plutino.lab.wire import FrameKind, WireTap
+from tests.support.guest import skip_loudly
+from tests.support.ike_lab import PSK, passes, use_ike
+from tests.support.multihomed_lab import run
+from tests.support.until import until
+
+ANY: Final = {4: ("0.0.0.0/0", "0.0.0.0/0"), 6: ("::/0", "::/0")}
+"""Selectors by IP version: a connection of libreswan 4 has one of a side."""
+_LENGTHS: Final = (31, 127)
+
+
+@dataclass(slots=True)
+class Mixed:
+    """The two ends, and who listens on the wire. ``versions`` are those inside."""
+
+    paris: Host
+    berlin: Host
+    libreswan: Libreswan
+    tap: WireTap
+    versions: tuple[int, ...]
+
+    def whack(self, *arguments: str) -> str:
+        """Tells libreswan something."""
+        return self.libreswan.whack(*arguments)
+
+    def passes(self) -> bool:
+        """Whether a ping of each version is answered."""
+        return all(passes(self.paris, version == 6) for version in self.versions)
+
+    def until_it_passes(self) -> None:
+        """Each version through the tunnel, and nothing beside it."""
+        try:
+            until(self.passes, "packets pass", seconds=20)
+        except AssertionError as error:
+            words = f"{error}\n{self.paris.last_words()}\n{self.libreswan.log()[-4000:]}"
+            raise AssertionError(words) from None
+        self.assert_nothing_in_clear()
+
+    def assert_nothing_in_clear(self) -> None:
+        """No frame that an observer could read was on the wire so far."""
+        self.tap.catch_up()
+        assert self.tap.count(FrameKind.CLEAR) == 0, self.tap.first_clear
+        assert self.tap.marked == 0
+
+
+def connection(
+    family: int = 4,
+    *,
+    ike: str = "aes_gcm256-sha2_512-dh31",
+    esp: str = "aes_gcm256",
+    ts: tuple[str, str] = ANY[4],
+    lines: str = "",
+    auth: str = "authby=secret",
+) -> str:
+    """A section for Paris; ``ts`` is Berlin's selector and that of Paris."""
+    every = [
+        "ikev2=insist",
+        f"left={OUTER[family][BERLIN]}",
+        f"right={OUTER[family][PARIS]}",
+        f"leftsubnet={ts[0]}",
+        f"rightsubnet={ts[1]}",
+        f"ike={ike}",
+        f"esp={esp}",
+        "pfs=no",
+        *auth.splitlines(),
+        "ipsec-interface=yes",
+        "retransmit-interval=200",
+        "auto=ignore",
+        *lines.splitlines(),
+    ]
+    return "".join(f"    {one}\n" for one in every)
+
+
+@contextmanager
+def mixed_pair(
+    connections: str | Mapping[str, str],
+    family: int = 4,
+    *,
+    paris: str = "",
+    files: Mapping[str, bytes] = MappingProxyType({}),
+    versions: tuple[int, ...] = (4,),
+    psk: str = PSK,
+) -> Iterator[Mixed]:
+    """Both up; ``paris`` has lines of the IKE table there; ``versions`` are the IP versions inside.
+
+    ``files`` are written below the folders of both, ``paris/`` and ``lsw/``. With a certificate
+    among Paris's lines the pre-shared key is left out. ``psk`` is Berlin's.
+    """
+    root = find_peer(LIBRESWAN)
+    if root is None:
+        skip_loudly("libreswan's packages are not there: setup/setup.sh test brings them")
+    assert root is not None
+    folder = Path(tempfile.mkdtemp(prefix="plutino-"))
+    hosts = make_hosts(folder, DemoOptions("esp", family, "kernel"))
+    use_ike(hosts[0], BERLIN, paris)
+    (folder / "lsw").mkdir(mode=0o700)
+    for name, octets in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_bytes(octets)
+    text = hosts[0].file.read_text()
+    if "certificate" in paris:
+        text = text.replace(f'psk-file = "{BERLIN}.psk"', "")
+    hosts[0].file.write_text(text)
+    sections = {"paris": connections} if isinstance(connections, str) else dict(connections)
+    secrets = f': PSK "{psk.strip()}"\n'
+    lsw = Libreswan(hosts[1].namespace, folder / "lsw", root, sections, secrets)
+    tap = WireTap(hosts[0].namespace, WIRE, marker=MARKER)
+    lab = Mixed(hosts[0], hosts[1], lsw, tap, versions)
+    try:
+        lsw.start()
+        address_interface(hosts[1])
+        hosts[0].start_daemon()
+        yield lab
+    finally:
+        lsw.close()
+        for host in hosts:
+            host.close()
+        tap.close()
+        shutil.rmtree(folder)
+
+
+def address_interface(host: Host, name: str = "ipsec1") -> None:
+    """The inner addresses on the interface that pluto has made."""
+    run(host.namespace, f"ip link set {name} up mtu 1300")
+    for address, length in zip(INNER[BERLIN], _LENGTHS, strict=True):
+        nodad = "nodad" if ":" in address else ""
+        run(host.namespace, f"ip address replace {address}/{length} dev {name} {nodad}")
