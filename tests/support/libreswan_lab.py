@@ -96,11 +96,13 @@ def mixed_pair(
     files: Mapping[str, bytes] = MappingProxyType({}),
     versions: tuple[int, ...] = (4,),
     psk: str = PSK,
+    interface: str = "ipsec1",
 ) -> Iterator[Mixed]:
     """Both up; ``paris`` has lines of the IKE table there; ``versions`` are the IP versions inside.
 
     ``files`` are written below the folders of both, ``paris/`` and ``lsw/``. With a certificate
-    among Paris's lines the pre-shared key is left out. ``psk`` is Berlin's.
+    among Paris's lines the pre-shared key is left out. ``psk`` is Berlin's, and ``interface`` has
+    its inner addresses.
     """
     root = find_peer(LIBRESWAN)
     if root is None:
@@ -125,7 +127,7 @@ def mixed_pair(
     lab = Mixed(hosts[0], hosts[1], lsw, tap, versions)
     try:
         lsw.start()
-        address_interface(hosts[1])
+        address_interface(hosts[1], interface)
         hosts[0].start_daemon()
         yield lab
     finally:
@@ -138,7 +140,8 @@ def mixed_pair(
 
 def address_interface(host: Host, name: str = "ipsec1") -> None:
     """The inner addresses on the interface that pluto has made."""
-    run(host.namespace, f"ip link set {name} up mtu 1300")
+    if name != "lo":
+        run(host.namespace, f"ip link set {name} up mtu 1300")
     for address, length in zip(INNER[BERLIN], _LENGTHS, strict=True):
         nodad = "nodad" if ":" in address else ""
         run(host.namespace, f"ip address replace {address}/{length} dev {name} {nodad}")

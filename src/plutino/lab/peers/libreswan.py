@@ -15,7 +15,7 @@ from typing import Final
 from plutino.lab.namespaces import NetworkNamespace
 from plutino.model.errors import PlaneError
 
-P12_PASSWORD: Final = "lab"
+P12_PASSWORD: Final = "lab"  # noqa: S105
 """That of ``certificates/*.p12``; NSS reads none without."""
 _PROGRAMS: Final = "/usr/libexec/ipsec"
 _CONF: Final = """\

@@ -1,0 +1,242 @@
+"""plutino with libreswan, both on the kernel's ESP and each with its own XFRM interface."""
+
+from functools import partial
+from ipaddress import ip_address
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
+
+from plutino.lab.demo import BERLIN, INNER, PARIS
+from plutino.lab.peers.libreswan import P12_PASSWORD
+from plutino.lab.traffic import ping
+from plutino.model.errors import PlaneError
+from tests.support.exhaustive import EXHAUSTIVE
+from tests.support.fault_stream import Stream
+from tests.support.libreswan_lab import (
+    ANY,
+    Mixed,
+    address_interface,
+    connection,
+    mixed_pair,
+)
+from tests.support.multihomed_lab import run
+from tests.support.pki import Certified, issue
+from tests.support.until import until
+
+ALGORITHMS = {
+    # ike= and esp= of libreswan, proposals and esp-proposals of ours
+    "gcm": (
+        "aes_gcm256-sha2_384-dh31",
+        "aes_gcm256",
+        "aes256gcm16-prfsha384-x25519",
+        "aes256gcm16-esn-noesn",
+    ),
+    "chacha": (
+        "chacha20_poly1305-sha2_256-dh19",
+        "chacha20_poly1305",
+        "chacha20poly1305-prfsha256-ecp256",
+        "chacha20poly1305-esn-noesn",
+    ),
+    "cbc": (
+        "aes128-sha2_256-dh14",
+        "aes128-sha2_256",
+        "aes128-sha256-modp2048",
+        "aes128-sha256-esn-noesn",
+    ),
+}
+CASES = [  # outer, inner IP version, algorithms
+    (outer, inner, name) for outer in (4, 6) for inner in (4, 6) for name in ALGORITHMS
+]
+WE_BEGIN = CASES if EXHAUSTIVE else [(4, 4, "gcm"), (6, 6, "cbc"), (4, 6, "chacha")]
+PEER_BEGINS = CASES if EXHAUSTIVE else [(4, 4, "chacha"), (6, 6, "gcm"), (6, 4, "cbc")]
+
+
+def children(lab: Mixed) -> set[int]:
+    """libreswan's CHILD_SAs, by their numbers."""
+    return {one for one, words in lab.libreswan.states().items() if "CHILD_SA" in words}
+
+
+def ike_sas(lab: Mixed) -> set[int]:
+    """libreswan's IKE SAs, by their numbers."""
+    return set(lab.libreswan.states()) - children(lab)
+
+
+def child_renewed(lab: Mixed, before: set[int]) -> bool:
+    """Whether there is one CHILD_SA, and another than before."""
+    now = children(lab)
+    return len(now) == 1 and not now & before
+
+
+def ike_renewed(lab: Mixed, before: set[int]) -> bool:
+    """Whether there is one IKE SA, and another than before."""
+    now = ike_sas(lab)
+    return len(now) == 1 and not now & before
+
+
+@pytest.mark.parametrize(("outer", "inner", "name"), WE_BEGIN)
+def test_we_begin(outer: int, inner: int, name: str) -> None:
+    ike, esp, proposals, esp_proposals = ALGORITHMS[name]
+    own = f'proposals = ["{proposals}"]\nesp-proposals = ["{esp_proposals}"]'
+    theirs = connection(outer, ike=ike, esp=esp, ts=ANY[inner], lines="narrowing=yes")
+    with mixed_pair(theirs, outer, paris=own, versions=(inner,)) as lab:
+        lab.until_it_passes()
+
+
+@pytest.mark.parametrize(("outer", "inner", "name"), PEER_BEGINS)
+def test_the_peer_begins(outer: int, inner: int, name: str) -> None:
+    ike, esp, proposals, esp_proposals = ALGORITHMS[name]
+    own = f'start = "listen"\nproposals = ["{proposals}"]\nesp-proposals = ["{esp_proposals}"]'
+    theirs = connection(outer, ike=ike, esp=esp, ts=ANY[inner])
+    with mixed_pair(theirs, outer, paris=own, versions=(inner,)) as lab:
+        lab.whack("--name", "paris", "--initiate")
+        lab.until_it_passes()
+
+
+def test_the_peer_rekeys_under_traffic() -> None:
+    """CHILD_SA and IKE SA in turn; not a packet is lost."""
+    with (
+        mixed_pair(connection(lines="narrowing=yes")) as lab,
+        Stream(lab, interval=0.005) as there,
+        Stream(lab, INNER[PARIS][0], back=True, interval=0.005) as back,
+    ):
+        first = there.sent, back.sent
+        for _ in range(5 if EXHAUSTIVE else 2):
+            before = children(lab)
+            lab.whack("--name", "paris", "--rekey-ipsec")
+            until(partial(child_renewed, lab, before), "a new CHILD_SA")
+            ikes = ike_sas(lab)
+            lab.whack("--name", "paris", "--rekey-ike")
+            until(partial(ike_renewed, lab, ikes), "a new IKE SA")
+        for stream, mark in zip((there, back), first, strict=True):
+            assert not {one for one in stream.lost() if one >= mark}
+        lab.assert_nothing_in_clear()
+
+
+def test_we_rekey_under_traffic() -> None:
+    """Both within twelve seconds; not a packet is lost."""
+    own = "rekey-after = 10\nike-rekey-after = 12\nrekey-jitter = 0.5"
+    with (
+        mixed_pair(connection(lines="narrowing=yes"), paris=own) as lab,
+        Stream(lab, interval=0.005) as there,
+        Stream(lab, INNER[PARIS][0], back=True, interval=0.005) as back,
+    ):
+        first = there.sent, back.sent
+        before, ikes = children(lab), ike_sas(lab)
+        until(partial(child_renewed, lab, before), "a new CHILD_SA", seconds=30)
+        until(partial(ike_renewed, lab, ikes), "a new IKE SA", seconds=30)
+        for stream, mark in zip((there, back), first, strict=True):
+            assert not {one for one in stream.lost() if one >= mark}
+        lab.assert_nothing_in_clear()
+
+
+def test_the_peer_deletes_and_we_begin_anew() -> None:
+    with mixed_pair(connection(lines="narrowing=yes")) as lab:
+        lab.until_it_passes()
+        before = ike_sas(lab)
+        lab.whack("--name", "paris", "--terminate")
+        until(partial(ike_renewed, lab, before), "a new IKE SA")
+        lab.until_it_passes()
+
+
+def test_we_delete() -> None:
+    with mixed_pair(connection(lines="narrowing=yes")) as lab:
+        lab.until_it_passes()
+        assert lab.paris.plutino("down").returncode == 0
+        until(lambda: not lab.libreswan.states(), "the peer has let all go")
+
+
+def test_a_silent_peer_is_left_and_found_again() -> None:
+    own = "liveness-after = 1\nretransmit-after = 0.2\nretransmit-tries = 3"
+    with mixed_pair(connection(lines="narrowing=yes"), paris=own) as lab:
+        lab.until_it_passes()
+        lab.libreswan.kill()
+        until(lambda: "the peer does not answer" in lab.paris.last_words(), "it is noticed")
+        assert not lab.passes()
+        lab.libreswan.start()
+        address_interface(lab.berlin)
+        until(lab.passes, "packets pass again")
+        lab.tap.catch_up()
+        assert lab.tap.marked == 0  # there are ICMP errors of its host, which are no leak
+
+
+@pytest.mark.parametrize("start", ["now", "listen"])
+def test_a_peer_by_policy_narrows(start: str) -> None:
+    """It has no XFRM interface, and one address of each side; other packets find no way."""
+    theirs = connection(
+        ts=(f"{INNER[BERLIN][0]}/32", f"{INNER[PARIS][0]}/32"), lines="narrowing=yes"
+    ).replace("ipsec-interface=yes", "ipsec-interface=no")
+    with mixed_pair(theirs, paris=f'start = "{start}"', interface="lo") as lab:
+        if start == "listen":
+            lab.whack("--name", "paris", "--initiate")
+        lab.until_it_passes()
+        run(lab.berlin.namespace, "ip address add 10.2.0.1/32 dev lo")
+        assert ping(lab.paris.namespace, ip_address("10.2.0.1"), count=1)[0] == 0
+        lab.assert_nothing_in_clear()
+
+
+def test_another_key_is_refused_and_told() -> None:
+    with mixed_pair(connection(lines="narrowing=yes"), psk="another key altogether") as lab:
+        until(lambda: "AUTHENTICATION_FAILED" in lab.paris.last_words(), "the refusal is told")
+        assert not lab.passes()
+        assert not lab.libreswan.states()
+        lab.assert_nothing_in_clear()
+
+
+def test_a_peer_with_another_key_is_refused() -> None:
+    with mixed_pair(connection(), paris='start = "listen"', psk="another key altogether") as lab:
+        with pytest.raises(PlaneError, match="AUTHENTICATION_FAILED"):
+            lab.whack("--name", "paris", "--initiate")
+        assert not lab.passes()
+        assert not lab.libreswan.states()
+
+
+@pytest.mark.parametrize("start", ["now", "listen"])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [("rsa", "ecdsa"), ("ecdsa", "rsa"), ("rsa", "rsa"), ("ecdsa384", "ecdsa384")][
+        : 4 if EXHAUSTIVE else 2
+    ],
+)
+def test_certificates_prove_both(ours: str, theirs: str, start: str) -> None:
+    """Each by a chain over another authority."""
+    if not EXHAUSTIVE and (ours == "rsa") != (start == "now"):
+        return
+    root = issue("root", authority=True)
+    below = issue("below", root, kind="rsa", authority=True)
+    paris = issue("paris", below, kind=ours, dns="paris.example")
+    berlin = issue("berlin", below, kind=theirs, dns="berlin.example")
+    files = {
+        "paris/own.pem": paris.pem + below.pem,
+        "paris/own.key": paris.key_pem,
+        "paris/ca.pem": root.pem,
+        "lsw/authorities/root.pem": root.pem,
+        "lsw/authorities/below.pem": below.pem,
+        "lsw/certificates/berlin.p12": p12("berlin", berlin, below),
+    }
+    auth = (
+        f"leftcert=berlin\nleftid=@berlin.example\nrightid=@paris.example\n"
+        f"authby={'ecdsa' if theirs.startswith('ecdsa') else 'rsa-sha2'}\n"
+        "leftsendcert=always\nsendca=issuer\nfragmentation=force"
+    )
+    own = (
+        f'start = "{start}"\nlocal-id = "paris.example"\nremote-id = "berlin.example"\n'
+        'certificate = "own.pem"\nprivate-key = "own.key"\nauthorities = "ca.pem"\n'
+        "fragment-size = 600"
+    )
+    theirs_conn = connection(auth=auth, lines="narrowing=yes")
+    with mixed_pair(theirs_conn, paris=own, files=files) as lab:
+        if start == "listen":
+            lab.whack("--name", "paris", "--initiate")
+        lab.until_it_passes()
+
+
+def p12(name: str, one: Certified, issuer: Certified) -> bytes:
+    """Key and certificate as NSS takes them."""
+    assert isinstance(one.key, RSAPrivateKey | EllipticCurvePrivateKey)
+    encryption = BestAvailableEncryption(P12_PASSWORD.encode())
+    return serialize_key_and_certificates(
+        name.encode(), one.key, one.certificate, [issuer.certificate], encryption
+    )
