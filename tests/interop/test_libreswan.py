@@ -1,5 +1,7 @@
 """plutino with libreswan, both on the kernel's ESP and each with its own XFRM interface."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from ipaddress import ip_address
 
@@ -18,7 +20,6 @@ from tests.support.fault_stream import Stream
 from tests.support.libreswan_lab import (
     ANY,
     Mixed,
-    address_interface,
     connection,
     mixed_pair,
 )
@@ -54,26 +55,31 @@ WE_BEGIN = CASES if EXHAUSTIVE else [(4, 4, "gcm"), (6, 6, "cbc"), (4, 6, "chach
 PEER_BEGINS = CASES if EXHAUSTIVE else [(4, 4, "chacha"), (6, 6, "gcm"), (6, 4, "cbc")]
 
 
-def children(lab: Mixed) -> set[int]:
-    """libreswan's CHILD_SAs, by their numbers."""
-    return {one for one, words in lab.libreswan.states().items() if "CHILD_SA" in words}
-
-
-def ike_sas(lab: Mixed) -> set[int]:
-    """libreswan's IKE SAs, by their numbers."""
-    return set(lab.libreswan.states()) - children(lab)
-
-
 def child_renewed(lab: Mixed, before: set[int]) -> bool:
     """Whether there is one CHILD_SA, and another than before."""
-    now = children(lab)
+    now = lab.children()
     return len(now) == 1 and not now & before
 
 
 def ike_renewed(lab: Mixed, before: set[int]) -> bool:
     """Whether there is one IKE SA, and another than before."""
-    now = ike_sas(lab)
+    now = lab.ike_sas()
     return len(now) == 1 and not now & before
+
+
+@contextmanager
+def under_traffic(lab: Mixed) -> Iterator[None]:
+    """Numbered packets both ways meanwhile, none of which is lost."""
+    lab.until_it_passes()
+    with (
+        Stream(lab, interval=0.005) as there,
+        Stream(lab, INNER[PARIS][0], back=True, interval=0.005) as back,
+    ):
+        first = there.sent, back.sent
+        yield
+        for stream, mark in zip((there, back), first, strict=True):
+            assert not {one for one in stream.lost() if one >= mark}
+    lab.assert_nothing_in_clear()
 
 
 @pytest.mark.parametrize(("outer", "inner", "name"), WE_BEGIN)
@@ -97,52 +103,36 @@ def test_the_peer_begins(outer: int, inner: int, name: str) -> None:
 
 def test_the_peer_rekeys_under_traffic() -> None:
     """CHILD_SA and IKE SA in turn; not a packet is lost."""
-    with (
-        mixed_pair(connection(lines="narrowing=yes")) as lab,
-        Stream(lab, interval=0.005) as there,
-        Stream(lab, INNER[PARIS][0], back=True, interval=0.005) as back,
-    ):
-        first = there.sent, back.sent
+    with mixed_pair(connection()) as lab, under_traffic(lab):
         for _ in range(5 if EXHAUSTIVE else 2):
-            before = children(lab)
+            before = lab.children()
             lab.whack("--name", "paris", "--rekey-ipsec")
             until(partial(child_renewed, lab, before), "a new CHILD_SA")
-            ikes = ike_sas(lab)
+            ikes = lab.ike_sas()
             lab.whack("--name", "paris", "--rekey-ike")
             until(partial(ike_renewed, lab, ikes), "a new IKE SA")
-        for stream, mark in zip((there, back), first, strict=True):
-            assert not {one for one in stream.lost() if one >= mark}
-        lab.assert_nothing_in_clear()
 
 
 def test_we_rekey_under_traffic() -> None:
     """Both within twelve seconds; not a packet is lost."""
     own = "rekey-after = 10\nike-rekey-after = 12\nrekey-jitter = 0.5"
-    with (
-        mixed_pair(connection(lines="narrowing=yes"), paris=own) as lab,
-        Stream(lab, interval=0.005) as there,
-        Stream(lab, INNER[PARIS][0], back=True, interval=0.005) as back,
-    ):
-        first = there.sent, back.sent
-        before, ikes = children(lab), ike_sas(lab)
+    with mixed_pair(connection(), paris=own) as lab, under_traffic(lab):
+        before, ikes = lab.children(), lab.ike_sas()
         until(partial(child_renewed, lab, before), "a new CHILD_SA", seconds=30)
         until(partial(ike_renewed, lab, ikes), "a new IKE SA", seconds=30)
-        for stream, mark in zip((there, back), first, strict=True):
-            assert not {one for one in stream.lost() if one >= mark}
-        lab.assert_nothing_in_clear()
 
 
 def test_the_peer_deletes_and_we_begin_anew() -> None:
-    with mixed_pair(connection(lines="narrowing=yes")) as lab:
+    with mixed_pair(connection()) as lab:
         lab.until_it_passes()
-        before = ike_sas(lab)
+        before = lab.ike_sas()
         lab.whack("--name", "paris", "--terminate")
         until(partial(ike_renewed, lab, before), "a new IKE SA")
         lab.until_it_passes()
 
 
 def test_we_delete() -> None:
-    with mixed_pair(connection(lines="narrowing=yes")) as lab:
+    with mixed_pair(connection()) as lab:
         lab.until_it_passes()
         assert lab.paris.plutino("down").returncode == 0
         until(lambda: not lab.libreswan.states(), "the peer has let all go")
@@ -150,13 +140,12 @@ def test_we_delete() -> None:
 
 def test_a_silent_peer_is_left_and_found_again() -> None:
     own = "liveness-after = 1\nretransmit-after = 0.2\nretransmit-tries = 3"
-    with mixed_pair(connection(lines="narrowing=yes"), paris=own) as lab:
+    with mixed_pair(connection(), paris=own) as lab:
         lab.until_it_passes()
         lab.libreswan.kill()
         until(lambda: "the peer does not answer" in lab.paris.last_words(), "it is noticed")
         assert not lab.passes()
         lab.libreswan.start()
-        address_interface(lab.berlin)
         until(lab.passes, "packets pass again")
         lab.tap.catch_up()
         assert lab.tap.marked == 0  # there are ICMP errors of its host, which are no leak
@@ -178,7 +167,7 @@ def test_a_peer_by_policy_narrows(start: str) -> None:
 
 
 def test_another_key_is_refused_and_told() -> None:
-    with mixed_pair(connection(lines="narrowing=yes"), psk="another key altogether") as lab:
+    with mixed_pair(connection(), psk="another key altogether") as lab:
         until(lambda: "AUTHENTICATION_FAILED" in lab.paris.last_words(), "the refusal is told")
         assert not lab.passes()
         assert not lab.libreswan.states()

@@ -15,6 +15,7 @@ from plutino.lab.peers.libreswan import Libreswan
 from plutino.lab.peers.packages import LIBRESWAN, find_peer
 from plutino.lab.traffic import MARKER
 from plutino.lab.wire import FrameKind, WireTap
+from plutino.netlink.route_client import RouteClient
 from tests.support.guest import skip_loudly
 from tests.support.ike_lab import PSK, passes, use_ike
 from tests.support.multihomed_lab import run
@@ -34,13 +35,20 @@ class Mixed:
     libreswan: Libreswan
     tap: WireTap
     versions: tuple[int, ...]
+    interface: str
 
     def whack(self, *arguments: str) -> str:
         """Tells libreswan something."""
         return self.libreswan.whack(*arguments)
 
     def passes(self) -> bool:
-        """Whether a ping of each version is answered."""
+        """Whether a ping of each version is answered.
+
+        pluto makes its interface with the first CHILD_SA, and gives it no addresses.
+        """
+        if not self.children() or self.interface not in links(self.berlin):
+            return False
+        address_interface(self.berlin, self.interface)
         return all(passes(self.paris, version == 6) for version in self.versions)
 
     def until_it_passes(self) -> None:
@@ -52,6 +60,14 @@ class Mixed:
             raise AssertionError(words) from None
         self.assert_nothing_in_clear()
 
+    def children(self) -> set[int]:
+        """libreswan's CHILD_SAs that are up, by its numbers."""
+        return {one for one, words in self.libreswan.states().items() if "CHILD_SA" in words}
+
+    def ike_sas(self) -> set[int]:
+        """libreswan's IKE SAs that are up, by its numbers."""
+        return {one for one, words in self.libreswan.states().items() if "IKE_SA" in words}
+
     def assert_nothing_in_clear(self) -> None:
         """No frame that an observer could read was on the wire so far."""
         self.tap.catch_up()
@@ -62,7 +78,7 @@ class Mixed:
 def connection(
     family: int = 4,
     *,
-    ike: str = "aes_gcm256-sha2_512-dh31",
+    ike: str = "aes_gcm256-sha2_384-dh31",
     esp: str = "aes_gcm256",
     ts: tuple[str, str] = ANY[4],
     lines: str = "",
@@ -124,11 +140,11 @@ def mixed_pair(
     secrets = f': PSK "{psk.strip()}"\n'
     lsw = Libreswan(hosts[1].namespace, folder / "lsw", root, sections, secrets)
     tap = WireTap(hosts[0].namespace, WIRE, marker=MARKER)
-    lab = Mixed(hosts[0], hosts[1], lsw, tap, versions)
+    lab = Mixed(hosts[0], hosts[1], lsw, tap, versions, interface)
     try:
         lsw.start()
-        address_interface(hosts[1], interface)
         hosts[0].start_daemon()
+        until(lambda: hosts[0].status() is not None, "plutino listens")
         yield lab
     finally:
         lsw.close()
@@ -138,8 +154,14 @@ def mixed_pair(
         shutil.rmtree(folder)
 
 
-def address_interface(host: Host, name: str = "ipsec1") -> None:
-    """The inner addresses on the interface that pluto has made."""
+def links(host: Host) -> set[str]:
+    """Names of the interfaces there."""
+    with host.namespace.entered(), RouteClient() as routes:
+        return {link.name for link in routes.list_links()}
+
+
+def address_interface(host: Host, name: str) -> None:
+    """Berlin's inner addresses, if they are not there."""
     if name != "lo":
         run(host.namespace, f"ip link set {name} up mtu 1300")
     for address, length in zip(INNER[BERLIN], _LENGTHS, strict=True):
