@@ -9,13 +9,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from plutino.control.report import State
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS, DemoOptions, make_hosts
 from plutino.lab.hosts import WIRE, Host
 from plutino.lab.peers.libreswan import Libreswan
 from plutino.lab.peers.packages import LIBRESWAN, find_peer
 from plutino.lab.traffic import MARKER
 from plutino.lab.wire import FrameKind, WireTap
-from plutino.netlink.route_client import RouteClient
 from tests.support.guest import skip_loudly
 from tests.support.ike_lab import PSK, passes, use_ike
 from tests.support.multihomed_lab import run
@@ -23,7 +23,6 @@ from tests.support.until import until
 
 ANY: Final = {4: ("0.0.0.0/0", "0.0.0.0/0"), 6: ("::/0", "::/0")}
 """Selectors by IP version: a connection of libreswan 4 has one of a side."""
-_LENGTHS: Final = (31, 127)
 
 
 @dataclass(slots=True)
@@ -46,7 +45,8 @@ class Mixed:
 
         pluto makes its interface with the first CHILD_SA, and gives it no addresses.
         """
-        if not self.children() or self.interface not in links(self.berlin):
+        report = self.paris.status()
+        if report is None or report.state is not State.UP or not self.children():
             return False
         address_interface(self.berlin, self.interface)
         return all(passes(self.paris, version == 6) for version in self.versions)
@@ -147,23 +147,19 @@ def mixed_pair(
         until(lambda: hosts[0].status() is not None, "plutino listens")
         yield lab
     finally:
-        lsw.close()
+        for process in (hosts[0].daemon, lsw.process):
+            if process is not None:
+                process.kill()
+                process.wait()
         for host in hosts:
-            host.close()
+            host.namespace.close()  # and with it all that the kernel has
         tap.close()
         shutil.rmtree(folder)
 
 
-def links(host: Host) -> set[str]:
-    """Names of the interfaces there."""
-    with host.namespace.entered(), RouteClient() as routes:
-        return {link.name for link in routes.list_links()}
-
-
 def address_interface(host: Host, name: str) -> None:
-    """Berlin's inner addresses, if they are not there."""
-    if name != "lo":
-        run(host.namespace, f"ip link set {name} up mtu 1300")
-    for address, length in zip(INNER[BERLIN], _LENGTHS, strict=True):
+    """Berlin's inner addresses, if they are not there: to be routed by are those of a tunnel."""
+    lengths = (32, 128) if name == "lo" else (31, 127)
+    for address, length in zip(INNER[BERLIN], lengths, strict=True):
         nodad = "nodad" if ":" in address else ""
         run(host.namespace, f"ip address replace {address}/{length} dev {name} {nodad}")
