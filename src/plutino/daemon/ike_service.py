@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from plutino.config.files import LoadedGateway
+from plutino.daemon.ike_outbox import Outbox
 from plutino.daemon.ike_peers import Ways, child_sas, fingerprints_of, peers_of
 from plutino.daemon.ike_sockets import IkeSockets
 from plutino.daemon.ike_status import IkeState, report_ike
@@ -74,7 +75,7 @@ class IkeService:
         self._store = IkeStore(runtime, fingerprints_of(loaded), log)
         self._failures: dict[str, str] = {}
         self._quiet_until, self._untold = 0.0, 0
-        self._held: list[Datagram] = []
+        self._outbox = Outbox()
         self._wake = asyncio.Event()
         self._gone = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -216,10 +217,10 @@ class IkeService:
         for event in events:
             self._tell(event)
         if any(isinstance(event, _INSTALLS) for event in events):
-            self._held += datagrams
+            self._outbox.hold(datagrams)
             self._wake.set()
         else:
-            self._send(datagrams)
+            self._send(self._outbox.free(datagrams))
         if not self._endpoint.sessions:
             self._gone.set()
         self._set_alarm()
@@ -241,14 +242,13 @@ class IkeService:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            waiting = len(self._held)
+            waiting = len(self._outbox)
             try:
                 await self._install()
             except PlutinoError as error:
                 self._log(f"error: {error}")
-            ready, self._held = self._held[:waiting], self._held[waiting:]
-            self._send(ready)
-            if self._held:
+            self._send(self._outbox.release(waiting))
+            if self._outbox:
                 self._wake.set()
 
     def _send(self, datagrams: list[Datagram]) -> None:
