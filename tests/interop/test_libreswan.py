@@ -17,7 +17,6 @@ from plutino.lab.traffic import ping
 from plutino.model.errors import PlaneError
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream
-from tests.support.ike_lab import passes
 from tests.support.libreswan_lab import ANY, Mixed, connection, mixed_pair
 from tests.support.multihomed_lab import run
 from tests.support.pki import Certified, issue
@@ -55,6 +54,10 @@ if EXHAUSTIVE:
     CHAINS = [(a, b, start) for a in KINDS for b in KINDS for start in ("now", "listen")]
 
 
+AUTH = {"rsa": "rsasig", "ecdsa": "ecdsa", "ecdsa384": "ecdsa"}
+"""By ``authby`` alone libreswan 4 takes both ends to have the same kind of key."""
+
+
 def child_renewed(lab: Mixed, before: set[int]) -> bool:
     """Whether there is one CHILD_SA, and another than before."""
     now = lab.children()
@@ -68,17 +71,14 @@ def ike_renewed(lab: Mixed, before: set[int]) -> bool:
 
 
 @contextmanager
-def under_traffic(lab: Mixed) -> Iterator[None]:
-    """Numbered packets both ways meanwhile, none of which is lost."""
+def under_traffic(lab: Mixed) -> Iterator[tuple[Stream, Stream]]:
+    """Numbered packets to Berlin and back meanwhile."""
     lab.until_it_passes()
     with (
         Stream(lab, interval=0.005) as there,
         Stream(lab, INNER[PARIS][0], back=True, interval=0.005) as back,
     ):
-        first = there.sent, back.sent
-        yield
-        for stream, mark in zip((there, back), first, strict=True):
-            assert not {one for one in stream.lost() if one >= mark}
+        yield there, back
     lab.assert_nothing_in_clear()
 
 
@@ -101,20 +101,37 @@ def test_the_peer_begins(outer: int, inner: int, name: str) -> None:
         lab.until_it_passes()
 
 
-def test_rekeys_under_traffic_lose_nothing() -> None:
-    """CHILD_SA and IKE SA, by the peer in turn, and by us within twelve seconds."""
+def test_rekeys_under_traffic() -> None:
+    """By the peer, then by us within twelve seconds; not a packet is lost, with one exception.
+
+    libreswan sends by a CHILD_SA of our making as soon as it has answered, which a responder may
+    (RFC 7296, 2.8): what it sends until we have its answer is lost, at each of at most two rekeys.
+    """
     own = "rekey-after = 10\nike-rekey-after = 12\nrekey-jitter = 0.5"
-    with mixed_pair(connection(), paris=own) as lab, under_traffic(lab):
-        for _ in range(5 if EXHAUSTIVE else 2):
+    with mixed_pair(connection(), paris=own) as lab, under_traffic(lab) as streams:
+        first = [one.sent for one in streams]
+        for _ in range(5 if EXHAUSTIVE else 1):
             before = lab.children()
             lab.whack("--name", "paris", "--rekey-ipsec")
             until(partial(child_renewed, lab, before), "a new CHILD_SA")
             ikes = lab.ike_sas()
             lab.whack("--name", "paris", "--rekey-ike")
             until(partial(ike_renewed, lab, ikes), "a new IKE SA")
+        there, back = (
+            {number for number in one.lost() if number >= mark}
+            for one, mark in zip(streams, first, strict=True)
+        )
+        assert not there
+        assert not back
         before, ikes = lab.children(), lab.ike_sas()
         until(partial(child_renewed, lab, before), "a new CHILD_SA of ours", seconds=30)
         until(partial(ike_renewed, lab, ikes), "a new IKE SA of ours", seconds=30)
+        there, back = (
+            {number for number in one.lost() if number >= mark}
+            for one, mark in zip(streams, first, strict=True)
+        )
+        assert not there
+        assert len([number for number in back if number - 1 not in back]) <= 2, "gaps"
 
 
 def test_deletes() -> None:
@@ -134,15 +151,14 @@ def test_a_silent_peer_is_left_and_found_again() -> None:
     with mixed_pair(connection(), paris=own) as lab:
         lab.until_it_passes()
         lab.libreswan.kill()
-        until(lambda: "the peer does not answer" in lab.paris.last_words(), "it is noticed")
-        assert not passes(lab.paris)
+        until(lambda: not lab.is_up(), "it is noticed")
         lab.libreswan.start()
         until(lab.passes, "packets pass again")
         lab.tap.catch_up()
         assert lab.tap.marked == 0  # there are ICMP errors of its host, which are no leak
 
 
-@pytest.mark.parametrize("start", ["now", "listen"])
+@pytest.mark.parametrize("start", ["now", "listen"] if EXHAUSTIVE else ["now"])
 def test_a_peer_by_policy_narrows(start: str) -> None:
     """It has no XFRM interface, and one address of each side; other packets find no way."""
     theirs = connection(
@@ -153,7 +169,8 @@ def test_a_peer_by_policy_narrows(start: str) -> None:
             lab.whack("--name", "paris", "--initiate")
         lab.until_it_passes()
         run(lab.berlin.namespace, "ip address add 10.2.0.1/32 dev lo")
-        assert ping(lab.paris.namespace, ip_address("10.2.0.1"), count=1)[0] == 0
+        other = ip_address("10.2.0.1")
+        assert ping(lab.paris.namespace, other, count=1, timeout=0.2)[0] == 0
         lab.assert_nothing_in_clear()
 
 
@@ -164,7 +181,7 @@ def test_another_key_is_refused_and_told() -> None:
         with pytest.raises(PlaneError, match="AUTHENTICATION_FAILED"):
             lab.whack("--name", "paris", "--initiate")
         assert not lab.libreswan.states()
-        assert not passes(lab.paris)
+        assert not lab.is_up()
         lab.assert_nothing_in_clear()
 
 
@@ -184,7 +201,7 @@ def test_certificates_prove_both(ours: str, theirs: str, start: str) -> None:
     }
     auth = (
         "leftcert=berlin\nleftid=@berlin.example\nrightid=@paris.example\n"
-        "leftsendcert=always\nsendca=all\nfragmentation=force"
+        f"leftauth={AUTH[theirs]}\nrightauth={AUTH[ours]}\nleftsendcert=always\nsendca=all\nfragmentation=force"
     )
     own = (
         f'start = "{start}"\nlocal-id = "paris.example"\nremote-id = "berlin.example"\n'

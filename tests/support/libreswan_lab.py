@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -14,10 +15,10 @@ from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS, DemoOptions, make_host
 from plutino.lab.hosts import WIRE, Host
 from plutino.lab.peers.libreswan import Libreswan
 from plutino.lab.peers.packages import LIBRESWAN, find_peer
-from plutino.lab.traffic import MARKER
+from plutino.lab.traffic import MARKER, ping
 from plutino.lab.wire import FrameKind, WireTap
 from tests.support.guest import skip_loudly
-from tests.support.ike_lab import PSK, passes, use_ike
+from tests.support.ike_lab import PSK, use_ike
 from tests.support.multihomed_lab import run
 from tests.support.until import until
 
@@ -45,11 +46,16 @@ class Mixed:
 
         pluto makes its interface with the first CHILD_SA, and gives it no addresses.
         """
-        report = self.paris.status()
-        if report is None or report.state is not State.UP or not self.children():
+        if not self.is_up() or not self.children():
             return False
         address_interface(self.berlin, self.interface)
-        return all(passes(self.paris, version == 6) for version in self.versions)
+        inner = [ip_address(INNER[BERLIN][version == 6]) for version in self.versions]
+        return all(ping(self.paris.namespace, one, count=1, timeout=0.5)[0] for one in inner)
+
+    def is_up(self) -> bool:
+        """Whether Paris says so."""
+        report = self.paris.status()
+        return report is not None and report.state is State.UP
 
     def until_it_passes(self) -> None:
         """Each version through the tunnel, and nothing beside it."""
@@ -96,7 +102,7 @@ def connection(
         "pfs=no",
         *auth.splitlines(),
         "ipsec-interface=yes",
-        "retransmit-interval=200",
+        "retransmit-interval=50",
         "auto=ignore",
         *lines.splitlines(),
     ]
@@ -142,6 +148,8 @@ def mixed_pair(
     tap = WireTap(hosts[0].namespace, WIRE, marker=MARKER)
     lab = Mixed(hosts[0], hosts[1], lsw, tap, versions, interface)
     try:
+        if interface == "lo":  # policies divert what else is routed
+            run(hosts[1].namespace, f"ip route add {INNER[PARIS][0]}/32 dev {WIRE}")
         lsw.start()
         hosts[0].start_daemon()
         until(lambda: hosts[0].status() is not None, "plutino listens")

@@ -44,9 +44,10 @@ if [ ! -d nss ]; then
     [ ! -f $one ] || pk12util -i $one -d sql:nss -W {password}
   done
 fi
-# What one that was killed has left, as its systemd unit does it.
+# What one that was killed has left: it takes no interface that is there already.
 ip xfrm policy flush
 ip xfrm state flush
+for one in $(ip -o link show type xfrm | cut -d: -f2 | cut -d@ -f1); do ip link delete $one; done
 exec {programs}/pluto --nofork --config {folder}/ipsec.conf
 """
 _TIMEOUT: Final = 60.0
