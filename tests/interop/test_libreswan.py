@@ -1,5 +1,6 @@
 """plutino with libreswan, both on the kernel's ESP and each with its own XFRM interface."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -86,7 +87,7 @@ def under_traffic(lab: Mixed) -> Iterator[tuple[Stream, Stream]]:
 def test_we_begin(outer: int, inner: int, name: str) -> None:
     ike, esp, proposals, esp_proposals = ALGORITHMS[name]
     own = f'proposals = ["{proposals}"]\nesp-proposals = ["{esp_proposals}"]'
-    theirs = connection(outer, ike=ike, esp=esp, ts=ANY[inner], lines="narrowing=yes")
+    theirs = connection(outer, ts=ANY[inner], lines=f"ike={ike}\nesp={esp}\npfs=no\nnarrowing=yes")
     with mixed_pair(theirs, outer, paris=own, versions=(inner,)) as lab:
         lab.until_it_passes()
 
@@ -95,20 +96,62 @@ def test_we_begin(outer: int, inner: int, name: str) -> None:
 def test_the_peer_begins(outer: int, inner: int, name: str) -> None:
     ike, esp, proposals, esp_proposals = ALGORITHMS[name]
     own = f'start = "listen"\nproposals = ["{proposals}"]\nesp-proposals = ["{esp_proposals}"]'
-    theirs = connection(outer, ike=ike, esp=esp, ts=ANY[inner])
+    theirs = connection(outer, ts=ANY[inner], lines=f"ike={ike}\nesp={esp}\npfs=no")
     with mixed_pair(theirs, outer, paris=own, versions=(inner,)) as lab:
         lab.whack("--name", "paris", "--initiate")
         lab.until_it_passes()
 
 
-def test_rekeys_under_traffic() -> None:
+def test_both_versions_by_a_tunnel_each() -> None:
+    """A connection of libreswan 4 has one selector of a side, and a tunnel of ours one CHILD_SA."""
+    connections = {
+        f"paris{version}": connection(
+            ts=(f"{INNER[BERLIN][place]}/{length}", f"{INNER[PARIS][place]}/{length}"),
+            auth=f"authby=secret\nleftid=@berlin{version}\nrightid=@paris{version}",
+        )
+        for place, (version, length) in enumerate(((4, 32), (6, 128)))
+    }
+    with mixed_pair(connections, versions=(4, 6), interface="lo", edit=two_tunnels) as lab:
+        until(lambda: len(lab.children()) == 2, "both are up")
+        # libreswan 4 makes no route for IPv6 between peers of IPv4.
+        run(lab.berlin.namespace, f"ip -6 route replace {INNER[PARIS][1]}/128 dev ipsec1")
+        lab.until_it_passes()
+
+
+def two_tunnels(text: str) -> str:
+    """The gateway file with a tunnel for each IP version, on one interface."""
+    head, _, body = text.partition("[tunnels.berlin]")
+    body = re.sub("(addresses|routes) = .*\n", "", body)
+    found = []
+    for place, (version, length) in enumerate(((4, 32), (6, 128))):
+        ours, theirs = (f"{INNER[name][place]}/{length}" for name in (PARIS, BERLIN))
+        own = f"""
+addresses = ["{ours}"]
+routes = ["{theirs}"]
+local-ts = ["{ours}"]
+remote-ts = ["{theirs}"]
+"""
+        ike = f'[tunnels.berlin{version}.ike]\nlocal-id = "paris{version}"\n'
+        ike += f'remote-id = "berlin{version}"\n'
+        one = f"[tunnels.berlin{version}]{own}{body}".replace("[tunnels.berlin.ike]\n", ike)
+        found.append(one)
+    return head + "\n".join(found)
+
+
+@pytest.mark.parametrize("pfs", ["yes", "no"] if EXHAUSTIVE else ["yes"])
+def test_rekeys_under_traffic(pfs: str) -> None:
     """By the peer, then by us within twelve seconds; not a packet is lost, with one exception.
 
     libreswan sends by a CHILD_SA of our making as soon as it has answered, which a responder may
     (RFC 7296, 2.8): what it sends until we have its answer is lost, at each of at most two rekeys.
     """
     own = "rekey-after = 10\nike-rekey-after = 12\nrekey-jitter = 0.5"
-    with mixed_pair(connection(), paris=own) as lab, under_traffic(lab) as streams:
+    if pfs == "yes":
+        own += '\nesp-proposals = ["aes256gcm16-x25519-ecp256-modp2048-esn-noesn"]'
+    with (
+        mixed_pair(connection(lines=f"pfs={pfs}"), paris=own) as lab,
+        under_traffic(lab) as streams,
+    ):
         first = [one.sent for one in streams]
         for _ in range(5 if EXHAUSTIVE else 1):
             before = lab.children()
@@ -162,7 +205,7 @@ def test_a_silent_peer_is_left_and_found_again() -> None:
 def test_a_peer_by_policy_narrows(start: str) -> None:
     """It has no XFRM interface, and one address of each side; other packets find no way."""
     theirs = connection(
-        ts=(f"{INNER[BERLIN][0]}/32", f"{INNER[PARIS][0]}/32"), lines="narrowing=yes"
+        ts=(f"{INNER[BERLIN][0]}/32", f"{INNER[PARIS][0]}/32"), lines="pfs=no\nnarrowing=yes"
     ).replace("ipsec-interface=yes", "ipsec-interface=no")
     with mixed_pair(theirs, paris=f'start = "{start}"', interface="lo") as lab:
         if start == "listen":

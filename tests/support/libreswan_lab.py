@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -84,22 +84,20 @@ class Mixed:
 def connection(
     family: int = 4,
     *,
-    ike: str = "aes_gcm256-sha2_384-dh31",
-    esp: str = "aes_gcm256",
     ts: tuple[str, str] = ANY[4],
-    lines: str = "",
     auth: str = "authby=secret",
+    lines: str = "pfs=no",
 ) -> str:
-    """A section for Paris; ``ts`` is Berlin's selector and that of Paris."""
+    """A section for Paris; ``ts`` is Berlin's selector and that of Paris.
+
+    By ``lines`` algorithms are named, or they are libreswan's own, with perfect forward secrecy.
+    """
     every = [
         "ikev2=insist",
         f"left={OUTER[family][BERLIN]}",
         f"right={OUTER[family][PARIS]}",
         f"leftsubnet={ts[0]}",
         f"rightsubnet={ts[1]}",
-        f"ike={ike}",
-        f"esp={esp}",
-        "pfs=no",
         *auth.splitlines(),
         "ipsec-interface=yes",
         "retransmit-interval=50",
@@ -119,12 +117,13 @@ def mixed_pair(
     versions: tuple[int, ...] = (4,),
     psk: str = PSK,
     interface: str = "ipsec1",
+    edit: Callable[[str], str] = str,
 ) -> Iterator[Mixed]:
     """Both up; ``paris`` has lines of the IKE table there; ``versions`` are the IP versions inside.
 
     ``files`` are written below the folders of both, ``paris/`` and ``lsw/``. With a certificate
     among Paris's lines the pre-shared key is left out. ``psk`` is Berlin's, and ``interface`` has
-    its inner addresses.
+    its inner addresses. ``edit`` changes the gateway file of Paris.
     """
     root = find_peer(LIBRESWAN)
     if root is None:
@@ -141,7 +140,7 @@ def mixed_pair(
     text = hosts[0].file.read_text()
     if "certificate" in paris:
         text = text.replace(f'psk-file = "{BERLIN}.psk"', "")
-    hosts[0].file.write_text(text)
+    hosts[0].file.write_text(edit(text))
     sections = {"paris": connections} if isinstance(connections, str) else dict(connections)
     secrets = f': PSK "{psk.strip()}"\n'
     lsw = Libreswan(hosts[1].namespace, folder / "lsw", root, sections, secrets)
