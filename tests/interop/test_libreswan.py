@@ -47,8 +47,8 @@ ALGORITHMS = {
 CASES = [  # outer, inner IP version, algorithms
     (outer, inner, name) for outer in (4, 6) for inner in (4, 6) for name in ALGORITHMS
 ]
-WE_BEGIN = CASES if EXHAUSTIVE else [(6, 6, "cbc"), (4, 6, "chacha")]
-PEER_BEGINS = CASES if EXHAUSTIVE else [(4, 4, "cbc"), (6, 4, "gcm")]
+WE_BEGIN = CASES if EXHAUSTIVE else [(6, 6, "cbc")]
+PEER_BEGINS = CASES if EXHAUSTIVE else [(4, 4, "gcm"), (6, 4, "chacha")]
 CHAINS = [("rsa", "ecdsa", "now"), ("ecdsa", "rsa", "listen")]
 if EXHAUSTIVE:
     KINDS = ("rsa", "ecdsa", "ecdsa384")
@@ -143,7 +143,7 @@ def test_rekeys_under_traffic(pfs: str) -> None:
     """By the peer, then by us within ten seconds; not a packet is lost, with one exception.
 
     libreswan sends by a CHILD_SA of our making as soon as it has answered, which a responder may
-    (RFC 7296, 2.8): what it sends until we have its answer is lost, at each of at most two rekeys.
+    (RFC 7296, 2.8): what it sends until we have its answer is lost.
     """
     own = "rekey-after = 10\nike-rekey-after = 10\nrekey-jitter = 0.5"
     if pfs == "yes":
@@ -160,21 +160,22 @@ def test_rekeys_under_traffic(pfs: str) -> None:
             ikes = lab.ike_sas()
             lab.whack("--name", "paris", "--rekey-ike")
             until(partial(ike_renewed, lab, ikes), "a new IKE SA")
-        there, back = (
-            {number for number in one.lost() if number >= mark}
-            for one, mark in zip(streams, first, strict=True)
-        )
-        assert not there
-        assert not back
+        assert_little_is_lost(lab, streams, first)
         before, ikes = lab.children(), lab.ike_sas()
         until(partial(child_renewed, lab, before), "a new CHILD_SA of ours", seconds=30)
         until(partial(ike_renewed, lab, ikes), "a new IKE SA of ours", seconds=30)
-        there, back = (
-            {number for number in one.lost() if number >= mark}
-            for one, mark in zip(streams, first, strict=True)
-        )
-        assert not there
-        assert len([number for number in back if number - 1 not in back]) <= 2, "gaps"
+        assert_little_is_lost(lab, streams, first)
+
+
+def assert_little_is_lost(lab: Mixed, streams: tuple[Stream, Stream], first: list[int]) -> None:
+    """Nothing to Berlin; from there one gap for each CHILD_SA rekey of ours, at most."""
+    there, back = (
+        {number for number in one.lost() if number >= mark}
+        for one, mark in zip(streams, first, strict=True)
+    )
+    assert not there
+    gaps = [number for number in back if number - 1 not in back]
+    assert len(gaps) <= lab.libreswan.log().count("responder rekeyed Child SA"), sorted(back)
 
 
 def test_deletes() -> None:
