@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from plutino.config.files import LoadedGateway
+from plutino.daemon.ike_outbox import Outbox
 from plutino.daemon.ike_peers import Ways, fingerprints_of, peers_of
 from plutino.daemon.ike_sockets import IkeSockets
 from plutino.daemon.ike_status import IkeState, report_ike
@@ -81,7 +82,7 @@ class IkeService:
         self._ike_sas: dict[str, IkeSaState | None] = {}
         self._failures: dict[str, str] = {}
         self._quiet_until, self._untold = 0.0, 0
-        self._held: list[Datagram] = []
+        self._outbox = Outbox()
         self._wake = asyncio.Event()
         self._gone = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,7 +123,7 @@ class IkeService:
         self.open_sockets(on_kernel=on_kernel)
         self._run(self._install_and_send())
         self._is_started = True
-        if self._held:
+        if self._outbox:
             self._wake.set()
         self._begin()
 
@@ -240,12 +241,12 @@ class IkeService:
             for line in outcome.key_lines:
                 self._key_log.note(line)
         if not self._is_started:
-            self._held += outcome.datagrams
+            self._outbox.hold(outcome.datagrams)
         elif outcome.children and not self._says_farewell:
-            self._held += outcome.datagrams
+            self._outbox.hold(outcome.datagrams)
             self._wake.set()
         else:
-            self._send(outcome.datagrams)
+            self._send(self._outbox.free(outcome.datagrams))
         if not outcome.open and self._says_farewell:
             self._gone.set()
 
@@ -271,14 +272,13 @@ class IkeService:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            waiting = len(self._held)
+            waiting = len(self._outbox)
             try:
                 await self._install()
             except PlutinoError as error:
                 self._log(f"error: {error}")
-            ready, self._held = self._held[:waiting], self._held[waiting:]
-            self._send(ready)
-            if self._held:
+            self._send(self._outbox.release(waiting))
+            if self._outbox:
                 self._wake.set()
 
     def _send(self, datagrams: Iterable[Datagram]) -> None:
