@@ -37,6 +37,7 @@ from plutino.daemon.prober import Prober
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
 from plutino.dataplane.acquires import acquired_reqid, is_ike
+from plutino.dataplane.mappings import new_mapping
 from plutino.dataplane.choice import KERNEL, PlaneChoice, open_events
 from plutino.dataplane.engine_messages import parse_ike
 from plutino.dataplane.held_sockets import HeldSockets
@@ -291,12 +292,15 @@ class Daemon:
     def _hear_for_ike(self, message: Message) -> bool:
         """Whether a message of the plane is for IKE alone."""
         reqid = acquired_reqid(message)
+        mapping = new_mapping(message)
         if reqid is not None and self._ike is not None:
             self._ike.acquire(reqid)
+        elif mapping is not None and self._ike is not None:
+            self._ike.follow_mapping(mapping)
         elif is_ike(message) and self._ike is not None:
             with suppress(WireError):
                 self._ike.hear_engine(parse_ike(message.payload))
-        return reqid is not None or is_ike(message)
+        return reqid is not None or mapping is not None or is_ike(message)
 
     def _let_go_of_plane(self) -> None:
         if self._plane_events is not None:

@@ -19,6 +19,7 @@ from plutino.daemon.ike_status import IkeState, report_ike
 from plutino.daemon.ike_store import IkeStore
 from plutino.daemon.key_log import KeyLog
 from plutino.dataplane.engine_messages import EngineIke
+from plutino.dataplane.mappings import NewMapping
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.sas import tunnel_reqid
 from plutino.ike.endpoint import Endpoint
@@ -30,7 +31,7 @@ from plutino.ike.events import (
     PathChanged,
     Refused,
 )
-from plutino.ike.path import Datagram, Path
+from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.ike.saved import SavedStateError
 from plutino.model.child_sa import ChildSa
 from plutino.model.errors import PlutinoError
@@ -169,6 +170,13 @@ class IkeService:
             if on_traffic and path and tunnel_reqid(gateway.instance, name) == reqid:
                 self._endpoint.acquire(name, name, path, time.monotonic())
                 self._after()
+
+    def follow_mapping(self, mapping: NewMapping) -> None:
+        """ESP of a peer behind a NAT comes from elsewhere by now."""
+        spi = mapping.spi.to_bytes(4, "big")
+        remote = SocketAddress(mapping.address, mapping.port)
+        self._endpoint.follow_mapping(spi, remote, time.monotonic())
+        self._after()
 
     async def leave(self) -> None:
         """Tells all peers that it is over, and gives them a moment to answer."""
