@@ -62,10 +62,10 @@ class NatLab(Mixed):
         return {classify(_untranslated(one)) for one in self.frames}
 
     def ports(self) -> set[int]:
-        """The translated ports that were seen outside."""
+        """The ports seen outside of those that the NAT gives now."""
         self.outer.catch_up()
-        seen = {port for one in self.frames for port in _udp_ports(one)}
-        return {one for one in seen if any(low <= one <= high for low, high in _PORTS)}
+        low, high = _PORTS[self._range]
+        return {port for one in self.frames for port in _udp_ports(one) if low <= port <= high}
 
     def assert_nothing_in_clear(self) -> None:
         """No frame that an observer could read was on either link so far."""
@@ -153,9 +153,7 @@ def nat_lab(
         swan.start()
         make_device(hosts[BERLIN], in_kernel=in_kernel)
         hosts[PARIS].start_daemon()
-        yield NatLab(
-            hosts[PARIS], hosts[BERLIN], swan, tap, hosts[inside], nat, outer, frames
-        )
+        yield NatLab(hosts[PARIS], hosts[BERLIN], swan, tap, hosts[inside], nat, outer, frames)
 
 
 def _connect(nat: NetworkNamespace, hosts: dict[str, Host], inside: str) -> None:
