@@ -47,7 +47,7 @@ def begin(lab: NatLab) -> None:
 
 
 def until_it_passes(lab: NatLab, host: Host) -> None:
-    """What the host asks of the other is answered, in both versions: in UDP, and in no other way."""
+    """What the host asks of the other is answered, by both versions, in UDP alone."""
     other = BERLIN if host is lab.paris else PARIS
 
     def passes() -> bool:

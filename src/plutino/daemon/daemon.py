@@ -37,10 +37,10 @@ from plutino.daemon.prober import Prober
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
 from plutino.dataplane.acquires import acquired_reqid, is_ike
-from plutino.dataplane.mappings import new_mapping
 from plutino.dataplane.choice import KERNEL, PlaneChoice, open_events
 from plutino.dataplane.engine_messages import parse_ike
 from plutino.dataplane.held_sockets import HeldSockets
+from plutino.dataplane.mappings import new_mapping
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.health import Health
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError, WireError
