@@ -118,18 +118,23 @@ def mixed_pair(
     mode: str = "tunnel",
     second: str | None = None,
     in_kernel: bool | None = None,
+    mtu: int = 1500,
 ) -> Iterator[Mixed]:
     """Both up; ``paris`` has lines of the IKE table there, ``options`` of charon's section.
 
     Where Paris has a ``second`` outer address, each of the two is an uplink, ``one`` and ``two``.
     ``files`` are written below the folders of both, ``paris/`` and ``swan/``. With a certificate
     among Paris's lines the pre-shared key is left out. strongSwan's ESP is the kernel's where Paris
-    has it there, if ``in_kernel`` does not say otherwise.
+    has it there, if ``in_kernel`` does not say otherwise. ``mtu`` is that of the wire.
     """
     root = strongswan_files()
     folder = Path(tempfile.mkdtemp(prefix="plutino-"))
     hosts = make_hosts(folder, DemoOptions("esp", family, plane, mode=mode))
+    for host in hosts:
+        run(host.namespace, f"ip link set {WIRE} mtu {mtu}")
     use_ike(hosts[0], BERLIN, paris)
+    if mode == "transport":
+        _use_outer_addresses(hosts[0], OUTER[family][BERLIN])
     if second is not None:
         _use_uplinks(hosts[0], OUTER[family][PARIS], second)
     place = folder / "swan"
@@ -155,6 +160,14 @@ def mixed_pair(
             host.close()
         tap.close()
         shutil.rmtree(folder)
+
+
+def _use_outer_addresses(host: Host, peer: str) -> None:
+    """Transport mode is for what both ends send to each other themselves."""
+    lines = host.file.read_text().splitlines()
+    kept = [one for one in lines if not one.startswith(("addresses =", "routes ="))]
+    at = kept.index('mode = "transport"')
+    host.file.write_text("\n".join((*kept[:at], f'routes = ["{peer}"]', *kept[at:], "")))
 
 
 def _use_uplinks(host: Host, first: str, second: str) -> None:
