@@ -8,12 +8,10 @@ import pytest
 from plutino.ike.half_open import COOKIES_ABOVE
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.guest.run import GUEST_VARIABLE
-from plutino.lab.hosts import WIRE
 from plutino.lab.traffic import ping, transfer
 from plutino.lab.wire import FrameKind
 from tests.support.half_open import SUITE, leave_half_open
 from tests.support.ike_lab import passes
-from tests.support.multihomed_lab import run
 from tests.support.pki import issue
 from tests.support.strongswan_lab import IF_ID, Mixed, mixed_pair, swanctl_conf
 from tests.support.until import until
@@ -71,7 +69,10 @@ def test_we_bring_the_cookie_of_strongswan(offered: str) -> None:
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_long_chain_on_a_path_of_1280_bytes(family: int) -> None:
-    """In fragments of IKE and none of IP, both ways; and traffic of any size passes."""
+    """In fragments of IKE and none of IP, both ways; and traffic of any size passes.
+
+    But not IPv6 by the kernel, which has no room for its 1,280 bytes there and does not make any.
+    """
     root = issue("root", authority=True)
     chain = [issue("first", root, kind="rsa", authority=True)]
     chain += [issue("second", chain[0], kind="rsa", authority=True)]
@@ -109,9 +110,9 @@ def test_a_long_chain_on_a_path_of_1280_bytes(family: int) -> None:
             (lab.paris, lab.berlin, INNER[BERLIN]),
             (lab.berlin, lab.paris, INNER[PARIS]),
         ):
-            for address in map(ip_address, inner):
+            for address in map(ip_address, inner[:1] if IN_GUEST else inner):
                 done = transfer(source.namespace, target.namespace, address, octets=1 << 18)
-                assert done.intact, done
+                assert done.intact, (source.name, address, done)
         lab.assert_nothing_in_clear()
 
 
@@ -126,14 +127,23 @@ if IN_GUEST:  # charon's own ESP has no transport mode
         conf = conf.replace(f"if_id_in = {IF_ID}\n", "").replace(f"if_id_out = {IF_ID}\n", "")
         own = f'start = "{"now" if we_begin else "listen"}"'
         with mixed_pair(
-            "userspace", conf, family, paris=own, mode="transport", in_kernel=True
+            "userspace",
+            conf,
+            family,
+            paris=own,
+            mode="transport",
+            encapsulation=encapsulation,
+            in_kernel=True,
         ) as lab:
-            print(encapsulation)
             until(lambda: lab.paris.status() is not None, "plutino listens")
             if not we_begin:
                 lab.swanctl("--initiate", "--child", "net")
             lab.paris.wait_until_up()
             target = ip_address(OUTER[family][BERLIN])
             until(lambda: ping(lab.paris.namespace, target, count=1)[0] == 1, "packets pass")
-            assert "TRANSPORT" in lab.swanctl("--list-sas")
+            listed = lab.swanctl("--list-sas")
+            assert "TRANSPORT" in listed, listed
+            assert lab.strongswan.log().count("INVALID") == 0
             lab.assert_nothing_in_clear()
+            kinds = {FrameKind.ESP: "esp", FrameKind.ESP_IN_UDP: "udp"}
+            assert {name for one, name in kinds.items() if lab.tap.count(one)} == {encapsulation}

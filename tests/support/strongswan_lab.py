@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,6 +23,10 @@ from tests.support.multihomed_lab import run
 
 IF_ID = 42
 _LENGTHS = (31, 127)
+_INSTALLED = (
+    r"INSTALLED, [^\n]*\n\s+installed [^\n]*\n\s+in\s+([0-9a-f]{8})[^\n]*\n\s+out\s+([0-9a-f]{8})"
+)
+"""A CHILD_SA as ``swanctl --list-sas`` shows it; one that was replaced is there for a while."""
 
 
 @dataclass(slots=True)
@@ -43,8 +48,10 @@ class Mixed:
         return re.findall(r"paris: #\d+, ESTABLISHED, IKEv2, ([0-9a-f]{16})", listed)
 
     def spis(self) -> set[str]:
-        """Those of the CHILD_SAs that strongSwan has installed."""
-        return set(re.findall(r"(?:in|out)\s+([0-9a-f]{8})", self.swanctl("--list-sas")))
+        """Those of the CHILD_SAs that strongSwan sends by."""
+        listed = self.swanctl("--list-sas")
+        pairs = re.findall(_INSTALLED, listed)
+        return {spi for pair in pairs for spi in pair}
 
     def make_interface(self) -> None:
         """The peer's device once more, where it went with charon."""
@@ -116,6 +123,7 @@ def mixed_pair(
     options: str = "",
     files: Mapping[str, bytes] = MappingProxyType({}),
     mode: str = "tunnel",
+    encapsulation: str = "esp",
     second: str | None = None,
     in_kernel: bool | None = None,
     mtu: int = 1500,
@@ -129,7 +137,7 @@ def mixed_pair(
     """
     root = strongswan_files()
     folder = Path(tempfile.mkdtemp(prefix="plutino-"))
-    hosts = make_hosts(folder, DemoOptions("esp", family, plane, mode=mode))
+    hosts = make_hosts(folder, DemoOptions(encapsulation, family, plane, mode=mode))
     for host in hosts:
         run(host.namespace, f"ip link set {WIRE} mtu {mtu}")
     use_ike(hosts[0], BERLIN, paris)
@@ -167,7 +175,8 @@ def _use_outer_addresses(host: Host, peer: str) -> None:
     lines = host.file.read_text().splitlines()
     kept = [one for one in lines if not one.startswith(("addresses =", "routes ="))]
     at = kept.index('mode = "transport"')
-    host.file.write_text("\n".join((*kept[:at], f'routes = ["{peer}"]', *kept[at:], "")))
+    route = f'routes = ["{ip_network(peer)}"]'
+    host.file.write_text("\n".join((*kept[:at], route, *kept[at:], "")))
 
 
 def _use_uplinks(host: Host, first: str, second: str) -> None:
