@@ -40,6 +40,7 @@ from plutino.dataplane.acquires import acquired_reqid, is_ike
 from plutino.dataplane.choice import KERNEL, PlaneChoice, open_events
 from plutino.dataplane.engine_messages import parse_ike
 from plutino.dataplane.held_sockets import HeldSockets
+from plutino.dataplane.mappings import new_mapping
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.health import Health
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError, WireError
@@ -293,12 +294,15 @@ class Daemon:
     def _hear_for_ike(self, message: Message) -> bool:
         """Whether a message of the plane is for IKE alone."""
         reqid = acquired_reqid(message)
+        mapping = new_mapping(message)
         if reqid is not None and self._ike is not None:
             self._ike.acquire(reqid)
+        elif mapping is not None and self._ike is not None:
+            self._ike.follow_mapping(mapping)
         elif is_ike(message) and self._ike is not None:
             with suppress(WireError):
                 self._ike.hear_engine(parse_ike(message.payload))
-        return reqid is not None or is_ike(message)
+        return reqid is not None or mapping is not None or is_ike(message)
 
     def _let_go_of_plane(self) -> None:
         if self._plane_events is not None:

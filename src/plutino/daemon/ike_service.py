@@ -20,6 +20,7 @@ from plutino.daemon.ike_store import IkeStore
 from plutino.daemon.ike_worker import IkeWorker
 from plutino.daemon.key_log import KeyLog
 from plutino.dataplane.engine_messages import EngineIke
+from plutino.dataplane.mappings import NewMapping
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.sas import tunnel_reqid
 from plutino.ike.config import PeerConfig
@@ -28,6 +29,7 @@ from plutino.ike_process.commands import (
     Acquire,
     Adopt,
     Command,
+    FollowMapping,
     GoBy,
     KeepUp,
     LetDown,
@@ -187,6 +189,12 @@ class IkeService:
             path = self._ways.first(name)
             if on_traffic and path and tunnel_reqid(gateway.instance, name) == reqid:
                 self._worker.tell(Acquire(name, name, path))
+
+    def follow_mapping(self, mapping: NewMapping) -> None:
+        """ESP of a peer behind a NAT comes from elsewhere by now."""
+        spi = mapping.spi.to_bytes(4, "big")
+        remote = SocketAddress(mapping.address, mapping.port)
+        self._worker.tell(FollowMapping(spi, remote))
 
     async def leave(self) -> None:
         """Tells all peers that it is over, and gives them a moment to answer."""

@@ -224,6 +224,12 @@ class Endpoint:
         pairs = ((session, child) for session in self._registry for child in session.children)
         return [(session, child) for session, child in pairs if child.spi_in == spi_in]
 
+    def follow_mapping(self, spi_in: bytes, remote: SocketAddress, now: float) -> None:
+        """Authentic ESP in UDP by one of our inbound SAs comes from elsewhere."""
+        for session, _ in self._having(spi_in):
+            session.follow_mapping(remote)
+            self._after(session, now)
+
     def handle_timer(self, now: float) -> None:
         """Does all that is due."""
         while self._timers and self._timers[0][0] <= now:

@@ -46,7 +46,7 @@ from plutino.ike.message.protection import (
 )
 from plutino.ike.message.rules import check_rules
 from plutino.ike.numbers import ExchangeType, Flag, NotifyType
-from plutino.ike.path import Datagram, Path
+from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.proposals import methods_of
@@ -343,6 +343,16 @@ class Session:
         moved = path.remote != self.path.remote and not self.abilities.nat_here
         if moved and self.abilities.nat_there and not self.abilities.mobike:
             self.move(path)
+
+    def follow_mapping(self, remote: SocketAddress) -> None:
+        """ESP in UDP comes from elsewhere: the NAT before the peer has given it another mapping.
+
+        With MOBIKE only a port is taken from that: a packet could be late, and come by a path that
+        the peer has left.
+        """
+        is_near = not self.abilities.mobike or remote.address == self.path.remote.address
+        if self.abilities.nat_there and not self.abilities.nat_here and is_near:
+            self.move(Path(self.path.local, remote))
 
     def move(self, path: Path) -> None:
         """The IKE SA and its children go by another path from now on."""
