@@ -35,7 +35,7 @@ from plutino.daemon.passes import (
 from plutino.daemon.prober import Prober
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
-from plutino.dataplane.acquires import acquired_reqid, is_ike
+from plutino.dataplane.acquires import acquired_reqid, expiring_spi, is_ike
 from plutino.dataplane.choice import KERNEL, PlaneChoice, open_events
 from plutino.dataplane.engine_messages import parse_ike
 from plutino.dataplane.held_sockets import HeldSockets
@@ -293,15 +293,18 @@ class Daemon:
     def _hear_for_ike(self, message: Message) -> bool:
         """Whether a message of the plane is for IKE alone."""
         reqid = acquired_reqid(message)
-        mapping = new_mapping(message)
+        mapping, expiring = new_mapping(message), expiring_spi(message)
         if reqid is not None and self._ike is not None:
             self._ike.acquire(reqid)
+        elif expiring is not None and self._ike is not None:
+            self._ike.rekey(expiring)
         elif mapping is not None and self._ike is not None:
             self._ike.follow_mapping(mapping)
         elif is_ike(message) and self._ike is not None:
             with suppress(WireError):
                 self._ike.hear_engine(parse_ike(message.payload))
-        return reqid is not None or mapping is not None or is_ike(message)
+        others = (reqid, mapping, expiring)
+        return is_ike(message) or any(one is not None for one in others)
 
     def _let_go_of_plane(self) -> None:
         if self._plane_events is not None:

@@ -188,10 +188,10 @@ class Endpoint:
         children = (child,) if wanted is None else (*dict.fromkeys((*wanted.children, child)),)
         self.keep_up(peer, path if wanted is None else wanted.path, children, now)
 
-    def rekey_child(self, spi_in: bytes, now: float) -> None:
-        """A lifetime of the data plane has run out (soft expire)."""
-        for session, child in self._having(spi_in):
-            if not session.ahead(CreateChild):
+    def rekey_child(self, spi: bytes, now: float) -> None:
+        """An SA of the data plane, of either direction, has reached a soft limit."""
+        for session, child in self._having(spi):
+            if child.is_current and not session.ahead(CreateChild):
                 session.enqueue(CreateChild(child.config, child), now)
                 self._after(session, now)
 
@@ -210,9 +210,9 @@ class Endpoint:
                 session.enqueue(DeleteChild(child), now)
                 self._after(session, now)
 
-    def _having(self, spi_in: bytes) -> list[tuple[Session, Child]]:
+    def _having(self, spi: bytes) -> list[tuple[Session, Child]]:
         pairs = ((session, child) for session in self._registry for child in session.children)
-        return [(session, child) for session, child in pairs if child.spi_in == spi_in]
+        return [(one, child) for one, child in pairs if spi in {child.spi_in, child.spi_out}]
 
     def follow_mapping(self, spi_in: bytes, remote: SocketAddress, now: float) -> None:
         """Authentic ESP in UDP by one of our inbound SAs comes from elsewhere."""
