@@ -14,9 +14,10 @@ BESIDE = {"test_fault_drill.py", "test_groups.py", "test_guard.py"}
 """In the other lane, so that both take as long."""
 
 CHOSEN = {
-    "test_routing_daemons.py": "rekey or ospf or bfd",
-    "test_with_keys_by_ike.py": "namespaces or external or mark_clashes",
-    "test_ike_restart.py": "not udp and not configuration",
+    "test_routing_daemons.py": "rekey or ospf",
+    "test_with_keys_by_ike.py": "external",
+    "test_ike.py": "4-esp or 6-udp or packet_starts or loses_nothing or reload",
+    "test_ike_restart.py": "esp-9 or after_a_restart",
     "test_ike_uplinks.py": "blackholed and 6",
     "test_groups.py": "not takes_less and not others_break and not answers_no_pings",
     "test_uplinks.py": "not takes_less and not first_uplink and not without_probes",

@@ -180,6 +180,18 @@ def test_selectors_are_narrowed_and_modes_agreed_upon() -> None:
     assert [str(one) for one in active.child.local] == [f"{B}-{B}"]
 
 
+def test_what_the_peer_makes_in_another_mode_is_deleted_there() -> None:
+    pair = IkePair(a=peer("a", children=(child(mode=Mode.BEET),)))
+    pair.start()
+    pair.run(20)
+    assert "the peer declines mode beet" in reasons(pair, "a")
+    assert not pair.a.child_sas()
+    assert not pair.b.child_sas()
+    asked = [rung for rung in pair.trace if rung.startswith("a> CREATE_CHILD_SA")]
+    assert 2 <= len(asked) <= 6, "less and less often"
+    assert "V" in pair.trace[0].partition("{")[2]
+
+
 def test_a_peer_that_starts_anew_replaces_what_it_had() -> None:
     pair = IkePair()
     pair.establish()

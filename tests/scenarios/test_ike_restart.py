@@ -11,10 +11,15 @@ from plutino.control.report import StatusReport
 from plutino.lab.demo import BERLIN, INNER
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import ping
+from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.ike_lab import PSK, ike_pair, passes, until_it_passes
 from tests.support.until import until
 
 pytestmark = pytest.mark.root
+
+ENDS = [("esp", signal.SIGKILL), ("udp", signal.SIGTERM)]
+if EXHAUSTIVE:
+    ENDS += [("esp", signal.SIGTERM), ("udp", signal.SIGKILL)]
 
 
 def report_of(host: Host) -> StatusReport:
@@ -37,9 +42,8 @@ def end(host: Host, number: signal.Signals) -> None:
     host.daemon.wait(20)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["restart", "kill"])
-@pytest.mark.parametrize("encapsulation", ["esp", "udp"])
-def test_it_goes_on_where_it_was(plane: str, number: signal.Signals, encapsulation: str) -> None:
+@pytest.mark.parametrize(("encapsulation", "number"), ENDS)
+def test_it_goes_on_where_it_was(plane: str, encapsulation: str, number: signal.Signals) -> None:
     with ike_pair(plane, encapsulation=encapsulation) as pair:
         until_it_passes(pair)
         before = spis(pair.paris)

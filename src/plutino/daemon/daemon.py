@@ -112,7 +112,7 @@ class Daemon:
         server = ControlServer(self._runtime.control_socket, self._answer)
         loop = asyncio.get_running_loop()
         try:
-            self._ike = self._new_ike()
+            self._ike = await self._new_ike()
             result = await self._pass()
             if self._ike is not None:
                 self._ike.start(on_kernel=result.choice.plane == KERNEL)
@@ -212,7 +212,7 @@ class Daemon:
         if self._ike is not None:
             self._ike.reload(self._loaded)
             self._ike.open_sockets(on_kernel=result.choice.plane == KERNEL)
-        elif (ike := self._new_ike()) is not None:
+        elif (ike := await self._new_ike()) is not None:
             self._ike = ike
             self._let_go_of_plane()
             self._watch_plane(result.choice)
@@ -224,10 +224,12 @@ class Daemon:
         children = NO_CHILDREN if self._ike is None else self._ike.children()
         return run_pass(self._loaded, self._runtime, children)
 
-    def _new_ike(self) -> IkeService | None:
+    async def _new_ike(self) -> IkeService | None:
         if all(tunnel.ike is None for tunnel in self._loaded.gateway.tunnels.values()):
             return None
-        return IkeService(self._loaded, self._runtime, self._install, log, self._key_log)
+        ike = IkeService(self._loaded, self._runtime, self._install, log, self._key_log)
+        await ike.take_up()
+        return ike
 
     async def _install(self) -> None:
         """Makes the plane as IKE wants it, or says why not."""

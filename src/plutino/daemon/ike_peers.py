@@ -1,6 +1,6 @@
-"""The gateway file's tunnels to the peers of the IKE core, and its CHILD_SAs back. Pure."""
+"""The gateway file's tunnels to the peers of the IKE core, and to its paths. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -19,19 +19,12 @@ from plutino.ike.auth.credentials import (
 )
 from plutino.ike.auth.identity import parse_identity
 from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig, Retransmission
-from plutino.ike.endpoint import ActiveChild
-from plutino.ike.esp_suites import esp_suite
-from plutino.ike.narrowing import networks_of, selector_of
-from plutino.ike.numbers import TransformType
+from plutino.ike.narrowing import selector_of
 from plutino.ike.path import Path, first_path
 from plutino.ike.payloads.proposal import Transform
-from plutino.ike.payloads.traffic_selector import TrafficSelector
 from plutino.ike.proposals import Suite
-from plutino.model.child_sa import ChildSa
-from plutino.model.numbers import Spi
 from plutino.model.path import TunnelPaths
-from plutino.model.policy import IpAddress, IpNetwork, Mode
-from plutino.model.sa import UdpEncapsulation
+from plutino.model.policy import IpAddress, Mode
 
 
 def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
@@ -98,15 +91,6 @@ class Ways:
         )
 
 
-def child_sas(active: Iterable[ActiveChild]) -> dict[str, tuple[ChildSa, ...]]:
-    """The CHILD_SAs as planning takes them, by tunnel name."""
-    found: dict[str, tuple[ChildSa, ...]] = {}
-    for one in active:
-        name = one.peer.name
-        found[name] = (*found.get(name, ()), _child_sa(one))
-    return found
-
-
 def _credentials(
     loaded: LoadedGateway, name: str, tunnel: Tunnel, ike: IkeKeying
 ) -> tuple[LocalCredential, RemoteCredential]:
@@ -160,27 +144,3 @@ def _child(name: str, tunnel: Tunnel, ike: IkeKeying) -> ChildConfig:
 def _suite(text: str, *, for_ike: bool, weak: tuple[str, ...]) -> Suite:
     proposal = parse_proposal(text, for_ike=for_ike, weak=weak)
     return tuple(Transform(one.type, one.number, one.key_bits) for one in proposal)
-
-
-def _child_sa(one: ActiveChild) -> ChildSa:
-    child, (local, remote) = one.child, one.path
-    suite = esp_suite(child.chosen)
-    return ChildSa(
-        tunnel=one.peer.name,
-        local=local.address,
-        remote=remote.address,
-        spi_in=Spi(int.from_bytes(child.spi_in, "big")),
-        spi_out=Spi(int.from_bytes(child.spi_out, "big")),
-        keys_in=suite.keys(child.keys.inbound),
-        keys_out=suite.keys(child.keys.outbound),
-        local_ts=_prefixes(child.local),
-        remote_ts=_prefixes(child.remote),
-        mode=child.mode,
-        esn=child.chosen.id_of(TransformType.ESN) == 1,
-        outbound=one.outbound,
-        encapsulation=UdpEncapsulation(local.port, remote.port) if one.udp else None,
-    )
-
-
-def _prefixes(selectors: Iterable[TrafficSelector]) -> tuple[IpNetwork, ...]:
-    return tuple(network for one in selectors for network in networks_of(one))

@@ -1,50 +1,57 @@
-"""The edge of IKE: sockets, clock, randomness and the data plane around the sans-IO core.
+"""The edge of IKE: clock, sockets and the data plane around the process that speaks it.
 
-What the core wants to send waits until the CHILD_SAs that it tells of are in force: a responder
-receives by a new one before the peer hears of it.
+What IKE wants to send waits until the CHILD_SAs that it tells of are in force: a responder receives
+by a new one before the peer hears of it. The IKE process may end at any time; another one goes on
+with what was kept, as after a restart of the daemon.
 """
 
 import asyncio
-import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Final
 
 from plutino.config.files import LoadedGateway
-from plutino.daemon.ike_peers import Ways, child_sas, fingerprints_of, peers_of
+from plutino.daemon.ike_outbox import Outbox
+from plutino.daemon.ike_peers import Ways, fingerprints_of, peers_of
 from plutino.daemon.ike_sockets import IkeSockets
 from plutino.daemon.ike_status import IkeState, report_ike
 from plutino.daemon.ike_store import IkeStore
+from plutino.daemon.ike_worker import IkeWorker
 from plutino.daemon.key_log import KeyLog
 from plutino.dataplane.engine_messages import EngineIke
 from plutino.dataplane.mappings import NewMapping
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.sas import tunnel_reqid
-from plutino.ike.endpoint import Endpoint
-from plutino.ike.events import (
-    ChildrenChanged,
-    Event,
-    IkeClosed,
-    IkeEstablished,
-    PathChanged,
-    Refused,
-)
+from plutino.ike.config import PeerConfig
 from plutino.ike.path import Datagram, Path, SocketAddress
-from plutino.ike.saved import SavedStateError
+from plutino.ike_process.commands import (
+    Acquire,
+    Adopt,
+    Command,
+    FollowMapping,
+    GoBy,
+    KeepUp,
+    LetDown,
+    SetPeers,
+)
+from plutino.ike_process.outcome import IkeSaState, Notice, NoticeKind, Outcome
 from plutino.model.child_sa import ChildSa
-from plutino.model.errors import PlutinoError
+from plutino.model.errors import PlaneError, PlutinoError
 from plutino.model.path import TunnelPaths
+from plutino.model.sa import NAT_T_PORT
 
 Log = Callable[[str], None]
-_INSTALLS: Final = (ChildrenChanged, PathChanged)
 _PATIENCE: Final = 1.0
 """Seconds that the end which began an IKE SA has to move it off a lost path."""
 _QUIET: Final = 10.0
 """Seconds between lines about refused handshakes of whoever it may be."""
 _FAREWELL: Final = 1.0
 """Seconds for peers to answer that they let go, too."""
+_FIRST_BACK_OFF: Final = 0.1
+_LONGEST_BACK_OFF: Final = 10.0
+"""Seconds until another IKE process is started, doubled each time that one ends soon."""
+_SOON: Final = 60.0
 
 
 class IkeService:
@@ -61,51 +68,65 @@ class IkeService:
         self._loaded = loaded
         self._install = install
         self._log = log
+        self._key_log = key_log
+        self._peers: dict[str, PeerConfig] = {one.name: one for one in peers_of(loaded)}
         self._ways = Ways({})
         self._leaving: asyncio.TimerHandle | None = None
         self._is_started = False
+        self._says_farewell = False
         self._begun: set[str] = set()
-        self._sockets = IkeSockets(runtime, self._receive)
-        self._endpoint = Endpoint(
-            peers_of(loaded),
-            random=os.urandom,
-            date=_date,
-            note_keys=None if key_log is None else key_log.note,
-        )
+        note_keys = key_log is not None
+        self._worker = IkeWorker(runtime, self._hear, self._hear_end, note_keys=note_keys)
+        self._sockets = IkeSockets(runtime, self._worker)
         self._store = IkeStore(runtime, fingerprints_of(loaded), log)
+        self._children: dict[str, tuple[ChildSa, ...]] = {}
+        self._told: set[str] = set()
+        self._ike_sas: dict[str, IkeSaState | None] = {}
         self._failures: dict[str, str] = {}
         self._quiet_until, self._untold = 0.0, 0
-        self._held: list[Datagram] = []
+        self._outbox = Outbox()
         self._wake = asyncio.Event()
         self._gone = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._adopt()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._worker_since, self._back_off = 0.0, _FIRST_BACK_OFF
 
-    def _adopt(self) -> None:
-        """Goes on with what another daemon has saved; what it wants to say waits for sockets."""
-        for name, spi, saved in self._store.load():
-            try:
-                self._endpoint.adopt(saved, time.monotonic())
-            except SavedStateError as error:
-                self._log(f"tunnel '{name}': its saved IKE SA cannot be used: {error}")
-                self._store.keep({(name, spi): None})
-        self._store.keep(self._endpoint.states_to_save())
+    async def take_up(self) -> None:
+        """Starts the IKE process, which goes on with what another daemon, or process, has saved.
+
+        What it wants to say then waits for ``start``. Raises PlaneError if it cannot be started.
+        """
+        self._worker_since = time.monotonic()
+        self._told = set()
+        commands: list[Command] = [SetPeers(tuple(self._peers.values()))]
+        commands += [Adopt(*one) for one in self._store.load()]
+        await self._worker.start(commands)
+        for name in self._children.keys() - self._told:
+            del self._children[name]
+        if self._is_started:
+            self._sockets.give_all()
+            self._begun.clear()
+            self._begin()
+            self._take_best(patient=True)
+            self._wake.set()
 
     def children(self) -> dict[str, tuple[ChildSa, ...]]:
         """All CHILD_SAs as they have to be in force now, by tunnel name."""
-        return child_sas(self._endpoint.child_sas())
+        children = self._children.copy()  # in one step: passes ask from another thread
+        return {name: several for name, several in children.items() if name in self._peers}
 
     def state(self) -> IkeState:
         """For `status`."""
-        reports = report_ike(self._endpoint, self._failures, time.monotonic())
+        now = time.monotonic()
+        reports = report_ike(self._peers.values(), self._ike_sas, self._failures, now)
         return IkeState(self.children(), reports)
 
     def start(self, *, on_kernel: bool) -> None:
         """Opens the sockets and begins what is to begin by itself."""
         self.open_sockets(on_kernel=on_kernel)
-        self._task = asyncio.create_task(self._install_and_send())
+        self._run(self._install_and_send())
         self._is_started = True
+        if self._outbox:
+            self._wake.set()
         self._begin()
 
     def go_by(self, paths: Mapping[str, TunnelPaths]) -> None:
@@ -126,13 +147,14 @@ class IkeService:
         self._take_best(patient=False)
 
     def _take_best(self, *, patient: bool) -> None:
-        now = time.monotonic()
-        for name in self._endpoint.peers:
-            path = self._ways.first(name)
-            if path is not None:
-                lost = frozenset() if patient else self._ways.lost(name)
-                self._endpoint.go_by(name, path, lost, now)
-        self._after()
+        paths = ((name, self._ways.first(name)) for name in self._peers)
+        self._worker.tell(
+            *(
+                GoBy(name, path, frozenset() if patient else self._ways.lost(name))
+                for name, path in paths
+                if path is not None
+            )
+        )
 
     def open_sockets(self, *, on_kernel: bool) -> None:
         """Has what the gateway needs; again where the holder is another."""
@@ -146,20 +168,18 @@ class IkeService:
 
     def reload(self, loaded: LoadedGateway) -> None:
         """Other peers from now on; those that are as they were go on without a break."""
-        now = time.monotonic()
-        before, after = self._endpoint.peers, {one.name: one for one in peers_of(loaded)}
-        for name, peer in before.items():
-            if after.get(name) != peer:
-                self._endpoint.let_down(name, now)
-        self._endpoint.set_peers(after.values())
+        before, self._peers = self._peers, {one.name: one for one in peers_of(loaded)}
+        self._worker.tell(SetPeers(tuple(self._peers.values())))
         self._store.set_fingerprints(fingerprints_of(loaded))
         self._loaded = loaded
-        self._begun &= {name for name, peer in after.items() if before.get(name) == peer}
+        self._begun &= {name for name, peer in self._peers.items() if before.get(name) == peer}
         self._begin()
 
     def hear_engine(self, message: EngineIke) -> None:
         """What came to the engine's port 4500."""
-        self._sockets.hear_engine(message)
+        here = SocketAddress(message.destination, NAT_T_PORT)
+        there = SocketAddress(message.source, message.port)
+        self._worker.relay(Datagram(Path(here, there), message.datagram))
 
     def acquire(self, reqid: int) -> None:
         """A packet wants an SA of the policies with that reqid."""
@@ -168,116 +188,133 @@ class IkeService:
             on_traffic = tunnel.ike is not None and tunnel.ike.start != "listen"
             path = self._ways.first(name)
             if on_traffic and path and tunnel_reqid(gateway.instance, name) == reqid:
-                self._endpoint.acquire(name, name, path, time.monotonic())
-                self._after()
+                self._worker.tell(Acquire(name, name, path))
 
     def follow_mapping(self, mapping: NewMapping) -> None:
         """ESP of a peer behind a NAT comes from elsewhere by now."""
         spi = mapping.spi.to_bytes(4, "big")
         remote = SocketAddress(mapping.address, mapping.port)
-        self._endpoint.follow_mapping(spi, remote, time.monotonic())
-        self._after()
+        self._worker.tell(FollowMapping(spi, remote))
 
     async def leave(self) -> None:
         """Tells all peers that it is over, and gives them a moment to answer."""
-        now = time.monotonic()
-        for name in self._endpoint.peers:
-            self._endpoint.let_down(name, now)
-        self._endpoint.set_peers(())  # they would come back at once
-        self._gone.clear()
-        self._after()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._gone.wait(), _FAREWELL)
+        self._says_farewell = True
+        self._worker.tell(*map(LetDown, self._peers), SetPeers(()))  # or they would come back
+        with suppress(TimeoutError, PlaneError):
+            async with asyncio.timeout(_FAREWELL):
+                await self._worker.ask()
+                await self._gone.wait()
 
     def close(self) -> None:
         """Stops without a word to the peers: the tunnels stay up."""
-        for timer in (self._timer, self._leaving):
-            if timer is not None:
-                timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
+        if self._leaving is not None:
+            self._leaving.cancel()
+        for task in self._tasks:
+            task.cancel()
+        self._worker.close()
         self._sockets.close()
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _begin(self) -> None:
         """Begins what is to begin by itself and has not yet, where there is an address for it."""
-        now = time.monotonic()
         for name, tunnel in self._loaded.gateway.tunnels.items():
             wanted = tunnel.ike is not None and tunnel.ike.start == "now"
             path = self._ways.first(name)
             if wanted and path is not None and name not in self._begun:
                 self._begun.add(name)
-                self._endpoint.keep_up(name, path, [name], now)
-        self._after()
+                self._worker.tell(KeepUp(name, path, (name,)))
 
-    def _receive(self, payload: bytes, path: Path) -> None:
-        self._endpoint.receive(payload, path, time.monotonic())
-        self._after()
+    def _hear(self, outcome: Outcome) -> None:
+        """Keeps what is to be kept, has it installed, and sends only then.
 
-    def _after(self) -> None:
-        """Takes what the core has to say, and sets the alarm for what is due next.
-
-        What is said is kept first: a daemon that is killed then is followed by one that knows.
+        A daemon that is killed at any point of this is followed by one that knows of it.
         """
-        self._store.keep(self._endpoint.states_to_save())
-        datagrams = self._endpoint.datagrams_to_send()
-        events = self._endpoint.next_events()
-        for event in events:
-            self._tell(event)
-        if any(isinstance(event, _INSTALLS) for event in events):
-            self._held += datagrams
+        self._store.keep(
+            {
+                (one.peer, one.spi): one.octets
+                for one in outcome.saved
+                if one.octets is None or one.peer in self._peers
+            }
+        )
+        self._children |= outcome.children
+        self._told |= outcome.children.keys()
+        self._ike_sas |= outcome.ike_sas
+        for notice in outcome.notices:
+            self._tell(notice)
+        if self._key_log is not None:
+            for line in outcome.key_lines:
+                self._key_log.note(line)
+        if not self._is_started:
+            self._outbox.hold(outcome.datagrams)
+        elif outcome.children and not self._says_farewell:
+            self._outbox.hold(outcome.datagrams)
             self._wake.set()
         else:
-            self._send(datagrams)
-        if not self._endpoint.sessions:
+            self._send(self._outbox.free(outcome.datagrams))
+        if not outcome.open and self._says_farewell:
             self._gone.set()
-        self._set_alarm()
 
-    def _set_alarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        due = self._endpoint.next_timer()
-        if due is not None:
-            delay = max(due - time.monotonic(), 0.0)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
+    def _hear_end(self, how: str) -> None:
+        self._run(self._start_again(how))
 
-    def _ring(self) -> None:
-        self._endpoint.handle_timer(time.monotonic())
-        self._after()
+    async def _start_again(self, how: str) -> None:
+        """The CHILD_SAs stay in force meanwhile."""
+        self._log(f"the IKE process has ended ({how}): another one goes on")
+        if time.monotonic() - self._worker_since > _SOON:
+            self._back_off = _FIRST_BACK_OFF
+        while True:
+            await asyncio.sleep(self._back_off)
+            self._back_off = min(2 * self._back_off, _LONGEST_BACK_OFF)
+            try:
+                await self.take_up()
+            except PlaneError as error:
+                self._log(f"error: {error}")
+            else:
+                return
 
     async def _install_and_send(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            waiting = len(self._held)
+            waiting = len(self._outbox)
             try:
                 await self._install()
             except PlutinoError as error:
                 self._log(f"error: {error}")
-            ready, self._held = self._held[:waiting], self._held[waiting:]
-            self._send(ready)
-            if self._held:
+            self._send(self._outbox.release(waiting))
+            if self._outbox:
                 self._wake.set()
 
-    def _send(self, datagrams: list[Datagram]) -> None:
+    def _send(self, datagrams: Iterable[Datagram]) -> None:
         for one in datagrams:
             # A network that refuses it now may take it when it is sent again.
             with suppress(OSError, PlutinoError):
                 self._sockets.send(one, self._ways.mark_of(one.path))
 
-    def _tell(self, event: Event) -> None:
-        match event:
-            case IkeEstablished(peer=peer, replaces=None):
+    def _tell(self, notice: Notice) -> None:
+        peer = notice.peer
+        reason = notice.reason if notice.reason.isprintable() else ascii(notice.reason)
+        if not peer:
+            self._tell_of_stranger(reason)
+            return
+        if peer not in self._peers:
+            return
+        match notice.kind:
+            case NoticeKind.UP:
                 self._failures.pop(peer, None)
                 self._log(f"tunnel '{peer}': the IKE SA is up")
-            case IkeClosed(peer=peer, reason=reason, has_successor=False):
+            case NoticeKind.ENDED:
                 self._failures[peer] = reason
                 self._log(f"tunnel '{peer}': the IKE SA has ended: {reason}")
-            case Refused(peer="", reason=reason):
-                self._tell_of_stranger(reason)
-            case Refused(peer=peer, reason=reason):
+            case NoticeKind.REFUSED:
                 self._failures[peer] = reason
                 self._log(f"tunnel '{peer}': {reason}")
+            case NoticeKind.NOT_ADOPTED:
+                self._log(f"tunnel '{peer}': its saved IKE SA cannot be used: {reason}")
 
     def _tell_of_stranger(self, reason: str) -> None:
         """Anybody can cause these, and nobody shall fill the log with them."""
@@ -288,7 +325,3 @@ class IkeService:
         more = f" (and {self._untold} others since the last time)" if self._untold else ""
         self._log(f"{reason}{more}")
         self._quiet_until, self._untold = now + _QUIET, 0
-
-
-def _date() -> datetime:
-    return datetime.now(UTC)

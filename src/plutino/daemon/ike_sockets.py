@@ -1,18 +1,19 @@
 """The UDP sockets of IKE: port 500 of our own, and port 4500, which belongs to the data plane.
 
-On the kernel plane port 4500 is held by the holder of sockets, and duplicates of them serve here;
-in user space the engine has it, and passes on what bears the non-ESP marker (RFC 3948, 2.2).
+The IKE process reads from duplicates of them, the daemon sends, for marks need a privilege. On the
+kernel plane port 4500 is held by the holder of sockets; in user space the engine has it, and
+passes on what bears the non-ESP marker (RFC 3948, 2.2).
 """
 
-import asyncio
 import errno
 import socket
 import struct
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from plutino.daemon.ike_worker import IkeWorker
 from plutino.dataplane.engine_client import EngineClient
 from plutino.dataplane.engine_messages import EngineIke
 from plutino.dataplane.held_sockets import HeldSockets
@@ -20,47 +21,50 @@ from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import bypass_policies
 from plutino.ike.duties import KEEPALIVE
 from plutino.ike.numbers import IKE_PORT
-from plutino.ike.path import Datagram, Path, SocketAddress
+from plutino.ike.path import Datagram, Path
+from plutino.ike_process.receiving import NON_ESP_MARKER
 from plutino.model.errors import KernelError, PlaneError
 from plutino.model.sa import NAT_T_PORT
 
-NON_ESP_MARKER: Final = bytes(4)
-LONGEST: Final = 65535
-_MOST_AT_ONCE: Final = 64
-"""Datagrams read in a row before others have their turn."""
 _IP_MTU_DISCOVER: Final = 10
 _IPV6_MTU_DISCOVER: Final = 23
 _PMTUDISC_DONT: Final = 0
 _IP_PKTINFO: Final = 8
 _SO_MARK: Final = 36
+_SO_COOKIE: Final = 57
 _BUFFER: Final = 4 << 20
-
-Receive = Callable[[bytes, Path], None]
+_TRIES: Final = 20
+_BETWEEN_TRIES: Final = 0.05
+"""Seconds; the IKE process of a daemon that was killed is still closing its duplicates."""
 
 
 class IkeSockets:
-    """Opens what is needed for the IP versions of the peers; ``receive`` gets each datagram."""
+    """Opens what is needed for the IP versions of the peers, and lets the IKE process read."""
 
-    def __init__(self, runtime: RuntimePaths, receive: Receive) -> None:
+    def __init__(self, runtime: RuntimePaths, worker: IkeWorker) -> None:
         self._runtime = runtime
-        self._receive = receive
+        self._worker = worker
         self._own: dict[int, socket.socket] = {}
         self._held: dict[int, socket.socket] = {}
         self._engine: EngineClient | None = None
 
     def open(self, versions: Iterable[int], *, on_kernel: bool) -> None:
         """Have sockets for these IP versions. KernelError where port 500 is taken."""
-        loop = asyncio.get_running_loop()
         for version in versions:
             if version not in self._own:
                 self._own[version] = opened = _open_own(version)
-                loop.add_reader(opened, self._read, opened, version, IKE_PORT)
+                self._worker.give_socket(version, IKE_PORT, opened)
         if on_kernel:
             self._take_held()
 
+    def give_all(self) -> None:
+        """For another IKE process than before."""
+        for port, sockets in ((IKE_PORT, self._own), (NAT_T_PORT, self._held)):
+            for version, opened in sockets.items():
+                self._worker.give_socket(version, port, opened)
+
     def _take_held(self) -> None:
         """Duplicates of the holder's sockets, anew if it has opened others."""
-        loop = asyncio.get_running_loop()
         with suppress(PlaneError):
             for held in HeldSockets(self._runtime.holder_socket).fetch().values():
                 version = 4 if held.family == socket.AF_INET else 6
@@ -69,27 +73,25 @@ class IkeSockets:
                     held.close()
                     continue
                 if old is not None:
-                    loop.remove_reader(old)
                     old.close()
                 _prepare(held, version)
                 self._held[version] = held
-                loop.add_reader(held, self._read, held, version, NAT_T_PORT)
+                self._worker.give_socket(version, NAT_T_PORT, held)
 
     def let_go_of_held(self) -> None:
         """The holder has ended: port 4500 is free again only when its duplicates are closed."""
-        _close(self._held)
+        for version, one in self._held.items():
+            self._worker.take_socket(version, NAT_T_PORT)
+            one.close()
+        self._held.clear()
 
     def close(self) -> None:
-        """Let go of all of them."""
-        _close(self._own)
-        _close(self._held)
+        """Let go of all of them; the IKE process ends by itself."""
+        for one in (*self._own.values(), *self._held.values()):
+            one.close()
+        self._own.clear()
+        self._held.clear()
         self._leave_engine()
-
-    def hear_engine(self, message: EngineIke) -> None:
-        """What the engine passes on."""
-        here = SocketAddress(message.destination, NAT_T_PORT)
-        there = SocketAddress(message.source, message.port)
-        self._receive(message.datagram, Path(here, there))
 
     def send(self, datagram: Datagram, mark: int) -> None:
         """Sends one, from the address that its path names; OSError or PlaneError if it cannot."""
@@ -123,33 +125,6 @@ class IkeSockets:
             self._engine.close()
             self._engine = None
 
-    def _read(self, opened: socket.socket, version: int, port: int) -> None:
-        for _ in range(_MOST_AT_ONCE):
-            try:
-                payload, control, _flags, sender = opened.recvmsg(LONGEST, 256, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue  # an ICMP error of a packet before
-            local = _destination(control, version)
-            if local is None:
-                continue
-            if port == NAT_T_PORT:
-                if not payload.startswith(NON_ESP_MARKER):
-                    continue
-                payload = payload[len(NON_ESP_MARKER) :]
-            address = IPv4Address(sender[0]) if version == 4 else IPv6Address(sender[0])
-            here, there = SocketAddress(local, port), SocketAddress(address, sender[1])
-            self._receive(payload, Path(here, there))
-
-
-def _close(sockets: dict[int, socket.socket]) -> None:
-    loop = asyncio.get_running_loop()
-    for one in sockets.values():
-        loop.remove_reader(one)
-        one.close()
-    sockets.clear()
-
 
 def _open_own(version: int) -> socket.socket:
     family = socket.AF_INET if version == 4 else socket.AF_INET6
@@ -160,7 +135,7 @@ def _open_own(version: int) -> socket.socket:
         _prepare(opened, version)
         with suppress(OSError):  # a kernel without XFRM has no policies to go past
             bypass_policies(opened)
-        opened.bind(("", IKE_PORT))
+        _bind(opened)
     except OSError as error:
         opened.close()
         hint = "another IKE daemon (charon, pluto) runs here: stop it"
@@ -170,6 +145,18 @@ def _open_own(version: int) -> socket.socket:
             hint=hint if error.errno == errno.EADDRINUSE else "run as root",
         ) from error
     return opened
+
+
+def _bind(opened: socket.socket) -> None:
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            opened.bind(("", IKE_PORT))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not tries_left:
+                raise
+            time.sleep(_BETWEEN_TRIES)
+        else:
+            return
 
 
 def _prepare(opened: socket.socket, version: int) -> None:
@@ -182,18 +169,6 @@ def _prepare(opened: socket.socket, version: int) -> None:
     else:
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         opened.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_DONT)
-
-
-def _destination(
-    control: Iterable[tuple[int, int, bytes]], version: int
-) -> IPv4Address | IPv6Address | None:
-    """Our address that a datagram came to (``struct in_pktinfo``, ``struct in6_pktinfo``)."""
-    for level, kind, data in control:
-        if version == 4 and (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
-            return IPv4Address(data[8:12])
-        if version == 6 and (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
-            return IPv6Address(data[:16])
-    return None
 
 
 def _send(opened: socket.socket, payload: bytes, path: Path, mark: int) -> None:
@@ -212,6 +187,5 @@ def _send(opened: socket.socket, payload: bytes, path: Path, mark: int) -> None:
 
 def _is_same(one: socket.socket, other: socket.socket) -> bool:
     """Whether two descriptors are of one socket (SO_COOKIE)."""
-    so_cookie = 57
-    cookies = {x.getsockopt(socket.SOL_SOCKET, so_cookie, 8) for x in (one, other)}
+    cookies = {x.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8) for x in (one, other)}
     return len(cookies) == 1

@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-from plutino.ike.keys import SessionKeys
-from plutino.ike.wireshark import table_line
 from plutino.model.errors import PlaneError
 
 WARNING = "the keys of IKE SAs are written to {path}: whoever reads it can read what they protect"
@@ -26,9 +24,7 @@ class KeyLog:
             raise PlaneError(f"others can read {path}", "remove it: it is made anew, mode 0600")
         self._file = os.fdopen(descriptor, "w")
 
-    def note(self, keys: SessionKeys) -> None:
-        """One more IKE SA, or other keys of one."""
-        line = table_line(keys)
-        if line is not None:
-            self._file.write(f"{line}\n")
-            self._file.flush()
+    def note(self, line: str) -> None:
+        """One more IKE SA, or other keys of one, as Wireshark's table has them."""
+        self._file.write(f"{line}\n")
+        self._file.flush()

@@ -322,8 +322,10 @@ class KernelPlane:
         self._xfrm.update_policy(policy)
 
     def delete_policies(self, policies: Sequence[Policy]) -> None:
-        """XFRM_MSG_DELPOLICY."""
+        """XFRM_MSG_DELPOLICY; what acquires for them have left goes, too."""
         self._xfrm.delete_policies(policies)
+        reqids = {int(one.reqid) for policy in policies for one in policy.templates}
+        self._xfrm.delete_larval_sas(reqids)
 
     def list_policies(self) -> tuple[Policy, ...]:
         """Policies of this instance."""

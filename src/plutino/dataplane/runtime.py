@@ -111,6 +111,11 @@ class RuntimePaths:
         return self.directory / "ike.key"
 
     @property
+    def empty_folder(self) -> Path:
+        """With nothing in it: all that the IKE process sees of the file system."""
+        return self.directory / "empty"
+
+    @property
     def ike_folder(self) -> Path:
         """IKE SAs, encrypted, a file each."""
         return self.state_directory / "ike"

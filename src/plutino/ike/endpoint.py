@@ -267,20 +267,24 @@ class Endpoint:
 
     def child_sas(self) -> list[ActiveChild]:
         """All CHILD_SAs that receive; of those of one configuration the newest preferred sends."""
+        return [one for name in self.peers for one in self.child_sas_of(name)]
+
+    def child_sas_of(self, peer: str) -> list[ActiveChild]:
+        """The CHILD_SAs of one peer; none if it is unknown."""
+        if peer not in self.peers:
+            return []
+        pairs = [(one, child) for one in self.sessions_of(peer) for child in one.children]
+        usable = [(one, child) for one, child in pairs if child.is_usable]
+        sending: dict[str, Child] = {}
+        for _, child in usable:
+            best = sending.get(child.config.name)
+            if child.outbound and (best is None or child.created >= best.created):
+                sending[child.config.name] = child
         found: list[ActiveChild] = []
-        for name in self.peers:
-            sessions = self.sessions_of(name)
-            pairs = [(one, child) for one in sessions for child in one.children]
-            usable = [(one, child) for one, child in pairs if child.is_usable]
-            sending: dict[str, Child] = {}
-            for _, child in usable:
-                best = sending.get(child.config.name)
-                if child.outbound and (best is None or child.created >= best.created):
-                    sending[child.config.name] = child
-            for session, child in usable:
-                udp = session.abilities.has_nat or session.peer.force_encapsulation
-                outbound = sending.get(child.config.name) is child
-                found.append(ActiveChild(session.peer, session.path, udp, child, outbound))
+        for session, child in usable:
+            udp = session.abilities.has_nat or session.peer.force_encapsulation
+            outbound = sending.get(child.config.name) is child
+            found.append(ActiveChild(session.peer, session.path, udp, child, outbound))
         return found
 
     def sessions_of(self, peer: str) -> list[Session]:

@@ -1,15 +1,17 @@
 """XFRM requests over any netlink socket: the kernel's, or the engine's that speaks the same."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from plutino.model.errors import PlaneError, WireError
+from plutino.model.errors import KernelError, PlaneError, WireError
+from plutino.model.numbers import SPI_RESERVED, U32_MAX
 from plutino.model.policy import Default, Policy, PolicyDefaults
 from plutino.model.sa import SaUse, SecurityAssociation
 from plutino.netlink.socket import NetlinkSocket, Request
 from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Message
-from plutino.netlink.xfrm.constants import MessageType, SadAttribute, SpdAttribute
+from plutino.netlink.xfrm.constants import MessageType, SadAttribute, SpdAttribute, Xfrma
 from plutino.netlink.xfrm.convert import (
     parse_policy,
     parse_sa,
@@ -19,10 +21,12 @@ from plutino.netlink.xfrm.convert import (
     sa_message,
 )
 from plutino.netlink.xfrm.messages import XfrmMessage
-from plutino.netlink.xfrm.structures import SadHashInfo
+from plutino.netlink.xfrm.structures import SadHashInfo, UserSaId, UserSaInfo, UserSpiInfo
 from plutino.netlink.xfrm.structures_policy import InfoFlags, SpdInfo, UserPolicyDefault
 
 _Value = TypeVar("_Value")
+_NAMING: Final = frozenset({Xfrma.MARK, Xfrma.IF_ID, Xfrma.SA_DIR, Xfrma.SA_PCPU})
+_SPIS: Final = range(SPI_RESERVED + 1, U32_MAX + 1)
 _CREATE = NLM_F_CREATE | NLM_F_EXCL
 
 
@@ -70,6 +74,27 @@ class XfrmClient:
             [_request(sa_id_message(sa)) for sa in sas],
             lambda place: f"delete {_name_sa(sas[place])}",
         )
+
+    def delete_larval_sas(self, reqids: Collection[int]) -> None:
+        """The SAs without SPI that acquires have left for these reqids.
+
+        DELSA names an SA by its SPI, so each gets one first (XFRM_MSG_ALLOCSPI, by the acquire's
+        sequence number). One that expires meanwhile, or is made into an SA, is none any more.
+        """
+        for message in self._dump("list SAs", MessageType.GETSA):
+            info = message.fixed
+            if not isinstance(info, UserSaInfo) or info.id.spi or info.reqid not in reqids:
+                continue
+            kept = [(one.number, one.value) for one in message.attributes if one.number in _NAMING]
+            asked = UserSpiInfo(info, _SPIS.start, _SPIS[-1])
+            request = XfrmMessage.build(MessageType.ALLOCSPI, asked, kept)
+            with suppress(KernelError):
+                given = self._ask("name a larval SA", request, MessageType.NEWSA).fixed
+                if isinstance(given, UserSaInfo):
+                    name = UserSaId(given.id.daddr, given.id.spi, given.family, given.id.proto)
+                    mark = [pair for pair in kept if pair[0] == Xfrma.MARK]
+                    delete = XfrmMessage.build(MessageType.DELSA, name, mark)
+                    self._send("delete a larval SA", delete)
 
     def list_sas(self) -> tuple[tuple[SecurityAssociation, SaUse], ...]:
         """Dump of the SAs that the model can express, with their use; all of ours are."""

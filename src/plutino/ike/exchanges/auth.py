@@ -19,6 +19,7 @@ from plutino.ike.exchanges.child_offer import (
     make_offer,
     take_answer,
 )
+from plutino.ike.exchanges.delete import DeleteUnusable
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType, PayloadType
@@ -109,6 +110,8 @@ def _first_child(session: Session, offer: ChildOffer, message: Message, now: flo
         session.tell(ChildrenChanged(session.peer.name, "the first CHILD_SA is up"))
     except PeerError as error:
         session.tell(Refused(session.peer.name, error.reason))
+        if message.error is None:
+            session.enqueue(DeleteUnusable(offer.spi), now)
 
 
 def answer_auth(session: Session, message: Message, now: float) -> list[Payload]:

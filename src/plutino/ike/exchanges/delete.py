@@ -46,6 +46,25 @@ class DeleteChild:
 
 
 @dataclass(slots=True)
+class DeleteUnusable:
+    """Ends a CHILD_SA that the peer has made in another way than was asked for (RFC 7296, 1.3.1).
+
+    It never was one here; ``spi_in`` is the SPI that we had offered.
+    """
+
+    exchange_type: ClassVar = ExchangeType.INFORMATIONAL
+    spi_in: bytes
+
+    def request(self, session: Session, now: float) -> Sequence[Payload] | None:
+        """D(ESP, the offered SPI)."""
+        del now
+        return [DeletePayload.of_children([self.spi_in])] if session.is_established else None
+
+    def response(self, session: Session, message: Message, now: float) -> None:
+        """The peer has let go of it."""
+
+
+@dataclass(slots=True)
 class DeleteIke:
     """Ends the IKE SA, and with it the children it still has."""
 

@@ -35,7 +35,15 @@ from plutino.ike.payloads.generic import NoncePayload, Payload
 from plutino.ike.payloads.key_exchange import KePayload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
-from plutino.ike.proposals import Chosen, Suite, check_answer, choose, methods_of, offer
+from plutino.ike.proposals import (
+    Chosen,
+    Suite,
+    check_answer,
+    choose,
+    likely_method,
+    methods_of,
+    offer,
+)
 from plutino.ike.schedule import REPLACED_FOR, due_at, retry_at
 from plutino.ike.state import SessionInput
 
@@ -65,7 +73,8 @@ class RekeyIke:
         random = session.surroundings.random
         self.spi = session.surroundings.new_ike_spi()
         self.nonce = random(NONCE_SIZE)
-        self.method = self.method or methods_of(suites)[0]
+        before = session.session_keys.suite.method
+        self.method = self.method or likely_method(suites, (before,))
         self.started, ke = start(self.method, random)
         return [offer(Protocol.IKE, self.spi, suites), NoncePayload(self.nonce), ke]
 

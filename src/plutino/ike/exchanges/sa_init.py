@@ -15,14 +15,22 @@ from plutino.ike.exchanges.key_exchange import respond as respond_ke
 from plutino.ike.keys import IkeSuite, SessionKeys
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.message.message import Message
-from plutino.ike.numbers import ExchangeType, Flag, NotifyType, Protocol, TransformType
+from plutino.ike.numbers import (
+    ExchangeType,
+    Flag,
+    NotifyType,
+    PayloadType,
+    Protocol,
+    TransformType,
+)
 from plutino.ike.path import Path, SocketAddress, nat_detection
-from plutino.ike.payloads.generic import NoncePayload, Payload
+from plutino.ike.payloads.generic import NoncePayload, OpaquePayload, Payload
 from plutino.ike.payloads.key_exchange import KePayload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
 from plutino.ike.proposals import Chosen, check_answer, choose, methods_of, offer
 from plutino.ike.state import SessionInput
+from plutino.model.policy import Mode
 from plutino.model.sa import NAT_T_PORT
 
 if TYPE_CHECKING:
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
 SIGNATURE_HASHES = (2, 3, 4, 5)
 """SHA2-256, 384, 512, and identity for Ed25519 and Ed448 (RFC 7427, 7; RFC 8420, 2)."""
 _MAX_RESTARTS = 4
+_STRONGSWAN = bytes.fromhex("882fe56d6fd20dbc2251613b2ebe5beb")
+"""Its vendor id: MD5 of its name."""
 
 
 @dataclass(slots=True)
@@ -68,6 +78,7 @@ class SaInit:
             NoncePayload(self.nonce),
             *detection(session, session.path),
             *abilities_of(session.peer),
+            *vendor_ids([session.peer]),
         ]
 
     def response(self, session: Session, message: Message, now: float) -> None:
@@ -154,6 +165,7 @@ def respond(session: Session, message: Message, now: float) -> bytes:
         *detection(session, session.path),
         *abilities_of(peer),
         NotifyPayload(NotifyType.CHILDLESS_IKEV2_SUPPORTED),
+        *vendor_ids(session.candidates),
     ]
     spis = session.initiator_spi, session.responder_spi
     header = Header(*spis, 0, ExchangeType.IKE_SA_INIT, Flag.RESPONSE, 0)
@@ -187,6 +199,16 @@ def abilities_of(peer: PeerConfig) -> list[NotifyPayload]:
     if peer.ppk is not None:
         notifies.append(NotifyPayload(NotifyType.USE_PPK))
     return notifies
+
+
+def vendor_ids(peers: Sequence[PeerConfig]) -> list[OpaquePayload]:
+    """strongSwan reads its notify for BEET only of those that know its extensions."""
+    wants_beet = any(child.mode is Mode.BEET for peer in peers for child in peer.children)
+    return (
+        [OpaquePayload(PayloadType.VENDOR_ID, critical=False, body=_STRONGSWAN)]
+        if wants_beet
+        else []
+    )
 
 
 def _agree(candidates: Sequence[PeerConfig], sa: SaPayload, ke: int) -> tuple[PeerConfig, Chosen]:

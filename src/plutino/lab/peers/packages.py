@@ -36,7 +36,23 @@ STRONGSWAN: Final = Peer(
         "strongswan-libcharon",
     ),
 )
-PEERS: Final = (STRONGSWAN,)
+LIBRESWAN: Final = Peer(
+    "libreswan",
+    (
+        "libreswan",
+        "libnss3-tools",
+        # Libraries that a system need not have without it; the packages are those of Debian 12.
+        "libnss3",
+        "libnspr4",
+        "libcurl3-nss",
+        "libunbound8",
+        "libldns3",
+        "libevent-2.1-7",
+        "libevent-core-2.1-7",
+        "libevent-pthreads-2.1-7",
+    ),
+)
+PEERS: Final = (STRONGSWAN, LIBRESWAN)
 
 
 def find_peer(peer: Peer) -> Path | None:
@@ -69,12 +85,14 @@ def _say(words: str) -> None:
 
 
 def _main() -> None:
+    failed = False
     for peer in PEERS:
         try:
             prepare_peer(peer, _say)
         except GuestError as error:
-            print(f"plutino: no {peer.name}: {error}", file=sys.stderr)
-            sys.exit(1)
+            _say(f"no {peer.name}: {error}")
+            failed = True
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,38 @@
+"""The core's CHILD_SAs as planning takes them."""
+
+from collections.abc import Iterable
+
+from plutino.ike.endpoint import ActiveChild
+from plutino.ike.esp_suites import esp_suite
+from plutino.ike.narrowing import networks_of
+from plutino.ike.numbers import TransformType
+from plutino.ike.payloads.traffic_selector import TrafficSelector
+from plutino.model.child_sa import ChildSa
+from plutino.model.numbers import Spi
+from plutino.model.policy import IpNetwork
+from plutino.model.sa import UdpEncapsulation
+
+
+def child_sa(one: ActiveChild) -> ChildSa:
+    """With addresses, keys and selectors, for the tunnel of the peer's name."""
+    child, (local, remote) = one.child, one.path
+    suite = esp_suite(child.chosen)
+    return ChildSa(
+        tunnel=one.peer.name,
+        local=local.address,
+        remote=remote.address,
+        spi_in=Spi(int.from_bytes(child.spi_in, "big")),
+        spi_out=Spi(int.from_bytes(child.spi_out, "big")),
+        keys_in=suite.keys(child.keys.inbound),
+        keys_out=suite.keys(child.keys.outbound),
+        local_ts=_prefixes(child.local),
+        remote_ts=_prefixes(child.remote),
+        mode=child.mode,
+        esn=child.chosen.id_of(TransformType.ESN) == 1,
+        outbound=one.outbound,
+        encapsulation=UdpEncapsulation(local.port, remote.port) if one.udp else None,
+    )
+
+
+def _prefixes(selectors: Iterable[TrafficSelector]) -> tuple[IpNetwork, ...]:
+    return tuple(network for one in selectors for network in networks_of(one))

@@ -1,0 +1,218 @@
+"""The loop around the sans-IO core: what it is told and what comes in, and then the outcome."""
+
+import os
+import selectors
+import socket
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final
+
+from plutino.ike.endpoint import Endpoint
+from plutino.ike.events import IkeClosed, IkeEstablished, Refused
+from plutino.ike.keys import SessionKeys
+from plutino.ike.saved import SavedStateError
+from plutino.ike.wireshark import table_line
+from plutino.ike_process.child_sas import child_sa
+from plutino.ike_process.commands import (
+    Acquire,
+    Adopt,
+    Ask,
+    Command,
+    FollowMapping,
+    GoBy,
+    Heard,
+    KeepUp,
+    LetDown,
+    SetPeers,
+    decode_commands,
+)
+from plutino.ike_process.framing import Frames, frame
+from plutino.ike_process.outcome import (
+    Notice,
+    NoticeKind,
+    Outcome,
+    SavedState,
+    encode_outcome,
+)
+from plutino.ike_process.receiving import read_all
+from plutino.ike_process.sa_states import ike_sa_state
+from plutino.model.child_sa import ChildSa
+
+_CHUNK: Final = 1 << 18
+_LONGEST_NAME: Final = 64
+DONE: Final = b"done"
+
+
+class Worker:
+    """Serves one gateway until the daemon's end of ``pipe`` is closed.
+
+    ``descriptors`` brings sockets: a datagram ``VERSION PORT`` with one; or without, to close
+    it, which is answered when that is done.
+    """
+
+    def __init__(self, pipe: socket.socket, descriptors: socket.socket, *, note_keys: bool) -> None:
+        self._pipe = pipe
+        self._descriptors = descriptors
+        self._frames = Frames()
+        self._sockets: dict[tuple[int, int], socket.socket] = {}
+        self._selector = selectors.DefaultSelector()
+        self._is_over = False
+        self._children: dict[str, tuple[ChildSa, ...]] = {}
+        self._touched: set[str] = set()
+        self._notices: list[Notice] = []
+        self._unusable: list[SavedState] = []
+        self._key_lines: list[str] = []
+        self._answered = 0
+        self._endpoint = Endpoint(
+            (),
+            random=os.urandom,
+            date=_date,
+            note_keys=self._note_keys if note_keys else None,
+        )
+
+    def run(self) -> None:
+        """Until the daemon is gone."""
+        self._selector.register(self._pipe, selectors.EVENT_READ, self._read_commands)
+        self._selector.register(self._descriptors, selectors.EVENT_READ, self._read_descriptor)
+        while not self._is_over:
+            due = self._endpoint.next_timer()
+            wait = None if due is None else max(due - time.monotonic(), 0.0)
+            for key, _ in self._selector.select(wait):
+                if key.fd in self._selector.get_map():  # it may have been closed by one before
+                    key.data()
+            self._endpoint.handle_timer(time.monotonic())
+            self._tell()
+
+    # What comes in ------------------------------------------------------------------------------
+
+    def _read_commands(self) -> None:
+        octets = self._pipe.recv(_CHUNK)
+        self._is_over = not octets
+        for message in self._frames.feed(octets):
+            for command in decode_commands(message):
+                self._do(command, time.monotonic())
+
+    def _read_descriptor(self) -> None:
+        request, given, _flags, _address = socket.recv_fds(self._descriptors, _LONGEST_NAME, 1)
+        if not request:
+            self._is_over = True
+            return
+        version, port = map(int, request.split())
+        old = self._sockets.pop((version, port), None)
+        if old is not None:
+            self._selector.unregister(old)
+            old.close()
+        for one in given:
+            opened = self._sockets[version, port] = socket.socket(fileno=one)
+            reader = _Reader(self, opened, version, port)
+            self._selector.register(opened, selectors.EVENT_READ, reader.read)
+        if not given:
+            self._descriptors.send(DONE)
+
+    def hear(self, opened: socket.socket, version: int, port: int) -> None:
+        """Whatever has come to a socket."""
+        for one in read_all(opened, version, port):
+            self._endpoint.receive(one.payload, one.path, time.monotonic())
+
+    def _do(self, command: Command, now: float) -> None:
+        endpoint = self._endpoint
+        match command:
+            case SetPeers():
+                self._set_peers(command, now)
+            case Adopt(peer=peer, spi=spi, saved=saved):
+                try:
+                    endpoint.adopt(saved, now)
+                except SavedStateError as error:
+                    self._notices.append(Notice(NoticeKind.NOT_ADOPTED, peer, str(error)))
+                    self._unusable.append(SavedState(peer, spi, None))
+            case Heard(datagram=datagram):
+                endpoint.receive(datagram.payload, datagram.path, now)
+            case FollowMapping(spi_in=spi, remote=remote):
+                endpoint.follow_mapping(spi, remote, now)
+            case Ask(number=number):
+                self._answered = number
+            case _ if command.peer not in endpoint.peers:
+                return
+            case KeepUp(peer=peer, path=path, children=children):
+                endpoint.keep_up(peer, path, children, now)
+            case Acquire(peer=peer, child=child, path=path):
+                endpoint.acquire(peer, child, path, now)
+            case GoBy(peer=peer, path=path, lost=lost):
+                endpoint.go_by(peer, path, lost, now)
+            case LetDown(peer=peer):
+                endpoint.let_down(peer, now)
+
+    def _set_peers(self, command: SetPeers, now: float) -> None:
+        before, after = self._endpoint.peers, {peer.name: peer for peer in command.peers}
+        for name, peer in before.items():
+            if after.get(name) != peer:
+                self._endpoint.let_down(name, now)
+                self._touched.add(name)
+        self._endpoint.set_peers(command.peers)
+
+    def _note_keys(self, keys: SessionKeys) -> None:
+        line = table_line(keys)
+        if line is not None:
+            self._key_lines.append(line)
+
+    # What goes out ------------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        outcome = self._outcome()
+        if outcome != Outcome(open=outcome.open):
+            with suppress(BrokenPipeError, ConnectionResetError):  # run() sees the end as well
+                self._pipe.sendall(frame(encode_outcome(outcome)))
+
+    def _outcome(self) -> Outcome:
+        endpoint = self._endpoint
+        saved = endpoint.states_to_save()
+        touched = {peer for peer, _ in saved} | self._touched
+        notices, self._notices = self._notices, []
+        unusable, self._unusable = self._unusable, []
+        key_lines, self._key_lines = self._key_lines, []
+        answered, self._answered = self._answered, 0
+        self._touched = set()
+        notices += [one for one in map(_notice, endpoint.next_events()) if one is not None]
+        children: dict[str, tuple[ChildSa, ...]] = {}
+        for peer in touched:
+            now = tuple(map(child_sa, endpoint.child_sas_of(peer)))
+            if now != self._children.get(peer, ()):
+                self._children[peer] = children[peer] = now
+        return Outcome(
+            datagrams=tuple(endpoint.datagrams_to_send()),
+            children=children,
+            saved=(*unusable, *(SavedState(*key, octets) for key, octets in saved.items())),
+            notices=tuple(notices),
+            ike_sas={peer: ike_sa_state(endpoint.sessions_of(peer)) for peer in touched},
+            key_lines=tuple(key_lines),
+            answered=answered,
+            open=len(endpoint.sessions),
+        )
+
+
+class _Reader:
+    """What the selector calls for one socket."""
+
+    def __init__(self, worker: Worker, opened: socket.socket, version: int, port: int) -> None:
+        self._worker = worker
+        self._arguments = opened, version, port
+
+    def read(self) -> None:
+        """All that has come."""
+        self._worker.hear(*self._arguments)
+
+
+def _notice(event: object) -> Notice | None:
+    match event:
+        case IkeEstablished(peer=peer, replaces=None):
+            return Notice(NoticeKind.UP, peer)
+        case IkeClosed(peer=peer, reason=reason, has_successor=False):
+            return Notice(NoticeKind.ENDED, peer, reason)
+        case Refused(peer=peer, reason=reason):
+            return Notice(NoticeKind.REFUSED, peer, reason)
+    return None
+
+
+def _date() -> datetime:
+    return datetime.now(UTC)

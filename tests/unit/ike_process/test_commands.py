@@ -1,0 +1,64 @@
+"""Peers reach the IKE process with their keys and certificates, which nothing else can pickle."""
+
+import pickle
+from ipaddress import ip_address
+
+import pytest
+
+from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
+from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
+from plutino.ike.auth.identity import Identity
+from plutino.ike.config import PeerConfig
+from plutino.ike.path import first_path
+from plutino.ike_process.commands import (
+    Adopt,
+    Ask,
+    Command,
+    GoBy,
+    KeepUp,
+    SetPeers,
+    decode_commands,
+    encode_commands,
+)
+from plutino.model.secret import Secret
+from tests.support.pki import issue
+
+NAME = Identity.fqdn("paris.example")
+KEY = LocalPresharedKey(NAME, Secret(b"correct horse"))
+HERE, THERE = ip_address("192.0.2.1"), ip_address("192.0.2.2")
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa", "ecdsa384", "ed25519"])
+def test_peers_arrive_as_they_are(kind: str) -> None:
+    root = issue("root", authority=True)
+    leaf = issue("paris", root, kind=kind, dns="paris.example")
+    own = LocalCertificate(NAME, leaf.key, (leaf.certificate, root.certificate))
+    trusted = TrustedAuthorities(None, (root.certificate,))
+    assert trusted.authorities  # which is kept then
+    shared = PeerConfig("one", (), KEY, RemotePresharedKey(NAME, KEY.key), remotes=(THERE,))
+    certified = PeerConfig("two", (), own, trusted)
+    (arrived,) = decode_commands(encode_commands([SetPeers((shared, certified))]))
+    assert isinstance(arrived, SetPeers)
+    assert arrived.peers == (shared, certified)
+    credential = arrived.peers[1].local_credential
+    assert isinstance(credential, LocalCertificate)
+    octets = b"what is signed"
+    method, signature = credential.authenticate(octets, frozenset({2, 3, 5}), lambda *_: b"")
+    assert signature != octets
+    assert method in {1, 9, 10, 14}
+
+
+def test_the_others_arrive_as_they_are() -> None:
+    path = first_path(HERE, THERE)
+    commands: list[Command] = [
+        Adopt("one", b"12345678", b"saved"),
+        KeepUp("one", path, ("one",)),
+        GoBy("one", path, frozenset({(HERE, THERE)})),
+        Ask(5),
+    ]
+    assert decode_commands(encode_commands(commands)) == commands
+
+
+def test_nothing_else_pickles_a_secret() -> None:
+    with pytest.raises(TypeError):
+        pickle.dumps(KEY)
