@@ -10,6 +10,7 @@ import pytest
 
 from plutino.lab.guest.run import GUEST_VARIABLE
 from plutino.lab.peers.packages import STRONGSWAN_6, find_peer
+from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.ike_lab import passes
 from tests.support.strongswan_lab import Mixed, mixed_pair, swanctl_conf
 from tests.support.until import until
@@ -55,3 +56,17 @@ if find_peer(STRONGSWAN_6) is not None:
             lab.swanctl("--rekey", "--child", "net")
             until(partial(is_renewed, lab, before), "a new CHILD_SA")
             until_it_passes(lab)
+
+    if EXHAUSTIVE:  # it takes its time
+
+        def test_the_ike_sa_is_replaced() -> None:
+            """By another from the start: strongSwan insists on a second key exchange there, too."""
+            own = f'proposals = ["{IKE}"]\nike-rekey-after = 10'
+            conf = swanctl_conf(4, ike=IKE, ts=TS)
+            with mixed_pair(PLANE, conf, paris=own, peer=STRONGSWAN_6) as lab:
+                lab.paris.wait_until_up()
+                until_it_passes(lab)
+                before = lab.ike_sas()
+                until(lambda: lab.ike_sas() not in ([], before), "another IKE SA", seconds=20)
+                until(lambda: len(lab.ike_sas()) == 1, "the old one is gone")
+                until_it_passes(lab)
