@@ -33,6 +33,7 @@ from plutino.ike_process.commands import (
     GoBy,
     KeepUp,
     LetDown,
+    Rekey,
     SetPeers,
 )
 from plutino.ike_process.outcome import IkeSaState, Notice, NoticeKind, Outcome
@@ -189,6 +190,10 @@ class IkeService:
             path = self._ways.first(name)
             if on_traffic and path and tunnel_reqid(gateway.instance, name) == reqid:
                 self._worker.tell(Acquire(name, name, path))
+
+    def rekey(self, spi: int) -> None:
+        """An SA has reached a limit of packets or octets."""
+        self._worker.tell(Rekey(spi.to_bytes(4, "big")))
 
     def follow_mapping(self, mapping: NewMapping) -> None:
         """ESP of a peer behind a NAT comes from elsewhere by now."""

@@ -11,15 +11,13 @@ from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import Liveness
 from plutino.ike.exchanges.mobike import CheckMapping
 from plutino.ike.exchanges.rekey_ike import RekeyIke
+from plutino.ike.numbers import KEEPALIVE
 from plutino.ike.path import Datagram
 from plutino.ike.schedule import KEEPALIVE_AFTER
 from plutino.ike.state import SessionState
 
 if TYPE_CHECKING:
     from plutino.ike.session import Session
-
-KEEPALIVE = b"\xff"
-"""One byte without the non-ESP marker (RFC 3948, 2.3)."""
 
 
 def next_timer(session: Session) -> float | None:

@@ -75,6 +75,13 @@ class LetDown:
 
 
 @dataclass(frozen=True, slots=True)
+class Rekey:
+    """One of the two SAs of a CHILD_SA, of this SPI, is near its end."""
+
+    spi: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class FollowMapping:
     """Authentic ESP in UDP by the inbound SA of this SPI comes from elsewhere."""
 
@@ -96,7 +103,7 @@ class Ask:
     number: int
 
 
-Command = SetPeers | Adopt | KeepUp | Acquire | GoBy | LetDown | FollowMapping | Heard | Ask
+Command = SetPeers | Adopt | KeepUp | Acquire | GoBy | LetDown | Rekey | FollowMapping | Heard | Ask
 _COMMANDS: Final = get_args(Command)
 
 

@@ -24,6 +24,7 @@ from plutino.ike_process.commands import (
     Heard,
     KeepUp,
     LetDown,
+    Rekey,
     SetPeers,
     decode_commands,
 )
@@ -128,6 +129,8 @@ class Worker:
                     self._unusable.append(SavedState(peer, spi, None))
             case Heard(datagram=datagram):
                 endpoint.receive(datagram.payload, datagram.path, now)
+            case Rekey(spi=spi):
+                endpoint.rekey_child(spi, now)
             case FollowMapping(spi_in=spi, remote=remote):
                 endpoint.follow_mapping(spi, remote, now)
             case Ask(number=number):
