@@ -2,6 +2,10 @@
 
 from collections.abc import Iterable
 
+import pytest
+
+from plutino.ike.errors import NoProposalChosenError
+from plutino.ike.exchanges import answers
 from plutino.ike.path import Datagram
 from tests.support.ike_network import IkePair, peer
 
@@ -56,3 +60,22 @@ def test_a_peer_that_does_not_delete_the_old_one() -> None:
     assert sending(pair, "b") == [old.child.spi_in]
     pair.run(2)
     assert sending(pair, "b") == [one.child.spi_in for one in pair.current("a")]
+
+
+def test_a_peer_that_refuses_to_rekey_the_ike_sa(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one is made from the start, and takes its place."""
+
+    def refuse(*_: object) -> None:
+        raise NoProposalChosenError("no additional key exchange")
+
+    monkeypatch.setattr(answers, "answer_rekey_ike", refuse)
+    pair = IkePair(a=peer("a"), b=peer("b"))
+    pair.establish()
+    old = set(pair.a.sessions)
+    pair.a.rekey_ike("b", pair.now)
+    for _ in range(100):
+        pair.run(0.1)
+        for here, there in (("a", "b"), ("b", "a")):
+            assert set(sending(pair, here)) <= receiving(pair, there), pair.trace
+    assert pair.is_up()
+    assert not old & set(pair.a.sessions)

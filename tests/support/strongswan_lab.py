@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS, DemoOptions, make_hosts
 from plutino.lab.hosts import WIRE, Host
-from plutino.lab.peers.packages import STRONGSWAN, find_peer
+from plutino.lab.peers.packages import STRONGSWAN, Peer, find_peer
 from plutino.lab.peers.strongswan import StrongSwan
 from plutino.lab.traffic import MARKER
 from plutino.lab.wire import FrameKind, WireTap
@@ -65,9 +65,9 @@ class Mixed:
         assert self.tap.marked == 0
 
 
-def strongswan_files() -> Path:
+def strongswan_files(peer: Peer = STRONGSWAN) -> Path:
     """strongSwan's files; without them the test is skipped."""
-    root = find_peer(STRONGSWAN)
+    root = find_peer(peer)
     if root is None:
         skip_loudly("strongSwan's packages are not there: setup/setup.sh test brings them")
     assert root is not None
@@ -127,6 +127,7 @@ def mixed_pair(
     second: str | None = None,
     in_kernel: bool | None = None,
     mtu: int = 1500,
+    peer: Peer = STRONGSWAN,
 ) -> Iterator[Mixed]:
     """Both up; ``paris`` has lines of the IKE table there, ``options`` of charon's section.
 
@@ -135,7 +136,7 @@ def mixed_pair(
     among Paris's lines the pre-shared key is left out. strongSwan's ESP is the kernel's where Paris
     has it there, if ``in_kernel`` does not say otherwise. ``mtu`` is that of the wire.
     """
-    root = strongswan_files()
+    root = strongswan_files(peer)
     folder = Path(tempfile.mkdtemp(prefix="plutino-"))
     hosts = make_hosts(folder, DemoOptions(encapsulation, family, plane, mode=mode))
     for host in hosts:

@@ -16,7 +16,7 @@ from plutino.ike.errors import (
     PeerError,
     TemporaryFailureError,
 )
-from plutino.ike.events import IkeEstablished
+from plutino.ike.events import IkeEstablished, ReauthenticationDue
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE, finish, respond, sa_ke_nonce, start
@@ -120,6 +120,9 @@ class RekeyIke:
             self._failed(session, retry_at(now, session.surroundings.random), now)
             return
         self._failed(session, now + _PAUSE_AFTER_REFUSAL, now)
+        if error.type == NotifyType.NO_PROPOSAL_CHOSEN and session.is_established:
+            # as of one that insists on key exchanges beyond the first (RFC 9370, 2.2.4)
+            session.tell(ReauthenticationDue(session.peer.name, session.initiator_spi))
         raise PeerError(f"the peer refuses to rekey the IKE SA: {error.name}")
 
     def _failed(self, session: Session, again: float, now: float) -> None:
