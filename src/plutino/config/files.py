@@ -55,7 +55,7 @@ def load_gateway(path: Path) -> LoadedGateway:
     shared_keys: dict[str, Secret] = {}
     certificates: dict[str, CertificateFiles] = {}
     for name, tunnel in gateway.tunnels.items():
-        if tunnel.ike is not None:
+        if tunnel.ike is not None and tunnel.ike.ike_sa_of is None:
             try:
                 if tunnel.ike.psk_file is not None:
                     shared_keys[name] = _shared_key(path, name, tunnel.ike.psk_file)
