@@ -60,7 +60,7 @@ class Mixed:
     def until_it_passes(self) -> None:
         """Each version through the tunnel, and nothing beside it."""
         try:
-            until(self.passes, "packets pass", seconds=20)
+            until(self.passes, "packets pass", seconds=60)
         except AssertionError as error:
             words = f"{error}\n{self.paris.last_words()}\n{self.libreswan.log()[-4000:]}"
             raise AssertionError(words) from None
@@ -151,7 +151,7 @@ def mixed_pair(
             run(hosts[1].namespace, f"ip route add {INNER[PARIS][0]}/32 dev {WIRE}")
         lsw.start()
         hosts[0].start_daemon()
-        until(lambda: hosts[0].status() is not None, "plutino listens")
+        until(lambda: hosts[0].status() is not None, "plutino listens", seconds=60)
         yield lab
     finally:
         for process in (hosts[0].daemon, lsw.process):
