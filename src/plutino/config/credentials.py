@@ -1,8 +1,14 @@
-"""Certificates and private keys out of PEM texts, with words for what is wrong. Pure."""
+"""Certificates, private keys and revocation lists out of files' contents. Pure.
 
+Each error says which file is meant and what is wrong with it.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -13,6 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 from plutino.model.errors import ConfigError
 from plutino.model.private_key import SMALLEST_RSA, PrivateKey
 
+_PEM_LIST: Final = b"-----BEGIN X509 CRL-----"
+_SIGNED_WITH: Final = {"sha256", "sha384", "sha512"}
+_JUDGED: Final = (x509.AuthorityKeyIdentifier, x509.CRLNumber)
 Named = tuple[str, str]
 """A file's name and its text."""
 
@@ -24,6 +33,7 @@ class CertificateFiles:
     key: PrivateKey = field(repr=False)
     chain: tuple[x509.Certificate, ...] = field(repr=False)
     authorities: tuple[x509.Certificate, ...] = field(repr=False)
+    revoked: tuple[x509.CertificateRevocationList, ...] = field(default=(), repr=False)
 
 
 def parse_certificates(certificate: Named, key: Named, *, authorities: Named) -> CertificateFiles:
@@ -64,3 +74,57 @@ def _private_key(named: Named) -> PrivateKey:
         why = f"has {key.key_size} bits, {SMALLEST_RSA} at least are needed"
         raise ConfigError.single(file, "", why)
     return key
+
+
+def parse_revocation_list(file: str, octets: bytes) -> x509.CertificateRevocationList:
+    """One list, PEM or DER, of a kind that can be judged (RFC 5280, 5.2); else ConfigError."""
+    count = octets.count(_PEM_LIST)
+    if count > 1:
+        why = f"holds {count} certificate revocation lists"
+        raise ConfigError.single(file, "", why, "each needs a file of its own")
+    try:
+        found = x509.load_pem_x509_crl(octets) if count else x509.load_der_x509_crl(octets)
+        unusable = _why_unusable(found)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        hint = f"PEM begins with {_PEM_LIST.decode()}"
+        why = "holds no certificate revocation list"
+        raise ConfigError.single(file, "", why, hint) from error
+    if unusable is not None:
+        raise ConfigError.single(file, "", unusable, "a complete list of one issuer is needed")
+    return found
+
+
+def check_issuer(
+    file: str, one: x509.CertificateRevocationList, authorities: Iterable[x509.Certificate]
+) -> None:
+    """ConfigError if a list claims an authority's name and is not signed by it.
+
+    Those of authorities below have to wait until the peer shows their certificates.
+    """
+    issuers = [authority for authority in authorities if authority.subject == one.issuer]
+    if issuers and not any(_has_signed(authority, one) for authority in issuers):
+        why = f"is not signed by the authority that it names, {one.issuer.rfc4514_string()}"
+        raise ConfigError.single(file, "", why, "fetch it anew")
+
+
+def _has_signed(authority: x509.Certificate, one: x509.CertificateRevocationList) -> bool:
+    try:
+        return one.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        return False
+
+
+def _why_unusable(one: x509.CertificateRevocationList) -> str | None:
+    algorithm = one.signature_hash_algorithm
+    if algorithm is not None and algorithm.name not in _SIGNED_WITH:
+        return f"is signed with {algorithm.name}, which nobody should believe"
+    for extension in one.extensions:
+        value = extension.value
+        if isinstance(value, x509.DeltaCRLIndicator):
+            return "is a delta list: it says only what has changed"
+        if isinstance(value, x509.IssuingDistributionPoint):
+            if value.indirect_crl:
+                return "is an indirect list: it speaks for other issuers"
+        elif extension.critical and not isinstance(value, _JUDGED):
+            return f"has critical extension {extension.oid.dotted_string}, which is unknown"
+    return None

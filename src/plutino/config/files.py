@@ -3,11 +3,18 @@
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from plutino.config.credentials import CertificateFiles, parse_certificates
+from cryptography import x509
+
+from plutino.config.credentials import (
+    CertificateFiles,
+    check_issuer,
+    parse_certificates,
+    parse_revocation_list,
+)
 from plutino.config.gateway import Gateway
 from plutino.config.ike import IkeKeying
 from plutino.config.load import load_text
@@ -20,6 +27,8 @@ SHORTEST_PSK: Final = 16
 """Bytes: shorter ones can be found by trying (RFC 7296, 2.15)."""
 _LARGEST: Final = 1 << 20
 """Bytes; a thousand tunnels take about 300 KB."""
+_LARGEST_LIST: Final = 1 << 24
+"""Bytes of a certificate revocation list; a hundred thousand entries take about 4 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +59,15 @@ def load_gateway(path: Path) -> LoadedGateway:
             problems += error.problems
     shared_keys: dict[str, Secret] = {}
     certificates: dict[str, CertificateFiles] = {}
+    revoked = _RevocationLists(path)
     for name, tunnel in gateway.tunnels.items():
         if tunnel.ike is not None:
             try:
                 if tunnel.ike.psk_file is not None:
                     shared_keys[name] = _shared_key(path, name, tunnel.ike.psk_file)
                 else:
-                    certificates[name] = _certificate_files(path, name, tunnel.ike)
+                    files = _certificate_files(path, name, tunnel.ike)
+                    certificates[name] = replace(files, revoked=revoked.of(name, tunnel.ike, files))
             except ConfigError as error:
                 problems += error.problems
     problems += _spi_clashes(gateway, keys, str(path))
@@ -90,6 +101,32 @@ def _certificate_files(gateway_file: Path, name: str, ike: IkeKeying) -> Certifi
     )
 
 
+class _RevocationLists:
+    """Each file is read once, however many tunnels name it."""
+
+    def __init__(self, gateway_file: Path) -> None:
+        self._gateway_file = gateway_file
+        self._read: dict[Path, x509.CertificateRevocationList] = {}
+        self._checked: set[tuple[Path, str | None]] = set()
+
+    def of(
+        self, name: str, ike: IkeKeying, files: CertificateFiles
+    ) -> tuple[x509.CertificateRevocationList, ...]:
+        """The lists of a tunnel; ConfigError if one cannot be read or used."""
+        found = []
+        for place, file in enumerate(ike.crls):
+            path = self._gateway_file.parent / file
+            if path not in self._read:
+                key = f"tunnels.{name}.ike.crls[{place}]"
+                octets = _octets(path, self._gateway_file, key, largest=_LARGEST_LIST)
+                self._read[path] = parse_revocation_list(str(path), octets)
+            if (path, ike.authorities) not in self._checked:
+                check_issuer(str(path), self._read[path], files.authorities)
+                self._checked.add((path, ike.authorities))
+            found.append(self._read[path])
+        return tuple(found)
+
+
 def _key_files(gateway: Gateway) -> Mapping[str, tuple[str, str]]:
     """Every key file, with the key that names it, by the name of the keys."""
     files = {}
@@ -104,21 +141,27 @@ def _key_files(gateway: Gateway) -> Mapping[str, tuple[str, str]]:
 
 def _read(path: Path, gateway_file: Path) -> str:
     key = "" if path == gateway_file else str(path)
-    try:
-        with path.open("rb") as file:
-            octets = file.read(_LARGEST + 1)
-    except OSError as error:
-        hint = "is the path right?" if isinstance(error, FileNotFoundError) else None
-        why = f"cannot be read: {error.strerror}"
-        raise ConfigError.single(str(gateway_file), key, why, hint) from error
-    if len(octets) > _LARGEST:
-        raise ConfigError.single(str(path), "", f"is larger than {_LARGEST} bytes")
+    octets = _octets(path, gateway_file, key)
     try:
         return octets.decode()
     except UnicodeDecodeError as error:
         line = octets.count(b"\n", 0, error.start) + 1
         why = f"byte {error.start} is no UTF-8, so this is no TOML"
         raise ConfigError.single(str(path), "", why, line=line) from error
+
+
+def _octets(path: Path, gateway_file: Path, key: str, *, largest: int = _LARGEST) -> bytes:
+    try:
+        with path.open("rb") as file:
+            octets = file.read(largest + 1)
+    except OSError as error:
+        hint = "is the path right?" if isinstance(error, FileNotFoundError) else None
+        of = "" if key in {"", str(path)} else f"{path} "
+        why = f"{of}cannot be read: {error.strerror}"
+        raise ConfigError.single(str(gateway_file), key, why, hint) from error
+    if len(octets) > largest:
+        raise ConfigError.single(str(path), "", f"is larger than {largest} bytes")
+    return octets
 
 
 def _check_privacy(path: Path, gateway_file: Path, key: str) -> None:

@@ -59,6 +59,22 @@ class IkeKeying(Table):
             examples=["ca.pem"],
         ),
     ] = None
+    crls: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Files with certificate revocation lists (PEM or DER), read at start and "
+            "reload. A peer whose certificate, or one above it, is on the list of its issuer is "
+            "refused; a list that is out of date still revokes what is on it.",
+            examples=[["ca.crl"]],
+        ),
+    ] = ()
+    crl_policy: Annotated[
+        Literal["if-present", "strict"],
+        Field(
+            description="`strict`: each certificate of the peer's chain but the authority's own "
+            "needs a list of its issuer that is not out of date; `if-present` does without."
+        ),
+    ] = "if-present"
     proposals: Annotated[
         tuple[str, ...],
         Field(

@@ -32,6 +32,7 @@ def _check_ike(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
         yield at, why, None
     elif ike.psk_file is None and None in by_certificate:
         yield at, "needs `certificate`, `private-key` and `authorities`, all three", None
+    yield from _check_revocation(ike, at)
     for number, word in enumerate(ike.allow_weak):
         if word not in WEAK_WORDS:
             hint = f"one of {', '.join(WEAK_WORDS)}"
@@ -47,3 +48,11 @@ def _check_ike(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
                 parse_proposal(text, for_ike=for_ike, weak=ike.allow_weak)
             except ValueError as error:
                 yield (*at, key, number), str(error), None
+
+
+def _check_revocation(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
+    if ike.crls and ike.authorities is None:
+        why = "needs `authorities`: only their certificates can be revoked"
+        yield (*at, "crls"), why, "remove it"
+    if ike.crl_policy == "strict" and not ike.crls:
+        yield (*at, "crl-policy"), "needs `crls`: without any, nobody could connect", None

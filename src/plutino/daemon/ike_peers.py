@@ -18,6 +18,7 @@ from plutino.ike.auth.credentials import (
     RemotePresharedKey,
 )
 from plutino.ike.auth.identity import parse_identity
+from plutino.ike.auth.revocation import Revocation
 from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig, Retransmission
 from plutino.ike.narrowing import selector_of
 from plutino.ike.path import Path, first_path
@@ -49,6 +50,8 @@ def fingerprints_of(loaded: LoadedGateway) -> dict[str, bytes]:
         if (files := loaded.certificates.get(name)) is not None:
             for one in (*files.chain, *files.authorities):
                 digest.update(one.public_bytes(Encoding.DER))
+            for revoked in files.revoked:
+                digest.update(revoked.public_bytes(Encoding.DER))
         found[name] = digest.digest()
     return found
 
@@ -102,7 +105,9 @@ def _credentials(
     files = loaded.certificates[name]
     return (
         LocalCertificate(local, files.key, files.chain),
-        TrustedAuthorities(remote, files.authorities),
+        TrustedAuthorities(
+            remote, files.authorities, Revocation(files.revoked, ike.crl_policy == "strict")
+        ),
     )
 
 

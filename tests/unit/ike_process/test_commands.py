@@ -8,6 +8,7 @@ import pytest
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
 from plutino.ike.auth.identity import Identity
+from plutino.ike.auth.revocation import Revocation
 from plutino.ike.config import PeerConfig
 from plutino.ike.path import first_path
 from plutino.ike_process.commands import (
@@ -21,7 +22,7 @@ from plutino.ike_process.commands import (
     encode_commands,
 )
 from plutino.model.secret import Secret
-from tests.support.pki import issue
+from tests.support.pki import issue, revoke
 
 NAME = Identity.fqdn("paris.example")
 KEY = LocalPresharedKey(NAME, Secret(b"correct horse"))
@@ -33,7 +34,8 @@ def test_peers_arrive_as_they_are(kind: str) -> None:
     root = issue("root", authority=True)
     leaf = issue("paris", root, kind=kind, dns="paris.example")
     own = LocalCertificate(NAME, leaf.key, (leaf.certificate, root.certificate))
-    trusted = TrustedAuthorities(None, (root.certificate,))
+    revocation = Revocation((revoke(root, leaf),), strict=True)
+    trusted = TrustedAuthorities(None, (root.certificate,), revocation)
     assert trusted.authorities  # which is kept then
     shared = PeerConfig("one", (), KEY, RemotePresharedKey(NAME, KEY.key), remotes=(THERE,))
     certified = PeerConfig("two", (), own, trusted)

@@ -1,0 +1,54 @@
+"""How each proves to strongSwan who it is, and the reverse: lists, raw keys, post-quantum keys."""
+
+import signal
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tests.interop.test_strongswan import PLANE, TS, until_it_passes
+from tests.support.ike_lab import passes
+from tests.support.pki import issue, revoke
+from tests.support.strongswan_lab import mixed_pair, swanctl_conf
+from tests.support.until import until
+
+NAMES = 'local-id = "paris.example"\nremote-id = "berlin.example"\n'
+
+
+def by_public_keys(local: str, remote: str, connection: str = "") -> str:
+    """swanctl.conf with these lines for the two ends."""
+    conf = swanctl_conf(4, ts=TS, connection=connection)
+    for mine, name, line in (
+        ("192.0.2.2", "berlin.example", local),
+        ("192.0.2.1", "paris.example", remote),
+    ):
+        old = f"auth = psk\n    id = {mine}\n"
+        assert old in conf
+        conf = conf.replace(old, f"auth = pubkey\n    id = {name}\n    {line}\n")
+    return conf
+
+
+def test_a_revoked_peer_is_refused_until_its_list_is_another() -> None:
+    """With `strict`, over a reload; strongSwan is told no more than that it failed."""
+    root = issue("root", authority=True)
+    paris = issue("paris", root, dns="paris.example")
+    berlin = issue("berlin", root, dns="berlin.example")
+    files = {
+        "paris/own.pem": paris.pem,
+        "paris/own.key": paris.key_pem,
+        "paris/ca.pem": root.pem,
+        "paris/ca.crl": revoke(root, berlin).public_bytes(Encoding.DER),
+        "swan/x509/berlin.pem": berlin.pem,
+        "swan/x509ca/root.pem": root.pem,
+        "swan/private/berlin.key": berlin.key_pem,
+    }
+    own = (
+        f'{NAMES}certificate = "own.pem"\nprivate-key = "own.key"\nauthorities = "ca.pem"\n'
+        'crls = ["ca.crl"]\ncrl-policy = "strict"'
+    )
+    with mixed_pair(PLANE, by_public_keys("certs = berlin.pem", ""), paris=own, files=files) as lab:
+        until(lambda: "the certificate of CN=berlin is revoked" in lab.paris.last_words(), "told")
+        assert not passes(lab.paris)
+        (lab.paris.file.parent / "ca.crl").write_bytes(revoke(root).public_bytes(Encoding.PEM))
+        assert lab.paris.daemon is not None
+        lab.paris.daemon.send_signal(signal.SIGHUP)
+        until_it_passes(lab)
+        assert "revoked" not in lab.strongswan.log()
