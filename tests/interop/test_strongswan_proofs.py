@@ -1,13 +1,16 @@
 """How each proves to strongSwan who it is, and the reverse: lists, raw keys, post-quantum keys."""
 
+import re
 import signal
+from contextlib import AbstractContextManager
 
+import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.interop.test_strongswan import PLANE, TS, until_it_passes
 from tests.support.ike_lab import passes
 from tests.support.pki import issue, revoke
-from tests.support.strongswan_lab import mixed_pair, swanctl_conf
+from tests.support.strongswan_lab import Mixed, mixed_pair, swanctl_conf
 from tests.support.until import until
 
 NAMES = 'local-id = "paris.example"\nremote-id = "berlin.example"\n'
@@ -52,3 +55,23 @@ def test_a_revoked_peer_is_refused_until_its_list_is_another() -> None:
         lab.paris.daemon.send_signal(signal.SIGHUP)
         until_it_passes(lab)
         assert "revoked" not in lab.strongswan.log()
+
+
+PPK = "correct battery of a horse that nobody staples"
+
+
+def by_postquantum_key(own: str, theirs: str) -> AbstractContextManager[Mixed]:
+    """Both with a key of their own, and these further lines."""
+    conf = swanctl_conf(4, ts=TS, connection=f"ppk_id = quantum\n  {theirs}")
+    conf += f'secrets {{ ppk-paris {{ secret = "{PPK}"\n id = quantum }} }}\n'
+    lines = f'ppk-file = "ppk"\nppk-id = "quantum"\n{own}'
+    return mixed_pair(PLANE, conf, paris=lines, files={"paris/ppk": f"{PPK}\n".encode()})
+
+
+@pytest.mark.parametrize("start", ["now", "listen"])
+def test_both_have_a_post_quantum_key(start: str) -> None:
+    with by_postquantum_key(f'start = "{start}"', "ppk_required = yes") as lab:
+        if start == "listen":
+            lab.swanctl("--initiate", "--child", "net")
+        until_it_passes(lab)
+        assert re.search("PPK (for|with|auth)|using PPK", lab.strongswan.log())

@@ -94,6 +94,19 @@ def test_a_post_quantum_key_can_be_done_without() -> None:
     assert not pair.a.child_sas()
 
 
+def test_a_responder_offers_the_post_quantum_key_of_any_who_may_be_meant() -> None:
+    key = PostquantumKey(b"id", Secret(b"quantum" * 5))
+    pair = IkePair(a=peer("a", ppk=key))
+    other = RemotePresharedKey(Identity.fqdn("c"), Secret(b"a key of another peer"))
+    first = replace(peer("b", remote_credential=other), name="c")
+    pair.add("b", B, [first, peer("b", ppk=key)])
+    pair.establish()
+    assert pair.trace[1].count("USE_PPK") == 1
+    pair = IkePair(b=peer("b", ppk=replace(key, required=False)))
+    pair.establish()
+    assert "USE_PPK" not in pair.trace[1]  # who does not ask is not told
+
+
 def test_failures_look_the_same_from_outside() -> None:
     """A wrong key and a wrong identity give the same bytes' length and the same notify."""
     answers = []

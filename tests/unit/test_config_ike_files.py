@@ -9,6 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from plutino.config.files import LoadedGateway, load_gateway
+from plutino.daemon.ike_peers import fingerprints_of, peers_of
+from plutino.ike.config import PostquantumKey
 from plutino.model.errors import ConfigError
 from tests.support.pki import Certified, issue, revoke
 
@@ -98,3 +100,40 @@ def test_what_is_wrong_with_a_list_is_told(folder: Folder) -> None:
 def test_lists_need_authorities(folder: Folder) -> None:
     assert "needs `authorities`" in folder.why('psk-file = "psk"\ncrls = ["ca.crl"]')
     assert "needs `crls`" in folder.why(CERTIFICATES + 'crl-policy = "strict"')
+
+
+PPK = 'psk-file = "psk"\nppk-file = "ppk"\nppk-id = "name"\n'
+
+
+def test_a_post_quantum_key(folder: Folder) -> None:
+    folder.write("ppk", b"0123456789abcdef0123456789abcdef\n")
+    loaded = folder.load(PPK + "ppk-required = false")
+    key = loaded.postquantum_keys["berlin"]
+    assert key.reveal() == b"0123456789abcdef0123456789abcdef"
+    assert "0123456789" not in repr(loaded)
+    (peer,) = peers_of(loaded)
+    assert peer.ppk == PostquantumKey(b"name", key, required=False)
+    before = fingerprints_of(loaded)
+    folder.write("ppk", b"another key of as many octets!!!\n")
+    assert fingerprints_of(folder.load(PPK + "ppk-required = false")) != before
+    assert peers_of_ppk_required(folder.load(PPK))
+
+
+def peers_of_ppk_required(loaded: LoadedGateway) -> bool:
+    (peer,) = peers_of(loaded)
+    return peer.ppk is not None and peer.ppk.required
+
+
+def test_what_is_wrong_with_a_post_quantum_key_is_told(folder: Folder) -> None:
+    assert "ppk-file" in folder.why(PPK)
+    folder.write("ppk", b"0123456789abcdef0123456789abcdef\n", 0o640)
+    why = folder.why(PPK)
+    assert "tunnels.berlin.ike.ppk-file" in why
+    assert "others can open it" in why
+    folder.write("ppk", b"0123456789abcdef\n")
+    why = folder.why(PPK)
+    assert "is a key of 16 bytes, at least 32 are needed" in why
+    assert "0123456789" not in why
+    assert "ppk-id" in folder.why('psk-file = "psk"\nppk-file = "ppk"')
+    assert "needs `ppk-file`" in folder.why('psk-file = "psk"\nppk-id = "name"')
+    assert "needs `ppk-file`" in folder.why('psk-file = "psk"\nppk-required = true')

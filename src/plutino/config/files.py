@@ -25,6 +25,8 @@ from plutino.model.secret import Secret
 
 SHORTEST_PSK: Final = 16
 """Bytes: shorter ones can be found by trying (RFC 7296, 2.15)."""
+SHORTEST_PPK: Final = 32
+"""Bytes: half of the bits are what a quantum computer leaves (RFC 8784, 6)."""
 _LARGEST: Final = 1 << 20
 """Bytes; a thousand tunnels take about 300 KB."""
 _LARGEST_LIST: Final = 1 << 24
@@ -35,7 +37,8 @@ _LARGEST_LIST: Final = 1 << 24
 class LoadedGateway:
     """A gateway with the keys of its tunnels, by tunnel name or ``standby_keys``.
 
-    ``shared_keys`` and ``certificates`` are what IKE proves identities with, by tunnel name.
+    ``shared_keys`` and ``certificates`` are what IKE proves identities with, by tunnel name;
+    ``postquantum_keys`` are mixed into its keys besides.
     """
 
     gateway: Gateway
@@ -43,6 +46,7 @@ class LoadedGateway:
     keys: Mapping[str, StaticKeys]
     shared_keys: Mapping[str, Secret] = field(default_factory=dict)
     certificates: Mapping[str, CertificateFiles] = field(default_factory=dict)
+    postquantum_keys: Mapping[str, Secret] = field(default_factory=dict)
 
 
 def load_gateway(path: Path) -> LoadedGateway:
@@ -58,13 +62,19 @@ def load_gateway(path: Path) -> LoadedGateway:
         except ConfigError as error:
             problems += error.problems
     shared_keys: dict[str, Secret] = {}
+    postquantum_keys: dict[str, Secret] = {}
     certificates: dict[str, CertificateFiles] = {}
     revoked = _RevocationLists(path)
     for name, tunnel in gateway.tunnels.items():
         if tunnel.ike is not None:
             try:
-                if tunnel.ike.psk_file is not None:
-                    shared_keys[name] = _shared_key(path, name, tunnel.ike.psk_file)
+                at = f"tunnels.{name}.ike"
+                if (ppk_file := tunnel.ike.ppk_file) is not None:
+                    postquantum_keys[name] = _shared_key(
+                        path, f"{at}.ppk-file", ppk_file, SHORTEST_PPK
+                    )
+                if (psk_file := tunnel.ike.psk_file) is not None:
+                    shared_keys[name] = _shared_key(path, f"{at}.psk-file", psk_file, SHORTEST_PSK)
                 else:
                     files = _certificate_files(path, name, tunnel.ike)
                     certificates[name] = replace(files, revoked=revoked.of(name, tunnel.ike, files))
@@ -73,16 +83,16 @@ def load_gateway(path: Path) -> LoadedGateway:
     problems += _spi_clashes(gateway, keys, str(path))
     if problems:
         raise ConfigError(problems)
-    return LoadedGateway(gateway, path, keys, shared_keys, certificates)
+    return LoadedGateway(gateway, path, keys, shared_keys, certificates, postquantum_keys)
 
 
-def _shared_key(gateway_file: Path, name: str, file: str) -> Secret:
+def _shared_key(gateway_file: Path, at: str, file: str, shortest: int) -> Secret:
     """A pre-shared key: all bytes of the file but the line's end."""
     path = gateway_file.parent / file
-    _check_privacy(path, gateway_file, f"tunnels.{name}.ike.psk-file")
+    _check_privacy(path, gateway_file, at)
     key = _read(path, gateway_file).rstrip("\r\n").encode()
-    if len(key) < SHORTEST_PSK:
-        why = f"is a key of {len(key)} bytes, at least {SHORTEST_PSK} are needed"
+    if len(key) < shortest:
+        why = f"is a key of {len(key)} bytes, at least {shortest} are needed"
         raise ConfigError.single(str(path), "", why, "make one: `openssl rand -base64 32`")
     return Secret(key)
 

@@ -75,6 +75,28 @@ class IkeKeying(Table):
             "needs a list of its issuer that is not out of date; `if-present` does without."
         ),
     ] = "if-present"
+    ppk_file: Annotated[
+        str | None,
+        Field(
+            description="File with a post-quantum pre-shared key (RFC 8784), 32 bytes or more, "
+            "besides `psk-file` or certificates: whoever can break the key exchange one day still "
+            "cannot read ESP. Only its owner may be able to read it.",
+            examples=["berlin.ppk"],
+        ),
+    ] = None
+    ppk_id: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=255,
+            description="The name of that key, the same at both ends.",
+            examples=["paris-berlin-2026"],
+        ),
+    ] = None
+    ppk_required: Annotated[
+        bool,
+        Field(description="No IKE SA without that key; `false` while not all peers have it yet."),
+    ] = True
     proposals: Annotated[
         tuple[str, ...],
         Field(

@@ -33,6 +33,7 @@ def _check_ike(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
     elif ike.psk_file is None and None in by_certificate:
         yield at, "needs `certificate`, `private-key` and `authorities`, all three", None
     yield from _check_revocation(ike, at)
+    yield from _check_postquantum_key(ike, at)
     for number, word in enumerate(ike.allow_weak):
         if word not in WEAK_WORDS:
             hint = f"one of {', '.join(WEAK_WORDS)}"
@@ -56,3 +57,14 @@ def _check_revocation(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
         yield (*at, "crls"), why, "remove it"
     if ike.crl_policy == "strict" and not ike.crls:
         yield (*at, "crl-policy"), "needs `crls`: without any, nobody could connect", None
+
+
+def _check_postquantum_key(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
+    if ike.ppk_file is not None and ike.ppk_id is None:
+        why = "is needed with `ppk-file`: the key's name, as the peer has it"
+        yield (*at, "ppk-id"), why, 'such as "paris-berlin-2026"'
+    if ike.ppk_file is None:
+        for key in ("ppk_id", "ppk_required"):
+            if key in ike.model_fields_set:
+                why = "says something of a key that is not there: needs `ppk-file`"
+                yield (*at, key.replace("_", "-")), why, "such as `openssl rand -base64 32` prints"

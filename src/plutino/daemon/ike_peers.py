@@ -1,6 +1,7 @@
 """The gateway file's tunnels to the peers of the IKE core, and to its paths. Pure."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -19,7 +20,13 @@ from plutino.ike.auth.credentials import (
 )
 from plutino.ike.auth.identity import parse_identity
 from plutino.ike.auth.revocation import Revocation
-from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig, Retransmission
+from plutino.ike.config import (
+    ChildConfig,
+    Lifetimes,
+    PeerConfig,
+    PostquantumKey,
+    Retransmission,
+)
 from plutino.ike.narrowing import selector_of
 from plutino.ike.path import Path, first_path
 from plutino.ike.payloads.proposal import Transform
@@ -32,7 +39,8 @@ def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
     """One peer for each tunnel that gets its keys by IKE, of the tunnel's name."""
     for name, tunnel in loaded.gateway.tunnels.items():
         if tunnel.ike is not None:
-            yield _peer(name, tunnel, tunnel.ike, _credentials(loaded, name, tunnel, tunnel.ike))
+            peer = _peer(name, tunnel, tunnel.ike, _credentials(loaded, name, tunnel, tunnel.ike))
+            yield replace(peer, ppk=_postquantum_key(loaded, name, tunnel.ike))
 
 
 def fingerprints_of(loaded: LoadedGateway) -> dict[str, bytes]:
@@ -47,6 +55,8 @@ def fingerprints_of(loaded: LoadedGateway) -> dict[str, bytes]:
         digest = sha256(tunnel.model_dump_json().encode())
         if (key := loaded.shared_keys.get(name)) is not None:
             digest.update(key.reveal())
+        if (ppk := loaded.postquantum_keys.get(name)) is not None:
+            digest.update(ppk.reveal())
         if (files := loaded.certificates.get(name)) is not None:
             for one in (*files.chain, *files.authorities):
                 digest.update(one.public_bytes(Encoding.DER))
@@ -109,6 +119,14 @@ def _credentials(
             remote, files.authorities, Revocation(files.revoked, ike.crl_policy == "strict")
         ),
     )
+
+
+def _postquantum_key(loaded: LoadedGateway, name: str, ike: IkeKeying) -> PostquantumKey | None:
+    key = loaded.postquantum_keys.get(name)
+    if key is None:
+        return None
+    assert ike.ppk_id is not None
+    return PostquantumKey(ike.ppk_id.encode(), key, ike.ppk_required)
 
 
 def _peer(

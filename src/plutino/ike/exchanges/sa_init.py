@@ -78,6 +78,7 @@ class SaInit:
             NoncePayload(self.nonce),
             *detection(session, session.path),
             *abilities_of(session.peer),
+            *_use_ppk([session.peer]),
             *vendor_ids([session.peer]),
         ]
 
@@ -164,6 +165,7 @@ def respond(session: Session, message: Message, now: float) -> bytes:
         NoncePayload(record.responder_nonce),
         *detection(session, session.path),
         *abilities_of(peer),
+        *(_use_ppk(session.candidates) if session.abilities.ppk else ()),
         NotifyPayload(NotifyType.CHILDLESS_IKEV2_SUPPORTED),
         *vendor_ids(session.candidates),
     ]
@@ -196,9 +198,12 @@ def abilities_of(peer: PeerConfig) -> list[NotifyPayload]:
         notifies.append(NotifyPayload(NotifyType.FRAGMENTATION_SUPPORTED))
     if any(one.type > TransformType.ESN for suite in peer.suites for one in suite):
         notifies.append(NotifyPayload(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED))
-    if peer.ppk is not None:
-        notifies.append(NotifyPayload(NotifyType.USE_PPK))
     return notifies
+
+
+def _use_ppk(peers: Sequence[PeerConfig]) -> list[NotifyPayload]:
+    """Which of them it is shows by its identity later (RFC 8784, 3)."""
+    return [NotifyPayload(NotifyType.USE_PPK)] if any(one.ppk for one in peers) else []
 
 
 def vendor_ids(peers: Sequence[PeerConfig]) -> list[OpaquePayload]:
