@@ -68,6 +68,15 @@ def by_postquantum_key(own: str, theirs: str) -> AbstractContextManager[Mixed]:
     return mixed_pair(PLANE, conf, paris=lines, files={"paris/ppk": f"{PPK}\n".encode()})
 
 
+def test_the_first_child_comes_after_the_ike_sa() -> None:
+    """RFC 6023, with a key exchange of its own."""
+    esp = "aes256gcm16-x25519"
+    own = f'childless = true\nesp-proposals = ["{esp}"]'
+    with mixed_pair(PLANE, swanctl_conf(4, ts=TS, esp=esp), paris=own) as lab:
+        until_it_passes(lab)
+        assert "parsed CREATE_CHILD_SA request 2 [ SA No KE TSi TSr ]" in lab.strongswan.log()
+
+
 @pytest.mark.parametrize("start", ["now", "listen"])
 def test_both_have_a_post_quantum_key(start: str) -> None:
     with by_postquantum_key(f'start = "{start}"', "ppk_required = yes") as lab:

@@ -159,6 +159,15 @@ class IkeKeying(Table):
             "each 1.8 times later than the one before.",
         ),
     ] = 6
+    childless: Annotated[
+        bool,
+        Field(
+            description="The IKE SA comes up without ESP, which follows by an exchange of its own "
+            "(RFC 6023): where `esp-proposals` name a key exchange, the first keys of ESP have one "
+            "too, and not from the first rekey on. One more round trip; as ever with a peer that "
+            "cannot."
+        ),
+    ] = False
     mobike: Annotated[
         bool, Field(description="The IKE SA and its ESP may move to other addresses (RFC 4555).")
     ] = True

@@ -148,6 +148,7 @@ def _peer(
         liveness_after=ike.liveness_after,
         retransmission=Retransmission(ike.retransmit_after, tries=ike.retransmit_tries),
         mobike=ike.mobike,
+        childless=ike.childless,
         fragment_size=ike.fragment_size,
         force_encapsulation=tunnel.encapsulation == "udp",
     )
