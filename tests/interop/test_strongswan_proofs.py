@@ -84,3 +84,24 @@ def test_both_have_a_post_quantum_key(start: str) -> None:
             lab.swanctl("--initiate", "--child", "net")
         until_it_passes(lab)
         assert re.search("PPK (for|with|auth)|using PPK", lab.strongswan.log())
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "start"), [("ed25519", "rsa", "now"), ("ecdsa", "ed25519", "listen")]
+)
+def test_public_keys_are_enough(ours: str, theirs: str, start: str) -> None:
+    paris, berlin = issue("paris", kind=ours), issue("berlin", kind=theirs)
+    files = {
+        "paris/own.key": paris.key_pem,
+        "paris/berlin.pub": berlin.public_pem,
+        "swan/pubkey/berlin.pub": berlin.public_pem,
+        "swan/pubkey/paris.pub": paris.public_pem,
+        "swan/private/berlin.key": berlin.key_pem,
+    }
+    own = f'{NAMES}start = "{start}"\nprivate-key = "own.key"\nremote-public-key = "berlin.pub"'
+    conf = by_public_keys("pubkeys = berlin.pub", "pubkeys = paris.pub")
+    with mixed_pair(PLANE, conf, paris=own, files=files) as lab:
+        if start == "listen":
+            lab.swanctl("--initiate", "--child", "net")
+        until_it_passes(lab)
+        assert "authentication of 'paris.example' with" in lab.strongswan.log()

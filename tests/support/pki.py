@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
 )
 from cryptography.x509.oid import NameOID
 
@@ -38,6 +39,12 @@ class Certified:
     def key_pem(self) -> bytes:
         """PKCS#8."""
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    @property
+    def public_pem(self) -> bytes:
+        """SubjectPublicKeyInfo."""
+        form = Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+        return self.key.public_key().public_bytes(*form)
 
     @property
     def pem(self) -> bytes:

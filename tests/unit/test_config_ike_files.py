@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import rsa, x25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from plutino.config.files import LoadedGateway, load_gateway
 from plutino.daemon.ike_peers import fingerprints_of, peers_of
+from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
+from plutino.ike.auth.raw_keys import LocalRawKey, RemoteRawKey
 from plutino.ike.config import PostquantumKey
 from plutino.model.errors import ConfigError
 from tests.support.pki import Certified, issue, revoke
@@ -73,7 +76,7 @@ def test_lists_are_pem_or_der(folder: Folder) -> None:
     folder.write("a.crl", b"with words before\n" + some.public_bytes(Encoding.PEM))
     folder.write("b.crl", some.public_bytes(Encoding.DER))
     loaded = folder.load(CERTIFICATES + 'crls = ["a.crl", "b.crl"]\ncrl-policy = "strict"')
-    assert loaded.certificates["berlin"].revoked == (some, some)
+    assert loaded.signature_files["berlin"].revoked == (some, some)
 
 
 def test_what_is_wrong_with_a_list_is_told(folder: Folder) -> None:
@@ -100,6 +103,49 @@ def test_what_is_wrong_with_a_list_is_told(folder: Folder) -> None:
 def test_lists_need_authorities(folder: Folder) -> None:
     assert "needs `authorities`" in folder.why('psk-file = "psk"\ncrls = ["ca.crl"]')
     assert "needs `crls`" in folder.why(CERTIFICATES + 'crl-policy = "strict"')
+
+
+def test_a_public_key_is_enough_on_either_side(folder: Folder) -> None:
+    berlin = issue("berlin", root())
+    folder.write("berlin.pub", berlin.public_pem)
+    by_key = 'private-key = "own.key"\nremote-public-key = "berlin.pub"\n'
+    (peer,) = peers_of(loaded := folder.load(by_key))
+    assert isinstance(peer.local_credential, LocalRawKey)
+    assert isinstance(peer.remote_credential, RemoteRawKey)
+    before = fingerprints_of(loaded)
+    folder.write("berlin.pub", issue("rome").public_pem)
+    assert fingerprints_of(folder.load(by_key)) != before
+    (peer,) = peers_of(folder.load(by_key + 'certificate = "own.pem"'))
+    assert isinstance(peer.local_credential, LocalCertificate)
+    (peer,) = peers_of(folder.load('private-key = "own.key"\nauthorities = "ca.pem"'))
+    assert isinstance(peer.local_credential, LocalRawKey)
+    assert isinstance(peer.remote_credential, TrustedAuthorities)
+
+
+def test_what_is_wrong_with_keys_is_told(folder: Folder) -> None:
+    by_key = 'private-key = "own.key"\nremote-public-key = "berlin.pub"\n'
+    assert "berlin.pub" in folder.why(by_key)
+    weak = rsa.generate_private_key(65537, 1024).public_key()
+    other = x25519.X25519PrivateKey.generate().public_key()
+    form = Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+    for octets, words in (
+        (b"-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----\n", "holds no public key"),
+        (own().pem, "holds no public key"),
+        (own().public_pem, "is our own key"),
+        (weak.public_bytes(*form), "has 1024 bits"),
+        (other.public_bytes(*form), "a kind that IKE does not sign with"),
+    ):
+        folder.write("berlin.pub", octets)
+        assert words in folder.why(by_key)
+    for lines, words in (
+        ("", "needs either `psk-file`, or"),
+        (by_key + 'psk-file = "psk"', "needs either `psk-file`, or"),
+        ('remote-public-key = "berlin.pub"', "ike.private-key"),
+        (by_key + 'authorities = "ca.pem"', "needs either `authorities` or `remote-public-key`"),
+        ('private-key = "own.key"', "needs either `authorities` or `remote-public-key`"),
+        (by_key + 'crls = ["ca.crl"]', "needs `authorities`"),
+    ):
+        assert words in folder.why(lines)
 
 
 PPK = 'psk-file = "psk"\nppk-file = "ppk"\nppk-id = "name"\n'

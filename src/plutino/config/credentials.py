@@ -1,10 +1,11 @@
-"""Certificates, private keys and revocation lists out of files' contents. Pure.
+"""Certificates, keys and revocation lists out of files' contents. Pure.
 
 Each error says which file is meant and what is wrong with it.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from types import UnionType
 from typing import Final
 
 from cryptography import x509
@@ -14,11 +15,13 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
     load_pem_private_key,
+    load_pem_public_key,
 )
 
 from plutino.model.errors import ConfigError
-from plutino.model.private_key import SMALLEST_RSA, PrivateKey
+from plutino.model.private_key import SMALLEST_RSA, PrivateKey, PublicKey
 
+_SPKI: Final = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
 _PEM_LIST: Final = b"-----BEGIN X509 CRL-----"
 _SIGNED_WITH: Final = {"sha256", "sha384", "sha512"}
 _JUDGED: Final = (x509.AuthorityKeyIdentifier, x509.CRLNumber)
@@ -27,25 +30,47 @@ Named = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateFiles:
-    """Our key with its chain, the leaf first, and the authorities that may vouch for the peer."""
+class SignatureFiles:
+    """Our key, and what the peer is known by.
+
+    ``chain`` is our certificate with those above it, empty for a raw public key. ``peer_key`` is
+    the peer's SubjectPublicKeyInfo (DER), None where ``authorities`` vouch for it.
+    """
 
     key: PrivateKey = field(repr=False)
-    chain: tuple[x509.Certificate, ...] = field(repr=False)
-    authorities: tuple[x509.Certificate, ...] = field(repr=False)
+    chain: tuple[x509.Certificate, ...] = field(default=(), repr=False)
+    authorities: tuple[x509.Certificate, ...] = field(default=(), repr=False)
+    peer_key: bytes | None = None
     revoked: tuple[x509.CertificateRevocationList, ...] = field(default=(), repr=False)
 
 
-def parse_certificates(certificate: Named, key: Named, *, authorities: Named) -> CertificateFiles:
+def parse_signature_files(
+    key: Named, certificate: Named | None, authorities: Named | None, peer_key: Named | None
+) -> SignatureFiles:
     """ConfigError names the file; no word of it shows key material."""
-    chain = _certificates(certificate)
     private = _private_key(key)
-    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    certified = chain[0].public_key()
-    if private.public_key().public_bytes(*form) != certified.public_bytes(*form):
+    own = private.public_key().public_bytes(*_SPKI)
+    chain = () if certificate is None else _certificates(certificate)
+    if certificate is not None and chain[0].public_key().public_bytes(*_SPKI) != own:
         why = f"is not the key of the first certificate in {certificate[0]}"
         raise ConfigError.single(key[0], "", why)
-    return CertificateFiles(private, chain, _certificates(authorities))
+    trusted = () if authorities is None else _certificates(authorities)
+    known = None if peer_key is None else _public_key(peer_key)
+    if peer_key is not None and known == own:
+        hint = "it must be the peer's, made there: `openssl pkey -in KEY -pubout`"
+        raise ConfigError.single(peer_key[0], "", f"is our own key, that of {key[0]}", hint)
+    return SignatureFiles(private, chain, trusted, known)
+
+
+def _public_key(named: Named) -> bytes:
+    file, text = named
+    try:
+        key = load_pem_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        hint = "PEM begins with -----BEGIN PUBLIC KEY-----, as `openssl pkey -pubout` prints it"
+        raise ConfigError.single(file, "", "holds no public key", hint) from error
+    _check_kind(file, key, PublicKey)
+    return key.public_bytes(*_SPKI)
 
 
 def _certificates(named: Named) -> tuple[x509.Certificate, ...]:
@@ -67,13 +92,18 @@ def _private_key(named: Named) -> PrivateKey:
     except ValueError as error:
         hint = "PEM begins with -----BEGIN PRIVATE KEY-----"
         raise ConfigError.single(file, "", "holds no private key", hint) from error
-    if not isinstance(key, PrivateKey):
+    _check_kind(file, key, PrivateKey)
+    assert isinstance(key, PrivateKey)
+    return key
+
+
+def _check_kind(file: str, key: object, kinds: UnionType) -> None:
+    if not isinstance(key, kinds):
         why = "is a key of a kind that IKE does not sign with"
         raise ConfigError.single(file, "", why, "RSA, ECDSA, Ed25519 or Ed448")
-    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < SMALLEST_RSA:
+    if isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey) and key.key_size < SMALLEST_RSA:
         why = f"has {key.key_size} bits, {SMALLEST_RSA} at least are needed"
         raise ConfigError.single(file, "", why)
-    return key
 
 
 def parse_revocation_list(file: str, octets: bytes) -> x509.CertificateRevocationList:

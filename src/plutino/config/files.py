@@ -10,10 +10,10 @@ from typing import Final
 from cryptography import x509
 
 from plutino.config.credentials import (
-    CertificateFiles,
+    SignatureFiles,
     check_issuer,
-    parse_certificates,
     parse_revocation_list,
+    parse_signature_files,
 )
 from plutino.config.gateway import Gateway
 from plutino.config.ike import IkeKeying
@@ -37,7 +37,7 @@ _LARGEST_LIST: Final = 1 << 24
 class LoadedGateway:
     """A gateway with the keys of its tunnels, by tunnel name or ``standby_keys``.
 
-    ``shared_keys`` and ``certificates`` are what IKE proves identities with, by tunnel name;
+    ``shared_keys`` and ``signature_files`` are what IKE proves identities with, by tunnel name;
     ``postquantum_keys`` are mixed into its keys besides.
     """
 
@@ -45,7 +45,7 @@ class LoadedGateway:
     path: Path
     keys: Mapping[str, StaticKeys]
     shared_keys: Mapping[str, Secret] = field(default_factory=dict)
-    certificates: Mapping[str, CertificateFiles] = field(default_factory=dict)
+    signature_files: Mapping[str, SignatureFiles] = field(default_factory=dict)
     postquantum_keys: Mapping[str, Secret] = field(default_factory=dict)
 
 
@@ -63,7 +63,7 @@ def load_gateway(path: Path) -> LoadedGateway:
             problems += error.problems
     shared_keys: dict[str, Secret] = {}
     postquantum_keys: dict[str, Secret] = {}
-    certificates: dict[str, CertificateFiles] = {}
+    signature_files: dict[str, SignatureFiles] = {}
     revoked = _RevocationLists(path)
     for name, tunnel in gateway.tunnels.items():
         if tunnel.ike is not None:
@@ -76,14 +76,14 @@ def load_gateway(path: Path) -> LoadedGateway:
                 if (psk_file := tunnel.ike.psk_file) is not None:
                     shared_keys[name] = _shared_key(path, f"{at}.psk-file", psk_file, SHORTEST_PSK)
                 else:
-                    files = _certificate_files(path, name, tunnel.ike)
-                    certificates[name] = replace(files, revoked=revoked.of(name, tunnel.ike, files))
+                    files = _signature_files(path, name, tunnel.ike, revoked)
+                    signature_files[name] = files
             except ConfigError as error:
                 problems += error.problems
     problems += _spi_clashes(gateway, keys, str(path))
     if problems:
         raise ConfigError(problems)
-    return LoadedGateway(gateway, path, keys, shared_keys, certificates, postquantum_keys)
+    return LoadedGateway(gateway, path, keys, shared_keys, signature_files, postquantum_keys)
 
 
 def _shared_key(gateway_file: Path, at: str, file: str, shortest: int) -> Secret:
@@ -97,18 +97,23 @@ def _shared_key(gateway_file: Path, at: str, file: str, shortest: int) -> Secret
     return Secret(key)
 
 
-def _certificate_files(gateway_file: Path, name: str, ike: IkeKeying) -> CertificateFiles:
+def _signature_files(
+    gateway_file: Path, name: str, ike: IkeKeying, revoked: "_RevocationLists"
+) -> SignatureFiles:
     """Their contents; what is in them is looked at by ``credentials``."""
-    assert ike.certificate is not None
+
+    def named(file: str | None) -> tuple[str, str] | None:
+        path = gateway_file.parent / (file or "")
+        return None if file is None else (str(path), _read(path, gateway_file))
+
     assert ike.private_key is not None
-    assert ike.authorities is not None
-    folder = gateway_file.parent
-    key = folder / ike.private_key
-    _check_privacy(key, gateway_file, f"tunnels.{name}.ike.private-key")
-    return parse_certificates(
-        *((str(one), _read(one, gateway_file)) for one in (folder / ike.certificate, key)),
-        authorities=(str(folder / ike.authorities), _read(folder / ike.authorities, gateway_file)),
+    path = gateway_file.parent / ike.private_key
+    _check_privacy(path, gateway_file, f"tunnels.{name}.ike.private-key")
+    files = parse_signature_files(
+        (str(path), _read(path, gateway_file)),
+        *map(named, (ike.certificate, ike.authorities, ike.remote_public_key)),
     )
+    return replace(files, revoked=revoked.of(name, ike, files))
 
 
 class _RevocationLists:
@@ -120,7 +125,7 @@ class _RevocationLists:
         self._checked: set[tuple[Path, str | None]] = set()
 
     def of(
-        self, name: str, ike: IkeKeying, files: CertificateFiles
+        self, name: str, ike: IkeKeying, files: SignatureFiles
     ) -> tuple[x509.CertificateRevocationList, ...]:
         """The lists of a tunnel; ConfigError if one cannot be read or used."""
         found = []

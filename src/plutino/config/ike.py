@@ -38,16 +38,16 @@ class IkeKeying(Table):
     certificate: Annotated[
         str | None,
         Field(
-            description="File with our certificate and those between it and the authority (PEM), "
-            "instead of `psk-file`; it must bear `local-id`.",
+            description="File with our certificate and those between it and the authority (PEM); "
+            "it must bear `local-id`. None where the peer knows us by our public key.",
             examples=["paris.pem"],
         ),
     ] = None
     private_key: Annotated[
         str | None,
         Field(
-            description="File with the certificate's private key (PEM, not encrypted): RSA, ECDSA, "
-            "Ed25519. Only its owner may be able to read it.",
+            description="File with our private key (PEM, not encrypted), instead of `psk-file`: "
+            "RSA, ECDSA, Ed25519. Only its owner may be able to read it.",
             examples=["paris.key"],
         ),
     ] = None
@@ -57,6 +57,14 @@ class IkeKeying(Table):
             description="File with the certificates (PEM) of the authorities that may vouch for "
             "the peer; its certificate must bear `remote-id`.",
             examples=["ca.pem"],
+        ),
+    ] = None
+    remote_public_key: Annotated[
+        str | None,
+        Field(
+            description="File with the peer's public key (PEM), such as what `openssl pkey "
+            "-pubout` prints there, instead of `authorities` (RFC 7670).",
+            examples=["berlin.pub"],
         ),
     ] = None
     crls: Annotated[

@@ -26,12 +26,7 @@ def check_keying(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
 
 
 def _check_ike(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
-    by_certificate = ike.certificate, ike.private_key, ike.authorities
-    if (ike.psk_file is None) == (by_certificate == (None, None, None)):
-        why = "needs either `psk-file`, or `certificate`, `private-key` and `authorities`"
-        yield at, why, None
-    elif ike.psk_file is None and None in by_certificate:
-        yield at, "needs `certificate`, `private-key` and `authorities`, all three", None
+    yield from _check_proof(ike, at)
     yield from _check_revocation(ike, at)
     yield from _check_postquantum_key(ike, at)
     for number, word in enumerate(ike.allow_weak):
@@ -49,6 +44,21 @@ def _check_ike(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
                 parse_proposal(text, for_ike=for_ike, weak=ike.allow_weak)
             except ValueError as error:
                 yield (*at, key, number), str(error), None
+
+
+def _check_proof(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
+    """A pre-shared key, or a key of ours and what the peer is known by."""
+    by_signature = ike.private_key, ike.certificate, ike.authorities, ike.remote_public_key
+    if (ike.psk_file is None) == (not any(by_signature)):
+        why = "needs either `psk-file`, or `private-key` with `certificate` and `authorities`"
+        yield at, f"{why}, or with `remote-public-key`", None
+    elif ike.psk_file is None:
+        if ike.private_key is None:
+            why = "is needed with `certificate`, `authorities` and `remote-public-key`"
+            yield (*at, "private-key"), why, "the file of our own key"
+        if (ike.authorities is None) == (ike.remote_public_key is None):
+            why = "needs either `authorities` or `remote-public-key`: what the peer is known by"
+            yield at, why, None
 
 
 def _check_revocation(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
 
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from plutino.config.files import LoadedGateway
 from plutino.config.ike import IkeKeying
@@ -19,6 +19,7 @@ from plutino.ike.auth.credentials import (
     RemotePresharedKey,
 )
 from plutino.ike.auth.identity import parse_identity
+from plutino.ike.auth.raw_keys import LocalRawKey, RemoteRawKey
 from plutino.ike.auth.revocation import Revocation
 from plutino.ike.config import (
     ChildConfig,
@@ -57,7 +58,10 @@ def fingerprints_of(loaded: LoadedGateway) -> dict[str, bytes]:
             digest.update(key.reveal())
         if (ppk := loaded.postquantum_keys.get(name)) is not None:
             digest.update(ppk.reveal())
-        if (files := loaded.certificates.get(name)) is not None:
+        if (files := loaded.signature_files.get(name)) is not None:
+            own = files.key.public_key()
+            digest.update(own.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+            digest.update(files.peer_key or b"")
             for one in (*files.chain, *files.authorities):
                 digest.update(one.public_bytes(Encoding.DER))
             for revoked in files.revoked:
@@ -112,13 +116,14 @@ def _credentials(
     key = loaded.shared_keys.get(name)
     if key is not None:
         return LocalPresharedKey(local, key), RemotePresharedKey(remote, key)
-    files = loaded.certificates[name]
-    return (
-        LocalCertificate(local, files.key, files.chain),
-        TrustedAuthorities(
-            remote, files.authorities, Revocation(files.revoked, ike.crl_policy == "strict")
-        ),
-    )
+    files = loaded.signature_files[name]
+    ours: LocalCredential = LocalRawKey.of(local, files.key)
+    if files.chain:
+        ours = LocalCertificate(local, files.key, files.chain)
+    if files.peer_key is not None:
+        return ours, RemoteRawKey(remote, files.peer_key)
+    revocation = Revocation(files.revoked, ike.crl_policy == "strict")
+    return ours, TrustedAuthorities(remote, files.authorities, revocation)
 
 
 def _postquantum_key(loaded: LoadedGateway, name: str, ike: IkeKeying) -> PostquantumKey | None:

@@ -21,9 +21,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from plutino.ike.auth.credentials import CertificateData, Prf
 from plutino.ike.auth.identity import Identity, IdType
 from plutino.ike.auth.revocation import Revocation
-from plutino.ike.auth.signature import PublicKey, sign, verify
+from plutino.ike.auth.signature import sign, verify
 from plutino.ike.errors import AuthenticationFailedError
-from plutino.model.private_key import PrivateKey
+from plutino.model.private_key import PrivateKey, PublicKey
 
 X509_SIGNATURE: Final = 4
 """Encoding "X.509 Certificate - Signature"."""
