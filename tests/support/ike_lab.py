@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
+from pathlib import Path
 
 from plutino.lab.demo import BERLIN, INNER, PARIS
 from plutino.lab.hosts import Host
@@ -55,3 +56,12 @@ def until_it_passes(pair: Pair) -> None:
     """The tunnel is up for IPv4 and IPv6 inside."""
     until(lambda: passes(pair.paris), "IPv4 passes")
     until(lambda: passes(pair.paris, 1), "IPv6 passes")
+
+
+def ike_processes(host: Host) -> list[Path]:
+    """Of a host's daemon, in /proc."""
+    assert host.daemon is not None
+    pid = host.daemon.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    places = [Path("/proc") / one for one in children]
+    return [one for one in places if b"plutino.ike_process" in (one / "cmdline").read_bytes()]

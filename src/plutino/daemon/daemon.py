@@ -10,20 +10,19 @@ import fcntl
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from plutino.config.files import LoadedGateway, load_gateway
 from plutino.control.protocol import Answer, Request
 from plutino.control.report import encode_report
 from plutino.control.server import ControlServer
 from plutino.daemon.health_store import load_ways, save_ways
-from plutino.daemon.ike_service import IkeService
 from plutino.daemon.ike_status import NO_IKE
 from plutino.daemon.key_log import WARNING, KeyLog
+from plutino.daemon.log import log
 from plutino.daemon.namespaces import NamespaceWatch
 from plutino.daemon.passes import (
     NO_CHILDREN,
@@ -36,10 +35,11 @@ from plutino.daemon.passes import (
 from plutino.daemon.prober import Prober
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
-from plutino.dataplane.acquires import acquired_reqid, is_ike
+from plutino.dataplane.acquires import acquired_reqid, expiring_spi, is_ike
 from plutino.dataplane.choice import KERNEL, PlaneChoice, open_events
 from plutino.dataplane.engine_messages import parse_ike
 from plutino.dataplane.held_sockets import HeldSockets
+from plutino.dataplane.mappings import new_mapping
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.health import Health
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError, WireError
@@ -49,6 +49,9 @@ from plutino.netfilter.events import NetfilterEvents
 from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
 from plutino.netlink.wire import Message
+
+if TYPE_CHECKING:
+    from plutino.daemon.ike_service import IkeService
 
 CHECK_INTERVAL: Final = 10.0
 """Seconds between passes when nothing tells of a change."""
@@ -63,11 +66,6 @@ _PATIENCE: Final = 10
 _LONGEST_BACK_OFF: Final = 10.0
 
 _Value = TypeVar("_Value")
-
-
-def log(words: str) -> None:
-    """One line on stderr; the service manager adds time and name."""
-    print(f"plutino: {words}", file=sys.stderr, flush=True)
 
 
 class Daemon:
@@ -223,9 +221,11 @@ class Daemon:
         children = NO_CHILDREN if self._ike is None else self._ike.children()
         return run_pass(self._loaded, self._runtime, children)
 
-    async def _new_ike(self) -> IkeService | None:
+    async def _new_ike(self) -> "IkeService | None":
         if all(tunnel.ike is None for tunnel in self._loaded.gateway.tunnels.values()):
             return None
+        from plutino.daemon.ike_service import IkeService  # noqa: PLC0415 -- slow to load
+
         ike = IkeService(self._loaded, self._runtime, self._install, log, self._key_log)
         await ike.take_up()
         return ike
@@ -293,12 +293,18 @@ class Daemon:
     def _hear_for_ike(self, message: Message) -> bool:
         """Whether a message of the plane is for IKE alone."""
         reqid = acquired_reqid(message)
+        mapping, expiring = new_mapping(message), expiring_spi(message)
         if reqid is not None and self._ike is not None:
             self._ike.acquire(reqid)
+        elif expiring is not None and self._ike is not None:
+            self._ike.rekey(expiring)
+        elif mapping is not None and self._ike is not None:
+            self._ike.follow_mapping(mapping)
         elif is_ike(message) and self._ike is not None:
             with suppress(WireError):
                 self._ike.hear_engine(parse_ike(message.payload))
-        return reqid is not None or is_ike(message)
+        others = (reqid, mapping, expiring)
+        return is_ike(message) or any(one is not None for one in others)
 
     def _let_go_of_plane(self) -> None:
         if self._plane_events is not None:

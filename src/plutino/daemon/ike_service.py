@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from plutino.config.files import LoadedGateway
+from plutino.daemon.ike_outbox import Outbox
 from plutino.daemon.ike_peers import Ways, fingerprints_of, peers_of
 from plutino.daemon.ike_sockets import IkeSockets
 from plutino.daemon.ike_status import IkeState, report_ike
@@ -19,6 +20,7 @@ from plutino.daemon.ike_store import IkeStore
 from plutino.daemon.ike_worker import IkeWorker
 from plutino.daemon.key_log import KeyLog
 from plutino.dataplane.engine_messages import EngineIke
+from plutino.dataplane.mappings import NewMapping
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.sas import tunnel_reqid
 from plutino.ike.config import PeerConfig
@@ -27,9 +29,11 @@ from plutino.ike_process.commands import (
     Acquire,
     Adopt,
     Command,
+    FollowMapping,
     GoBy,
     KeepUp,
     LetDown,
+    Rekey,
     SetPeers,
 )
 from plutino.ike_process.outcome import IkeSaState, Notice, NoticeKind, Outcome
@@ -81,7 +85,7 @@ class IkeService:
         self._ike_sas: dict[str, IkeSaState | None] = {}
         self._failures: dict[str, str] = {}
         self._quiet_until, self._untold = 0.0, 0
-        self._held: list[Datagram] = []
+        self._outbox = Outbox()
         self._wake = asyncio.Event()
         self._gone = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,7 +126,7 @@ class IkeService:
         self.open_sockets(on_kernel=on_kernel)
         self._run(self._install_and_send())
         self._is_started = True
-        if self._held:
+        if self._outbox:
             self._wake.set()
         self._begin()
 
@@ -187,6 +191,16 @@ class IkeService:
             if on_traffic and path and tunnel_reqid(gateway.instance, name) == reqid:
                 self._worker.tell(Acquire(name, name, path))
 
+    def rekey(self, spi: int) -> None:
+        """An SA has reached a limit of packets or octets."""
+        self._worker.tell(Rekey(spi.to_bytes(4, "big")))
+
+    def follow_mapping(self, mapping: NewMapping) -> None:
+        """ESP of a peer behind a NAT comes from elsewhere by now."""
+        spi = mapping.spi.to_bytes(4, "big")
+        remote = SocketAddress(mapping.address, mapping.port)
+        self._worker.tell(FollowMapping(spi, remote))
+
     async def leave(self) -> None:
         """Tells all peers that it is over, and gives them a moment to answer."""
         self._says_farewell = True
@@ -240,12 +254,12 @@ class IkeService:
             for line in outcome.key_lines:
                 self._key_log.note(line)
         if not self._is_started:
-            self._held += outcome.datagrams
+            self._outbox.hold(outcome.datagrams)
         elif outcome.children and not self._says_farewell:
-            self._held += outcome.datagrams
+            self._outbox.hold(outcome.datagrams)
             self._wake.set()
         else:
-            self._send(outcome.datagrams)
+            self._send(self._outbox.free(outcome.datagrams))
         if not outcome.open and self._says_farewell:
             self._gone.set()
 
@@ -271,14 +285,13 @@ class IkeService:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            waiting = len(self._held)
+            waiting = len(self._outbox)
             try:
                 await self._install()
             except PlutinoError as error:
                 self._log(f"error: {error}")
-            ready, self._held = self._held[:waiting], self._held[waiting:]
-            self._send(ready)
-            if self._held:
+            self._send(self._outbox.release(waiting))
+            if self._outbox:
                 self._wake.set()
 
     def _send(self, datagrams: Iterable[Datagram]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from plutino.ike.endpoint import ActiveChild
+from plutino.ike.active_child import ActiveChild
 from plutino.ike.esp_suites import esp_suite
 from plutino.ike.narrowing import networks_of
 from plutino.ike.numbers import TransformType
