@@ -1,5 +1,6 @@
 """The files that `[tunnels.NAME.ike]` names: what is taken, and the words of each refusal."""
 
+from base64 import b64encode
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -98,6 +99,14 @@ def test_what_is_wrong_with_a_list_is_told(folder: Folder) -> None:
     ):
         folder.write("ca.crl", octets)
         assert words in folder.why(with_list)
+
+
+def test_a_certificate_of_an_unknown_version_is_told(folder: Folder) -> None:
+    octets = own().certificate.public_bytes(Encoding.DER)
+    text = b64encode(octets.replace(b"\xa0\3\2\1\2", b"\xa0\3\2\1\x09"))
+    begin, end = (f"-----{one} CERTIFICATE-----\n".encode() for one in ("BEGIN", "END"))
+    folder.write("ca.pem", begin + text + b"\n" + end)
+    assert "holds no certificates" in folder.why(CERTIFICATES)
 
 
 def test_lists_need_authorities(folder: Folder) -> None:

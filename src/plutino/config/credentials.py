@@ -9,7 +9,6 @@ from types import UnionType
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from plutino.model.errors import ConfigError
 from plutino.model.private_key import SMALLEST_RSA, PrivateKey, PublicKey
+from plutino.model.x509_errors import MALFORMED
 
 _SPKI: Final = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
 _PEM_LIST: Final = b"-----BEGIN X509 CRL-----"
@@ -66,7 +66,7 @@ def _public_key(named: Named) -> bytes:
     file, text = named
     try:
         key = load_pem_public_key(text.encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except MALFORMED as error:
         hint = "PEM begins with -----BEGIN PUBLIC KEY-----, as `openssl pkey -pubout` prints it"
         raise ConfigError.single(file, "", "holds no public key", hint) from error
     _check_kind(file, key, PublicKey)
@@ -77,7 +77,7 @@ def _certificates(named: Named) -> tuple[x509.Certificate, ...]:
     file, text = named
     try:
         return tuple(x509.load_pem_x509_certificates(text.encode()))
-    except ValueError as error:
+    except MALFORMED as error:
         hint = "PEM begins with -----BEGIN CERTIFICATE-----"
         raise ConfigError.single(file, "", "holds no certificates", hint) from error
 
@@ -89,7 +89,7 @@ def _private_key(named: Named) -> PrivateKey:
     except TypeError as error:
         hint = f"decrypt it: openssl pkey -in {file} -out FILE"
         raise ConfigError.single(file, "", "is encrypted, and nobody can type", hint) from error
-    except ValueError as error:
+    except MALFORMED as error:
         hint = "PEM begins with -----BEGIN PRIVATE KEY-----"
         raise ConfigError.single(file, "", "holds no private key", hint) from error
     _check_kind(file, key, PrivateKey)
@@ -115,7 +115,7 @@ def parse_revocation_list(file: str, octets: bytes) -> x509.CertificateRevocatio
     try:
         found = x509.load_pem_x509_crl(octets) if count else x509.load_der_x509_crl(octets)
         unusable = _why_unusable(found)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except MALFORMED as error:
         hint = f"PEM begins with {_PEM_LIST.decode()}"
         why = "holds no certificate revocation list"
         raise ConfigError.single(file, "", why, hint) from error
@@ -140,7 +140,7 @@ def check_issuer(
 def _has_signed(authority: x509.Certificate, one: x509.CertificateRevocationList) -> bool:
     try:
         return one.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
-    except (TypeError, ValueError, UnsupportedAlgorithm):
+    except (TypeError, *MALFORMED):
         return False
 
 

@@ -24,6 +24,7 @@ from plutino.ike.auth.revocation import Revocation
 from plutino.ike.auth.signature import sign, verify
 from plutino.ike.errors import AuthenticationFailedError
 from plutino.model.private_key import PrivateKey, PublicKey
+from plutino.model.x509_errors import MALFORMED
 
 X509_SIGNATURE: Final = 4
 """Encoding "X.509 Certificate - Signature"."""
@@ -101,17 +102,17 @@ class TrustedAuthorities:
         leaf, *others = _parse(certificates)
         chain = self._chain(leaf, others, date)
         try:
-            self.revocation.check(chain, date)
             check_usage(leaf)
             is_borne = bears(leaf, received)
             key = leaf.public_key()
-        except ValueError as error:
+        except MALFORMED as error:
             raise AuthenticationFailedError(f"the peer's certificate: {error}") from error
         if not is_borne:
             raise AuthenticationFailedError(f"the certificate is not one of {received}")
         if not isinstance(key, PublicKey):
             raise AuthenticationFailedError("the certificate's key is of an unknown kind")
         verify(key, auth, octets)
+        self.revocation.check(chain, date)  # last, since lists may be long
 
     def _chain(
         self, leaf: x509.Certificate, others: list[x509.Certificate], date: datetime
@@ -127,7 +128,7 @@ class TrustedAuthorities:
         )
         try:
             return builder.build_client_verifier().verify(leaf, others).chain
-        except (verification.VerificationError, ValueError) as error:
+        except (verification.VerificationError, *MALFORMED) as error:
             words = f"no chain to an authority we trust: {error}"
             raise AuthenticationFailedError(words) from error
 
@@ -177,5 +178,5 @@ def _parse(certificates: Sequence[CertificateData]) -> list[x509.Certificate]:
         raise AuthenticationFailedError(f"{len(given)} certificates came, 1 to 16 are in order")
     try:
         return [x509.load_der_x509_certificate(one) for one in given]
-    except ValueError as error:
+    except MALFORMED as error:
         raise AuthenticationFailedError(f"a certificate cannot be read: {error}") from error

@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from plutino.ike.errors import AuthenticationFailedError
+from plutino.model.x509_errors import MALFORMED
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -31,9 +31,12 @@ class Revocation:
         The last one is trusted as it is. Of several lists of an issuer the newest decides; one
         that is out of date still revokes what is on it.
         """
-        for certificate, issuer in pairwise(chain):
-            found = self._list_about(certificate, issuer, date)
-            who = certificate.subject.rfc4514_string()
+        for certificate, issuer in pairwise(chain if self.lists or self.strict else ()):
+            try:
+                found = self._list_about(certificate, issuer, date)
+                who = certificate.subject.rfc4514_string()
+            except MALFORMED as error:
+                raise AuthenticationFailedError(f"a certificate of the chain: {error}") from error
             if found is None:
                 if self.strict:
                     words = f"no certificate revocation list is about {who}"
@@ -68,7 +71,7 @@ def is_signed_by(one: x509.CertificateRevocationList, issuer: x509.Certificate) 
         return False
     try:
         return one.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
-    except (TypeError, ValueError, UnsupportedAlgorithm):
+    except (TypeError, *MALFORMED):
         return False  # a key of a kind that signs no lists
 
 
