@@ -19,6 +19,8 @@ from plutino.model.errors import ConfigError, Problem
 
 _LARGEST_LIST: Final = 1 << 24
 """Bytes of a certificate revocation list; a hundred thousand entries take about 4 MB."""
+_LARGEST_LISTS: Final = 1 << 25
+"""Bytes of all lists together: they go to the IKE process in one message."""
 
 
 def read_signature_files(
@@ -60,6 +62,7 @@ class _RevocationLists:
         self._gateway_file = gateway_file
         self._read: dict[Path, x509.CertificateRevocationList] = {}
         self._checked: set[tuple[Path, str | None]] = set()
+        self._size = 0
 
     def of(
         self, name: str, ike: IkeKeying, files: SignatureFiles
@@ -71,6 +74,10 @@ class _RevocationLists:
             if path not in self._read:
                 key = f"tunnels.{name}.ike.crls[{place}]"
                 octets = read_octets(path, self._gateway_file, key, largest=_LARGEST_LIST)
+                self._size += len(octets)
+                if self._size > _LARGEST_LISTS:
+                    why = f"takes the lists of this gateway beyond {_LARGEST_LISTS} bytes"
+                    raise ConfigError.single(str(path), "", why)
                 self._read[path] = parse_revocation_list(str(path), octets)
             if (path, ike.authorities) not in self._checked:
                 check_issuer(str(path), self._read[path], files.authorities)
