@@ -39,7 +39,7 @@ PURE = (
     "netlink/wire.py", "netlink/xfrm/", "netlink/route/",
     "config/", "ike/",
 )  # fmt: skip
-IMPURE_FILES = {"config/files.py"}
+IMPURE_FILES = {f"config/{name}.py" for name in ("files", "reading", "signature_files")}
 IO_MODULES = {
     "socket", "os", "subprocess", "asyncio", "time", "random", "secrets", "threading", "select",
     "selectors", "shutil", "tempfile", "fcntl", "signal", "pathlib", "ctypes",

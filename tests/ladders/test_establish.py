@@ -1,5 +1,6 @@
 """IKE_SA_INIT, IKE_INTERMEDIATE and IKE_AUTH between two endpoints of ours, rung by rung."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -11,12 +12,16 @@ from plutino.ike.auth.credentials import RemotePresharedKey
 from plutino.ike.auth.identity import Identity
 from plutino.ike.config import PostquantumKey
 from plutino.ike.events import IkeClosed, Refused
+from plutino.ike.exchanges import sa_init
+from plutino.ike.message.header import Header
+from plutino.ike.message.message import Message
 from plutino.ike.narrowing import selector_of
 from plutino.ike.path import Datagram, Path, SocketAddress, first_path
+from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.proposal import Transform
 from plutino.model.policy import Mode
 from plutino.model.secret import Secret
-from tests.support.ike_network import IKE_GCM, A, B, IkePair, child, peer
+from tests.support.ike_network import ESP_GCM_PFS, IKE_GCM, A, B, IkePair, child, peer
 
 
 def reasons(pair: IkePair, side: str) -> str:
@@ -70,6 +75,32 @@ def test_more_key_exchanges_come_in_ike_intermediate(methods: tuple[int, ...]) -
     assert session.intermediate.covered(len(methods) + 1)[-4:] == bytes((0, 0, 0, len(methods) + 1))
 
 
+def test_childless_the_first_child_has_a_key_exchange_of_its_own() -> None:
+    children = (child(suites=(ESP_GCM_PFS,)),)
+    pair = IkePair(a=peer("a", childless=True, children=children), b=peer("b", children=children))
+    pair.establish()
+    assert "CHILDLESS_IKEV2_SUPPORTED" in pair.trace[1]
+    assert "SA" not in re.findall(r"\w+", pair.trace[2])
+    assert pair.trace[4] == "a> CREATE_CHILD_SA {SA,No,KE,TSi,TSr}"
+
+
+def test_a_peer_that_knows_no_childless_ike_sas_gets_a_child(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RFC 6023, 3: only who has said so may be asked for one."""
+
+    def without(header: Header, payloads: tuple[Payload, ...]) -> Message:
+        left = [one for one in payloads if getattr(one, "name", "") != "CHILDLESS_IKEV2_SUPPORTED"]
+        return Message(header, tuple(left))
+
+    monkeypatch.setattr(sa_init, "Message", without)
+    pair = IkePair(a=peer("a", childless=True))
+    pair.establish()
+    assert "CHILDLESS" not in pair.trace[1]
+    assert "SA,TSi,TSr" in pair.trace[2]
+    assert len(pair.trace) == 4
+
+
 def test_a_post_quantum_key_must_be_the_same() -> None:
     key = PostquantumKey(b"id", Secret(b"quantum" * 5))
     pair = IkePair(a=peer("a", ppk=key), b=peer("b", ppk=key))
@@ -92,6 +123,19 @@ def test_a_post_quantum_key_can_be_done_without() -> None:
     pair.start()
     pair.run(20)
     assert not pair.a.child_sas()
+
+
+def test_a_responder_offers_the_post_quantum_key_of_any_who_may_be_meant() -> None:
+    key = PostquantumKey(b"id", Secret(b"quantum" * 5))
+    pair = IkePair(a=peer("a", ppk=key))
+    other = RemotePresharedKey(Identity.fqdn("c"), Secret(b"a key of another peer"))
+    first = replace(peer("b", remote_credential=other), name="c")
+    pair.add("b", B, [first, peer("b", ppk=key)])
+    pair.establish()
+    assert pair.trace[1].count("USE_PPK") == 1
+    pair = IkePair(b=peer("b", ppk=replace(key, required=False)))
+    pair.establish()
+    assert "USE_PPK" not in pair.trace[1]  # who does not ask is not told
 
 
 def test_failures_look_the_same_from_outside() -> None:

@@ -7,11 +7,12 @@ from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
 )
 from cryptography.x509.oid import NameOID
 
@@ -38,6 +39,12 @@ class Certified:
     def key_pem(self) -> bytes:
         """PKCS#8."""
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    @property
+    def public_pem(self) -> bytes:
+        """SubjectPublicKeyInfo."""
+        form = Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+        return self.key.public_key().public_bytes(*form)
 
     @property
     def pem(self) -> bytes:
@@ -97,3 +104,28 @@ def issue(
         builder = builder.add_extension(extension, critical)
     algorithm = None if isinstance(above, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return Certified(key, builder.sign(above, algorithm))
+
+
+def revoke(
+    issuer: Certified,
+    *revoked: Certified,
+    begin: datetime = BEGIN,
+    end: datetime = END,
+    extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (),
+    signer: Certified | None = None,
+) -> x509.CertificateRevocationList:
+    """A list of an authority, signed by it or by another."""
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .last_update(begin)
+        .next_update(end)
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    for one in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(one.certificate.serial_number)
+        builder = builder.add_revoked_certificate(entry.revocation_date(BEGIN).build())
+    key = (signer or issuer).key
+    assert not isinstance(key, ed448.Ed448PrivateKey)
+    return builder.sign(key, hashes.SHA256())

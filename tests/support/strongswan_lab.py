@@ -132,7 +132,7 @@ def mixed_pair(
     """Both up; ``paris`` has lines of the IKE table there, ``options`` of charon's section.
 
     Where Paris has a ``second`` outer address, each of the two is an uplink, ``one`` and ``two``.
-    ``files`` are written below the folders of both, ``paris/`` and ``swan/``. With a certificate
+    ``files`` are written below the folders of both, ``paris/`` and ``swan/``. With a private key
     among Paris's lines the pre-shared key is left out. strongSwan's ESP is the kernel's where Paris
     has it there, if ``in_kernel`` does not say otherwise. ``mtu`` is that of the wire.
     """
@@ -153,7 +153,7 @@ def mixed_pair(
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch(mode=0o600)
         (folder / name).write_bytes(octets)
-    if "certificate" in paris:
+    if "private-key" in paris:
         text = hosts[0].file.read_text()
         hosts[0].file.write_text(text.replace(f'psk-file = "{BERLIN}.psk"', ""))
     swan = StrongSwan(hosts[1].namespace, place, root, conf, in_kernel, options)

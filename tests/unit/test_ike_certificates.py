@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, ObjectIdentifier
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -148,6 +148,22 @@ def test_any_bytes_as_certificate_are_refused(data: bytes) -> None:
     ]
     with pytest.raises(AuthenticationFailedError):
         remote.verify((14, b""), OCTETS, PARIS, given_, prf=prf, date=NOW)
+
+
+def test_what_the_library_calls_no_value_is_refused_all_the_same() -> None:
+    """An unknown version and names of odd kinds: a peer can send them before it proves anything."""
+    odd_name = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\2\xa3\0")
+    odd = leaf(dns=None, extensions=((odd_name, False),))
+    with pytest.raises(AuthenticationFailedError):
+        judge(odd, below())
+    octets = leaf().certificate.public_bytes(Encoding.DER)
+    assert octets.count(b"\xa0\3\2\1\2") == 1
+    ninth = octets.replace(b"\xa0\3\2\1\2", b"\xa0\3\2\1\x09")
+    remote = TrustedAuthorities(PARIS, (root().certificate,))
+    for given_ in ([ninth], [octets, ninth]):
+        certificates = [CertificateData(4, one) for one in given_]
+        with pytest.raises(AuthenticationFailedError, match="cannot be read"):
+            remote.verify((14, b""), OCTETS, PARIS, certificates, prf=prf, date=NOW)
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ecdsa"])

@@ -1,6 +1,12 @@
-"""Certificates and private keys out of PEM texts, with words for what is wrong. Pure."""
+"""Certificates, keys and revocation lists out of files' contents. Pure.
 
+Each error says which file is meant and what is wrong with it.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from types import UnionType
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -8,41 +14,70 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
     load_pem_private_key,
+    load_pem_public_key,
 )
 
 from plutino.model.errors import ConfigError
-from plutino.model.private_key import SMALLEST_RSA, PrivateKey
+from plutino.model.private_key import SMALLEST_RSA, PrivateKey, PublicKey
+from plutino.model.x509_errors import MALFORMED
 
+_SPKI: Final = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+_PEM_LIST: Final = b"-----BEGIN X509 CRL-----"
+_SIGNED_WITH: Final = {"sha256", "sha384", "sha512"}
+_JUDGED: Final = (x509.AuthorityKeyIdentifier, x509.CRLNumber)
 Named = tuple[str, str]
 """A file's name and its text."""
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateFiles:
-    """Our key with its chain, the leaf first, and the authorities that may vouch for the peer."""
+class SignatureFiles:
+    """Our key, and what the peer is known by.
+
+    ``chain`` is our certificate with those above it, empty for a raw public key. ``peer_key`` is
+    the peer's SubjectPublicKeyInfo (DER), None where ``authorities`` vouch for it.
+    """
 
     key: PrivateKey = field(repr=False)
-    chain: tuple[x509.Certificate, ...] = field(repr=False)
-    authorities: tuple[x509.Certificate, ...] = field(repr=False)
+    chain: tuple[x509.Certificate, ...] = field(default=(), repr=False)
+    authorities: tuple[x509.Certificate, ...] = field(default=(), repr=False)
+    peer_key: bytes | None = None
+    revoked: tuple[x509.CertificateRevocationList, ...] = field(default=(), repr=False)
 
 
-def parse_certificates(certificate: Named, key: Named, *, authorities: Named) -> CertificateFiles:
+def parse_signature_files(
+    key: Named, certificate: Named | None, authorities: Named | None, peer_key: Named | None
+) -> SignatureFiles:
     """ConfigError names the file; no word of it shows key material."""
-    chain = _certificates(certificate)
     private = _private_key(key)
-    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    certified = chain[0].public_key()
-    if private.public_key().public_bytes(*form) != certified.public_bytes(*form):
+    own = private.public_key().public_bytes(*_SPKI)
+    chain = () if certificate is None else _certificates(certificate)
+    if certificate is not None and chain[0].public_key().public_bytes(*_SPKI) != own:
         why = f"is not the key of the first certificate in {certificate[0]}"
         raise ConfigError.single(key[0], "", why)
-    return CertificateFiles(private, chain, _certificates(authorities))
+    trusted = () if authorities is None else _certificates(authorities)
+    known = None if peer_key is None else _public_key(peer_key)
+    if peer_key is not None and known == own:
+        hint = "it must be the peer's, made there: `openssl pkey -in KEY -pubout`"
+        raise ConfigError.single(peer_key[0], "", f"is our own key, that of {key[0]}", hint)
+    return SignatureFiles(private, chain, trusted, known)
+
+
+def _public_key(named: Named) -> bytes:
+    file, text = named
+    try:
+        key = load_pem_public_key(text.encode())
+    except MALFORMED as error:
+        hint = "PEM begins with -----BEGIN PUBLIC KEY-----, as `openssl pkey -pubout` prints it"
+        raise ConfigError.single(file, "", "holds no public key", hint) from error
+    _check_kind(file, key, PublicKey)
+    return key.public_bytes(*_SPKI)
 
 
 def _certificates(named: Named) -> tuple[x509.Certificate, ...]:
     file, text = named
     try:
         return tuple(x509.load_pem_x509_certificates(text.encode()))
-    except ValueError as error:
+    except MALFORMED as error:
         hint = "PEM begins with -----BEGIN CERTIFICATE-----"
         raise ConfigError.single(file, "", "holds no certificates", hint) from error
 
@@ -54,13 +89,72 @@ def _private_key(named: Named) -> PrivateKey:
     except TypeError as error:
         hint = f"decrypt it: openssl pkey -in {file} -out FILE"
         raise ConfigError.single(file, "", "is encrypted, and nobody can type", hint) from error
-    except ValueError as error:
+    except MALFORMED as error:
         hint = "PEM begins with -----BEGIN PRIVATE KEY-----"
         raise ConfigError.single(file, "", "holds no private key", hint) from error
-    if not isinstance(key, PrivateKey):
+    _check_kind(file, key, PrivateKey)
+    assert isinstance(key, PrivateKey)
+    return key
+
+
+def _check_kind(file: str, key: object, kinds: UnionType) -> None:
+    if not isinstance(key, kinds):
         why = "is a key of a kind that IKE does not sign with"
         raise ConfigError.single(file, "", why, "RSA, ECDSA, Ed25519 or Ed448")
-    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < SMALLEST_RSA:
+    if isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey) and key.key_size < SMALLEST_RSA:
         why = f"has {key.key_size} bits, {SMALLEST_RSA} at least are needed"
         raise ConfigError.single(file, "", why)
-    return key
+
+
+def parse_revocation_list(file: str, octets: bytes) -> x509.CertificateRevocationList:
+    """One list, PEM or DER, of a kind that can be judged (RFC 5280, 5.2); else ConfigError."""
+    count = octets.count(_PEM_LIST)
+    if count > 1:
+        why = f"holds {count} certificate revocation lists"
+        raise ConfigError.single(file, "", why, "each needs a file of its own")
+    try:
+        found = x509.load_pem_x509_crl(octets) if count else x509.load_der_x509_crl(octets)
+        unusable = _why_unusable(found)
+    except MALFORMED as error:
+        hint = f"PEM begins with {_PEM_LIST.decode()}"
+        why = "holds no certificate revocation list"
+        raise ConfigError.single(file, "", why, hint) from error
+    if unusable is not None:
+        raise ConfigError.single(file, "", unusable, "a complete list of one issuer is needed")
+    return found
+
+
+def check_issuer(
+    file: str, one: x509.CertificateRevocationList, authorities: Iterable[x509.Certificate]
+) -> None:
+    """ConfigError if a list claims an authority's name and is not signed by it.
+
+    Those of authorities below have to wait until the peer shows their certificates.
+    """
+    issuers = [authority for authority in authorities if authority.subject == one.issuer]
+    if issuers and not any(_has_signed(authority, one) for authority in issuers):
+        why = f"is not signed by the authority that it names, {one.issuer.rfc4514_string()}"
+        raise ConfigError.single(file, "", why, "fetch it anew")
+
+
+def _has_signed(authority: x509.Certificate, one: x509.CertificateRevocationList) -> bool:
+    try:
+        return one.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
+    except (TypeError, *MALFORMED):
+        return False
+
+
+def _why_unusable(one: x509.CertificateRevocationList) -> str | None:
+    algorithm = one.signature_hash_algorithm
+    if algorithm is not None and algorithm.name not in _SIGNED_WITH:
+        return f"is signed with {algorithm.name}, which nobody should believe"
+    for extension in one.extensions:
+        value = extension.value
+        if isinstance(value, x509.DeltaCRLIndicator):
+            return "is a delta list: it says only what has changed"
+        if isinstance(value, x509.IssuingDistributionPoint):
+            if value.indirect_crl:
+                return "is an indirect list: it speaks for other issuers"
+        elif extension.critical and not isinstance(value, _JUDGED):
+            return f"has critical extension {extension.oid.dotted_string}, which is unknown"
+    return None

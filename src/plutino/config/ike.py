@@ -38,16 +38,16 @@ class IkeKeying(Table):
     certificate: Annotated[
         str | None,
         Field(
-            description="File with our certificate and those between it and the authority (PEM), "
-            "instead of `psk-file`; it must bear `local-id`.",
+            description="File with our certificate and those between it and the authority (PEM); "
+            "it must bear `local-id`. None where the peer knows us by our public key.",
             examples=["paris.pem"],
         ),
     ] = None
     private_key: Annotated[
         str | None,
         Field(
-            description="File with the certificate's private key (PEM, not encrypted): RSA, ECDSA, "
-            "Ed25519. Only its owner may be able to read it.",
+            description="File with our private key (PEM, not encrypted), instead of `psk-file`: "
+            "RSA, ECDSA, Ed25519. Only its owner may be able to read it.",
             examples=["paris.key"],
         ),
     ] = None
@@ -59,6 +59,52 @@ class IkeKeying(Table):
             examples=["ca.pem"],
         ),
     ] = None
+    remote_public_key: Annotated[
+        str | None,
+        Field(
+            description="File with the peer's public key (PEM), such as what `openssl pkey "
+            "-pubout` prints there, instead of `authorities` (RFC 7670).",
+            examples=["berlin.pub"],
+        ),
+    ] = None
+    crls: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Files with certificate revocation lists (PEM or DER), read at start and "
+            "reload. A peer whose certificate, or one above it, is on the list of its issuer is "
+            "refused; a list that is out of date still revokes what is on it.",
+            examples=[["ca.crl"]],
+        ),
+    ] = ()
+    crl_policy: Annotated[
+        Literal["if-present", "strict"],
+        Field(
+            description="`strict`: each certificate of the peer's chain but the authority's own "
+            "needs a list of its issuer that is not out of date; `if-present` does without."
+        ),
+    ] = "if-present"
+    ppk_file: Annotated[
+        str | None,
+        Field(
+            description="File with a post-quantum pre-shared key (RFC 8784), 32 bytes or more, "
+            "besides `psk-file` or certificates: whoever can break the key exchange one day still "
+            "cannot read ESP. Only its owner may be able to read it.",
+            examples=["berlin.ppk"],
+        ),
+    ] = None
+    ppk_id: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=255,
+            description="The name of that key, the same at both ends.",
+            examples=["paris-berlin-2026"],
+        ),
+    ] = None
+    ppk_required: Annotated[
+        bool,
+        Field(description="No IKE SA without that key; `false` while not all peers have it yet."),
+    ] = True
     ike_sa_of: Annotated[
         str | None,
         Field(
@@ -151,6 +197,15 @@ class IkeKeying(Table):
             "each 1.8 times later than the one before.",
         ),
     ] = 6
+    childless: Annotated[
+        bool,
+        Field(
+            description="The IKE SA comes up without ESP, which follows by an exchange of its own "
+            "(RFC 6023): where `esp-proposals` name a key exchange, the first keys of ESP have one "
+            "too, and not from the first rekey on. One more round trip; as ever with a peer that "
+            "cannot."
+        ),
+    ] = False
     mobike: Annotated[
         bool, Field(description="The IKE SA and its ESP may move to other addresses (RFC 4555).")
     ] = True

@@ -73,18 +73,10 @@ def _check_ike(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
         for key in sorted(ike.model_fields_set - _OF_ESP):
             where = (*at, key.replace("_", "-"))
             yield where, f"belongs to the IKE SA: write it at tunnel '{ike.ike_sa_of}'", None
-        yield from _check_proposals(ike, at)
-        return
-    by_certificate = ike.certificate, ike.private_key, ike.authorities
-    if (ike.psk_file is None) == (by_certificate == (None, None, None)):
-        why = "needs either `psk-file`, or `certificate`, `private-key` and `authorities`"
-        yield at, why, None
-    elif ike.psk_file is None and None in by_certificate:
-        yield at, "needs `certificate`, `private-key` and `authorities`, all three", None
-    yield from _check_proposals(ike, at)
-
-
-def _check_proposals(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
+    else:
+        yield from _check_proof(ike, at)
+        yield from _check_revocation(ike, at)
+        yield from _check_postquantum_key(ike, at)
     for number, word in enumerate(ike.allow_weak):
         if word not in WEAK_WORDS:
             hint = f"one of {', '.join(WEAK_WORDS)}"
@@ -100,3 +92,37 @@ def _check_proposals(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
                 parse_proposal(text, for_ike=for_ike, weak=ike.allow_weak)
             except ValueError as error:
                 yield (*at, key, number), str(error), None
+
+
+def _check_proof(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
+    """A pre-shared key, or a key of ours and what the peer is known by."""
+    by_signature = ike.private_key, ike.certificate, ike.authorities, ike.remote_public_key
+    if (ike.psk_file is None) == (not any(by_signature)):
+        why = "needs either `psk-file`, or `private-key` with `certificate` and `authorities`"
+        yield at, f"{why}, or with `remote-public-key`", None
+    elif ike.psk_file is None:
+        if ike.private_key is None:
+            why = "is needed with `certificate`, `authorities` and `remote-public-key`"
+            yield (*at, "private-key"), why, "the file of our own key"
+        if (ike.authorities is None) == (ike.remote_public_key is None):
+            why = "needs either `authorities` or `remote-public-key`: what the peer is known by"
+            yield at, why, None
+
+
+def _check_revocation(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
+    if ike.crls and ike.authorities is None:
+        why = "needs `authorities`: only their certificates can be revoked"
+        yield (*at, "crls"), why, "remove it"
+    if ike.crl_policy == "strict" and not ike.crls:
+        yield (*at, "crl-policy"), "needs `crls`: without any, nobody could connect", None
+
+
+def _check_postquantum_key(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
+    if ike.ppk_file is not None and ike.ppk_id is None:
+        why = "is needed with `ppk-file`: the key's name, as the peer has it"
+        yield (*at, "ppk-id"), why, 'such as "paris-berlin-2026"'
+    if ike.ppk_file is None:
+        for key in ("ppk_id", "ppk_required"):
+            if key in ike.model_fields_set:
+                why = "says something of a key that is not there: needs `ppk-file`"
+                yield (*at, key.replace("_", "-")), why, "such as `openssl rand -base64 32` prints"

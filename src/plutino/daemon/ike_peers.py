@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
 
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Gateway
@@ -20,7 +20,15 @@ from plutino.ike.auth.credentials import (
     RemotePresharedKey,
 )
 from plutino.ike.auth.identity import parse_identity
-from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig, Retransmission
+from plutino.ike.auth.raw_keys import LocalRawKey, RemoteRawKey
+from plutino.ike.auth.revocation import Revocation
+from plutino.ike.config import (
+    ChildConfig,
+    Lifetimes,
+    PeerConfig,
+    PostquantumKey,
+    Retransmission,
+)
 from plutino.ike.narrowing import selector_of
 from plutino.ike.path import Path, first_path
 from plutino.ike.payloads.proposal import Transform
@@ -37,7 +45,8 @@ def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
             credentials = _credentials(loaded, name, tunnel, tunnel.ike)
             peer = _peer(name, tunnel, tunnel.ike, credentials)
             children = tuple(_child(*one) for one in shared[name])
-            yield replace(peer, children=children)
+            ppk = _postquantum_key(loaded, name, tunnel.ike)
+            yield replace(peer, children=children, ppk=ppk)
 
 
 def peer_name(gateway: Gateway, tunnel: str) -> str | None:
@@ -69,9 +78,16 @@ def fingerprints_of(loaded: LoadedGateway) -> dict[str, bytes]:
             digest.update(tunnel_name.encode() + tunnel.model_dump_json().encode())
         if (key := loaded.shared_keys.get(name)) is not None:
             digest.update(key.reveal())
-        if (files := loaded.certificates.get(name)) is not None:
+        if (ppk := loaded.postquantum_keys.get(name)) is not None:
+            digest.update(ppk.reveal())
+        if (files := loaded.signature_files.get(name)) is not None:
+            own = files.key.public_key()
+            digest.update(own.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+            digest.update(files.peer_key or b"")
             for one in (*files.chain, *files.authorities):
                 digest.update(one.public_bytes(Encoding.DER))
+            for revoked in files.revoked:
+                digest.update(revoked.public_bytes(Encoding.DER))
         found[name] = digest.digest()
     return found
 
@@ -122,11 +138,22 @@ def _credentials(
     key = loaded.shared_keys.get(name)
     if key is not None:
         return LocalPresharedKey(local, key), RemotePresharedKey(remote, key)
-    files = loaded.certificates[name]
-    return (
-        LocalCertificate(local, files.key, files.chain),
-        TrustedAuthorities(remote, files.authorities),
-    )
+    files = loaded.signature_files[name]
+    ours: LocalCredential = LocalRawKey.of(local, files.key)
+    if files.chain:
+        ours = LocalCertificate(local, files.key, files.chain)
+    if files.peer_key is not None:
+        return ours, RemoteRawKey(remote, files.peer_key)
+    revocation = Revocation(files.revoked, ike.crl_policy == "strict")
+    return ours, TrustedAuthorities(remote, files.authorities, revocation)
+
+
+def _postquantum_key(loaded: LoadedGateway, name: str, ike: IkeKeying) -> PostquantumKey | None:
+    key = loaded.postquantum_keys.get(name)
+    if key is None:
+        return None
+    assert ike.ppk_id is not None
+    return PostquantumKey(ike.ppk_id.encode(), key, ike.ppk_required)
 
 
 def _peer(
@@ -147,6 +174,7 @@ def _peer(
         liveness_after=ike.liveness_after,
         retransmission=Retransmission(ike.retransmit_after, tries=ike.retransmit_tries),
         mobike=ike.mobike,
+        childless=ike.childless,
         fragment_size=ike.fragment_size,
         force_encapsulation=tunnel.encapsulation == "udp",
     )

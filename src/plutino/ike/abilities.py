@@ -12,6 +12,7 @@ class Abilities:
 
     fragmentation: bool = False
     mobike: bool = False
+    childless: bool = False
     ppk: bool = False
     signature_hashes: frozenset[int] | None = None
     nat_here: bool = False

@@ -27,11 +27,12 @@ from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.moves import change_path, follow_mapping
 from plutino.ike.numbers import MAJOR_VERSION, ExchangeType
 from plutino.ike.path import Datagram, Path, SocketAddress
-from plutino.ike.registry import Registry
+from plutino.ike.registry import Registry, heir, is_older
 from plutino.ike.saved import restore, save
 from plutino.ike.session import Session
 from plutino.ike.spis import Spis
 from plutino.ike.state import SessionState
+from plutino.ike.strangers import Strangers
 from plutino.ike.surroundings import Surroundings
 from plutino.model.errors import WireError
 from plutino.model.policy import IpAddress
@@ -66,6 +67,7 @@ class Endpoint:
             note_keys,
         )
         self._half_open = HalfOpen(random)
+        self._strangers = Strangers()
         self._contests: dict[bytes, Session] = {}
         self._outgoing: list[Datagram] = []
         self._events: list[Event] = []
@@ -94,14 +96,15 @@ class Endpoint:
             header = Header.parse(memoryview(datagram))
         except WireError:
             return
-        if header.major_version != MAJOR_VERSION:
-            return
-        session = self._session_of(header)
+        is_ours = header.major_version == MAJOR_VERSION
+        session = self._session_of(header) if is_ours else None
         if session is not None:
             session.receive(header, datagram, path, now)
             self._after(session, now)
-        elif header.exchange_type == ExchangeType.IKE_SA_INIT and not header.is_response:
+        elif is_ours and header.exchange_type == ExchangeType.IKE_SA_INIT:
             self._receive_first(header, datagram, path, now)
+        elif (reply := self._strangers.answer(header, now)) is not None:
+            self._outgoing.append(Datagram(path, reply))
         self._start_due(now)
 
     def keep_up(self, peer: str, path: Path, children: Sequence[str], now: float) -> None:
@@ -137,7 +140,7 @@ class Endpoint:
 
         One that was replaced goes by itself; what is meant then is its successor.
         """
-        session = _heir(session)
+        session = heir(session)
         if session.state in {SessionState.INITIATING, SessionState.AUTHENTICATING}:
             session.close(reason, now)
         else:
@@ -270,7 +273,7 @@ class Endpoint:
     # First messages -----------------------------------------------------------------------------
 
     def _receive_first(self, header: Header, datagram: bytes, path: Path, now: float) -> None:
-        if header.responder_spi != NO_SPI or header.message_id != 0:
+        if header.is_response or header.responder_spi != NO_SPI or header.message_id != 0:
             return
         reply, session, refusal = self._half_open.answer(
             self._surroundings, header, datagram, path, now
@@ -383,13 +386,13 @@ class Endpoint:
             return
         others = [one for one in self.sessions_of(session.peer.name) if one is not session]
         for other in others:
-            if session.initial_contact and _is_older(other, session):
+            if session.initial_contact and is_older(other, session):
                 other.close("the peer has started anew", now)
                 self._after(other, now)
             elif other.is_initiator and not other.replaces_older:
                 self._contest(session, other, now)
         rival = self._contests.pop(session.spi, None)
-        rival = None if rival is None else _heir(rival)
+        rival = None if rival is None else heir(rival)
         if rival is not None and rival.is_established and session.is_established:
             redundant = min(session, rival, key=lambda one: one.session_keys.lowest_nonce)
             self.delete(redundant, "redundant: both ends began at once", now)
@@ -417,15 +420,3 @@ class Endpoint:
 
     def _has_other(self, peer: str, spi: bytes) -> bool:
         return any(one.spi != spi and one.is_established for one in self.sessions_of(peer))
-
-
-def _heir(session: Session) -> Session:
-    """The IKE SA that has the children now."""
-    while session.successor is not None:
-        session = session.successor
-    return session
-
-
-def _is_older(other: Session, session: Session) -> bool:
-    """Whether it was up before the other even began: INITIAL_CONTACT speaks of such alone."""
-    return other.established_at is not None and other.established_at < session.created

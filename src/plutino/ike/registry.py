@@ -49,3 +49,15 @@ class Registry:
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self.by_spi.values()))
+
+
+def heir(session: Session) -> Session:
+    """The IKE SA that has the children now."""
+    while session.successor is not None:
+        session = session.successor
+    return session
+
+
+def is_older(other: Session, session: Session) -> bool:
+    """Whether it was up before the other even began: INITIAL_CONTACT speaks of such alone."""
+    return other.established_at is not None and other.established_at < session.created

@@ -11,6 +11,7 @@ from typing import Final
 
 import cryptography
 
+from plutino.ike import auth
 from plutino.ike_process.privileges import drop_privileges
 from plutino.ike_process.worker import Worker
 
@@ -20,10 +21,14 @@ _LEFT_OUT: Final = ("cryptography.hazmat.primitives.serialization.ssh", "cryptog
 
 
 def _load_what_comes_late() -> None:
-    """``cryptography`` imports much of itself at first use, when its files are out of sight."""
-    for module in pkgutil.walk_packages(cryptography.__path__, "cryptography."):
-        if not module.name.startswith(_LEFT_OUT):
-            importlib.import_module(module.name)
+    """What is imported at first use, when files are out of sight.
+
+    That is much of ``cryptography``, and the kinds of credentials, which unpickling asks for.
+    """
+    for package in (cryptography, auth):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.startswith(_LEFT_OUT):
+                importlib.import_module(module.name)
 
 
 def _main() -> int:

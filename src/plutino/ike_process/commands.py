@@ -127,6 +127,8 @@ class _Pickler(pickle.Pickler):
             return Secret, (value.reveal(),)
         if isinstance(value, x509.Certificate):
             return _certificate, (value.public_bytes(Encoding.DER),)
+        if isinstance(value, x509.CertificateRevocationList):
+            return _revocation_list, (value.public_bytes(Encoding.DER),)
         if isinstance(value, PrivateKey):
             octets = value.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
             return _private_key, (octets,)
@@ -135,6 +137,10 @@ class _Pickler(pickle.Pickler):
 
 def _certificate(octets: bytes) -> x509.Certificate:
     return x509.load_der_x509_certificate(octets)
+
+
+def _revocation_list(octets: bytes) -> x509.CertificateRevocationList:
+    return x509.load_der_x509_crl(octets)
 
 
 def _private_key(octets: bytes) -> object:

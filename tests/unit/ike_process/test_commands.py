@@ -8,6 +8,9 @@ import pytest
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
 from plutino.ike.auth.identity import Identity
+from plutino.ike.auth.raw_keys import LocalRawKey, RemoteRawKey
+from plutino.ike.auth.revocation import Revocation
+from plutino.ike.auth.signature import verify
 from plutino.ike.config import PeerConfig
 from plutino.ike.path import first_path
 from plutino.ike_process.commands import (
@@ -21,7 +24,7 @@ from plutino.ike_process.commands import (
     encode_commands,
 )
 from plutino.model.secret import Secret
-from tests.support.pki import issue
+from tests.support.pki import issue, revoke
 
 NAME = Identity.fqdn("paris.example")
 KEY = LocalPresharedKey(NAME, Secret(b"correct horse"))
@@ -33,19 +36,19 @@ def test_peers_arrive_as_they_are(kind: str) -> None:
     root = issue("root", authority=True)
     leaf = issue("paris", root, kind=kind, dns="paris.example")
     own = LocalCertificate(NAME, leaf.key, (leaf.certificate, root.certificate))
-    trusted = TrustedAuthorities(None, (root.certificate,))
+    revocation = Revocation((revoke(root, leaf),), strict=True)
+    trusted = TrustedAuthorities(None, (root.certificate,), revocation)
     assert trusted.authorities  # which is kept then
     shared = PeerConfig("one", (), KEY, RemotePresharedKey(NAME, KEY.key), remotes=(THERE,))
     certified = PeerConfig("two", (), own, trusted)
-    (arrived,) = decode_commands(encode_commands([SetPeers((shared, certified))]))
+    raw = PeerConfig("three", (), LocalRawKey.of(NAME, leaf.key), RemoteRawKey(NAME, b"a key"))
+    (arrived,) = decode_commands(encode_commands([SetPeers((shared, certified, raw))]))
     assert isinstance(arrived, SetPeers)
-    assert arrived.peers == (shared, certified)
-    credential = arrived.peers[1].local_credential
-    assert isinstance(credential, LocalCertificate)
+    assert arrived.peers == (shared, certified, raw)
     octets = b"what is signed"
-    method, signature = credential.authenticate(octets, frozenset({2, 3, 5}), lambda *_: b"")
-    assert signature != octets
-    assert method in {1, 9, 10, 14}
+    for credential in (one.local_credential for one in arrived.peers[1:]):
+        auth = credential.authenticate(octets, frozenset({2, 3, 5}), lambda *_: b"")
+        verify(leaf.certificate.public_key(), auth, octets)  # type: ignore[arg-type]
 
 
 def test_the_others_arrive_as_they_are() -> None:

@@ -2,7 +2,7 @@
 
 Chains are built and checked by ``cryptography``: signatures, times, basic and name constraints,
 path length. What concerns IKE is checked here: key usage, and that the certificate bears the
-identity (RFC 4945, 3.1 and 5.1).
+identity (RFC 4945, 3.1 and 5.1); in ``revocation``, that nothing of the chain is revoked.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from plutino.ike.auth.credentials import CertificateData, Prf
 from plutino.ike.auth.identity import Identity, IdType
-from plutino.ike.auth.signature import PublicKey, sign, verify
+from plutino.ike.auth.revocation import Revocation
+from plutino.ike.auth.signature import sign, verify
 from plutino.ike.errors import AuthenticationFailedError
-from plutino.model.private_key import PrivateKey
+from plutino.model.private_key import PrivateKey, PublicKey
+from plutino.model.x509_errors import MALFORMED
 
 X509_SIGNATURE: Final = 4
 """Encoding "X.509 Certificate - Signature"."""
@@ -72,6 +74,7 @@ class TrustedAuthorities:
 
     identity: Identity | None
     trusted: tuple[x509.Certificate, ...] = field(repr=False)
+    revocation: Revocation = field(default_factory=Revocation)
 
     @cached_property
     def authorities(self) -> tuple[bytes, ...]:
@@ -97,22 +100,24 @@ class TrustedAuthorities:
         if not self.accepts(received):
             raise AuthenticationFailedError("the peer has another identity")
         leaf, *others = _parse(certificates)
-        self._check_chain(leaf, others, date)
+        chain = self._chain(leaf, others, date)
         try:
             check_usage(leaf)
             is_borne = bears(leaf, received)
             key = leaf.public_key()
-        except ValueError as error:
+        except MALFORMED as error:
             raise AuthenticationFailedError(f"the peer's certificate: {error}") from error
         if not is_borne:
             raise AuthenticationFailedError(f"the certificate is not one of {received}")
         if not isinstance(key, PublicKey):
             raise AuthenticationFailedError("the certificate's key is of an unknown kind")
         verify(key, auth, octets)
+        self.revocation.check(chain, date)  # last, since lists may be long
 
-    def _check_chain(
+    def _chain(
         self, leaf: x509.Certificate, others: list[x509.Certificate], date: datetime
-    ) -> None:
+    ) -> list[x509.Certificate]:
+        """From the leaf to one that we trust."""
         # What the Web's rules demand of a leaf, such as a DNS name, is not what IKE demands.
         builder = (
             verification.PolicyBuilder().store(verification.Store(list(self.trusted))).time(date)
@@ -122,8 +127,8 @@ class TrustedAuthorities:
             ee_policy=verification.ExtensionPolicy.permit_all(),
         )
         try:
-            builder.build_client_verifier().verify(leaf, others)
-        except (verification.VerificationError, ValueError) as error:
+            return builder.build_client_verifier().verify(leaf, others).chain
+        except (verification.VerificationError, *MALFORMED) as error:
             words = f"no chain to an authority we trust: {error}"
             raise AuthenticationFailedError(words) from error
 
@@ -173,5 +178,5 @@ def _parse(certificates: Sequence[CertificateData]) -> list[x509.Certificate]:
         raise AuthenticationFailedError(f"{len(given)} certificates came, 1 to 16 are in order")
     try:
         return [x509.load_der_x509_certificate(one) for one in given]
-    except ValueError as error:
+    except MALFORMED as error:
         raise AuthenticationFailedError(f"a certificate cannot be read: {error}") from error

@@ -17,16 +17,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 
 from plutino.ike.errors import AuthenticationFailedError
-from plutino.model.private_key import SMALLEST_RSA, PrivateKey
+from plutino.model.private_key import SMALLEST_RSA, PrivateKey, PublicKey
 
 DIGITAL_SIGNATURE: Final = 14
 _IDENTITY_HASH: Final = 5
 _CLASSIC_ECDSA: Final = {9: 256, 10: 384, 11: 521}
 """AUTH method to the size of the curve (RFC 4754, 7)."""
-
-PublicKey = (
-    rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
-)
 
 
 @dataclass(frozen=True, slots=True)

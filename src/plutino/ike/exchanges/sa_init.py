@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from plutino.ike.config import PeerConfig
+from plutino.ike.config import ChildConfig, PeerConfig
 from plutino.ike.crypto.key_exchange import KeyExchange
 from plutino.ike.crypto.keymat import Exchanged, first_keys
 from plutino.ike.errors import InvalidKeError, InvalidSyntaxError, NoProposalChosenError, PeerError
@@ -78,6 +78,7 @@ class SaInit:
             NoncePayload(self.nonce),
             *detection(session, session.path),
             *abilities_of(session.peer),
+            *_use_ppk([session.peer]),
             *vendor_ids([session.peer]),
         ]
 
@@ -113,6 +114,8 @@ class SaInit:
         session.additional = list(chosen.additional_key_exchanges)
         session.advance(SessionInput.KEYS)
         _float(session)
+        if session.first_child is None and not session.abilities.childless:
+            session.first_child = _wanted_child(session)
         session.proceed(now)
 
     def _again(
@@ -164,6 +167,7 @@ def respond(session: Session, message: Message, now: float) -> bytes:
         NoncePayload(record.responder_nonce),
         *detection(session, session.path),
         *abilities_of(peer),
+        *(_use_ppk(session.candidates) if session.abilities.ppk else ()),
         NotifyPayload(NotifyType.CHILDLESS_IKEV2_SUPPORTED),
         *vendor_ids(session.candidates),
     ]
@@ -196,9 +200,12 @@ def abilities_of(peer: PeerConfig) -> list[NotifyPayload]:
         notifies.append(NotifyPayload(NotifyType.FRAGMENTATION_SUPPORTED))
     if any(one.type > TransformType.ESN for suite in peer.suites for one in suite):
         notifies.append(NotifyPayload(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED))
-    if peer.ppk is not None:
-        notifies.append(NotifyPayload(NotifyType.USE_PPK))
     return notifies
+
+
+def _use_ppk(peers: Sequence[PeerConfig]) -> list[NotifyPayload]:
+    """Which of them it is shows by its identity later (RFC 8784, 3)."""
+    return [NotifyPayload(NotifyType.USE_PPK)] if any(one.ppk for one in peers) else []
 
 
 def vendor_ids(peers: Sequence[PeerConfig]) -> list[OpaquePayload]:
@@ -253,11 +260,18 @@ def _learn(session: Session, message: Message, path: Path) -> None:
     abilities.detects_nat = detect_nat(session, message, path)
     abilities.fragmentation = NotifyType.FRAGMENTATION_SUPPORTED in types
     abilities.ppk = NotifyType.USE_PPK in types
+    abilities.childless = NotifyType.CHILDLESS_IKEV2_SUPPORTED in types
     hashes = message.notify(NotifyType.SIGNATURE_HASH_ALGORITHMS)
     if hashes is not None:
         data = hashes.data
         pairs = (data[at : at + 2] for at in range(0, len(data) - 1, 2))
         abilities.signature_hashes = frozenset(int.from_bytes(one, "big") for one in pairs)
+
+
+def _wanted_child(session: Session) -> ChildConfig | None:
+    """What IKE_AUTH asks for where the responder knows no IKE SA without (RFC 6023, 3)."""
+    name = next(iter(session.wanted), None)
+    return None if name is None else session.peer.child(name)
 
 
 def _float(session: Session) -> None:

@@ -1,0 +1,56 @@
+"""Answers to requests that no IKE SA of ours is meant by (RFC 7296, 1.5, 2.5 and 2.21.4).
+
+Nothing protects them, so a peer may take one as a hint at most, and we take none: what is not
+authentic ends no IKE SA of ours. They are few, so that nobody can make us send much, and no longer
+than what they answer.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from plutino.ike.message.header import NO_SPI, Header
+from plutino.ike.message.message import Message
+from plutino.ike.numbers import MAJOR_VERSION, ExchangeType, Flag, NotifyType
+from plutino.ike.payloads.notify import NotifyPayload
+
+ANSWERS_PER_SECOND: Final = 5.0
+"""To all strangers together; as many at once after a second of silence."""
+
+
+@dataclass(slots=True)
+class Strangers:
+    """Keeps nothing but how many answers may be given; ``now`` is in seconds."""
+
+    allowed: float = ANSWERS_PER_SECOND
+    counted_at: float = float("-inf")
+
+    def answer(self, header: Header, now: float) -> bytes | None:
+        """The datagram to send back, if any is due; never to a response."""
+        if header.is_response:
+            return None
+        if header.major_version > MAJOR_VERSION:
+            notify = NotifyPayload(NotifyType.INVALID_MAJOR_VERSION, bytes((MAJOR_VERSION,)))
+        elif header.major_version == MAJOR_VERSION and _is_of_an_ike_sa(header):
+            notify = NotifyPayload(NotifyType.INVALID_IKE_SPI)
+        else:
+            return None
+        flags = Flag.RESPONSE | (0 if header.is_from_initiator else Flag.INITIATOR)
+        spis = header.initiator_spi, header.responder_spi
+        back = Header(*spis, 0, header.exchange_type, flags, header.message_id)
+        reply = Message(back, (notify,)).encode_clear()
+        return reply if len(reply) <= header.length and self._may(now) else None
+
+    def _may(self, now: float) -> bool:
+        """A token bucket that a second fills."""
+        gained = (now - self.counted_at) * ANSWERS_PER_SECOND
+        self.allowed = min(ANSWERS_PER_SECOND, self.allowed + gained)
+        self.counted_at = now
+        if self.allowed < 1:
+            return False
+        self.allowed -= 1
+        return True
+
+
+def _is_of_an_ike_sa(header: Header) -> bool:
+    """Whether it speaks of one that has begun: first messages have other answers."""
+    return header.exchange_type != ExchangeType.IKE_SA_INIT and header.responder_spi != NO_SPI

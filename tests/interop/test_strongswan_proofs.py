@@ -1,0 +1,109 @@
+"""How each proves to strongSwan who it is, and the reverse: lists, raw keys, post-quantum keys."""
+
+import re
+import signal
+from contextlib import AbstractContextManager
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tests.interop.test_strongswan import PLANE, TS, until_it_passes
+from tests.support.ike_lab import passes
+from tests.support.pki import issue, revoke
+from tests.support.strongswan_lab import Mixed, mixed_pair, swanctl_conf
+from tests.support.until import until
+
+NAMES = 'local-id = "paris.example"\nremote-id = "berlin.example"\n'
+
+
+def by_public_keys(local: str, remote: str, connection: str = "") -> str:
+    """swanctl.conf with these lines for the two ends."""
+    conf = swanctl_conf(4, ts=TS, connection=connection)
+    for mine, name, line in (
+        ("192.0.2.2", "berlin.example", local),
+        ("192.0.2.1", "paris.example", remote),
+    ):
+        old = f"auth = psk\n    id = {mine}\n"
+        assert old in conf
+        conf = conf.replace(old, f"auth = pubkey\n    id = {name}\n    {line}\n")
+    return conf
+
+
+def test_a_peer_that_is_revoked_is_cut_off_by_a_reload() -> None:
+    """With `strict`; strongSwan is told no more than that it failed."""
+    root = issue("root", authority=True)
+    paris = issue("paris", root, dns="paris.example")
+    berlin = issue("berlin", root, dns="berlin.example")
+    files = {
+        "paris/own.pem": paris.pem,
+        "paris/own.key": paris.key_pem,
+        "paris/ca.pem": root.pem,
+        "paris/ca.crl": revoke(root).public_bytes(Encoding.DER),
+        "swan/x509/berlin.pem": berlin.pem,
+        "swan/x509ca/root.pem": root.pem,
+        "swan/private/berlin.key": berlin.key_pem,
+    }
+    own = (
+        f'{NAMES}certificate = "own.pem"\nprivate-key = "own.key"\nauthorities = "ca.pem"\n'
+        'crls = ["ca.crl"]\ncrl-policy = "strict"'
+    )
+    with mixed_pair(PLANE, by_public_keys("certs = berlin.pem", ""), paris=own, files=files) as lab:
+        until_it_passes(lab)
+        revoked = revoke(root, berlin).public_bytes(Encoding.PEM)
+        (lab.paris.file.parent / "ca.crl").write_bytes(revoked)
+        assert lab.paris.daemon is not None
+        lab.paris.daemon.send_signal(signal.SIGHUP)
+        until(lambda: "the certificate of CN=berlin is revoked" in lab.paris.last_words(), "told")
+        until(lambda: "AUTH_FAILED" in lab.strongswan.log(), "the peer hears of it")
+        assert not passes(lab.paris)
+        assert "revoked" not in lab.strongswan.log()
+
+
+PPK = "correct battery of a horse that nobody staples"
+
+
+def by_postquantum_key(own: str, theirs: str) -> AbstractContextManager[Mixed]:
+    """Both with a key of their own, and these further lines."""
+    conf = swanctl_conf(4, ts=TS, connection=f"ppk_id = quantum\n  {theirs}")
+    conf += f'secrets {{ ppk-paris {{ secret = "{PPK}"\n id = quantum }} }}\n'
+    lines = f'ppk-file = "ppk"\nppk-id = "quantum"\n{own}'
+    return mixed_pair(PLANE, conf, paris=lines, files={"paris/ppk": f"{PPK}\n".encode()})
+
+
+def test_the_first_child_comes_after_the_ike_sa() -> None:
+    """RFC 6023, with a key exchange of its own."""
+    esp = "aes256gcm16-x25519"
+    own = f'childless = true\nesp-proposals = ["{esp}"]'
+    with mixed_pair(PLANE, swanctl_conf(4, ts=TS, esp=esp), paris=own) as lab:
+        until_it_passes(lab)
+        assert "parsed CREATE_CHILD_SA request 2 [ SA No KE TSi TSr ]" in lab.strongswan.log()
+
+
+@pytest.mark.parametrize("start", ["now", "listen"])
+def test_both_have_a_post_quantum_key(start: str) -> None:
+    with by_postquantum_key(f'start = "{start}"', "ppk_required = yes") as lab:
+        if start == "listen":
+            lab.swanctl("--initiate", "--child", "net")
+        until_it_passes(lab)
+        assert re.search("PPK (for|with|auth)|using PPK", lab.strongswan.log())
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "start"), [("ed25519", "rsa", "now"), ("ecdsa", "ed25519", "listen")]
+)
+def test_public_keys_are_enough(ours: str, theirs: str, start: str) -> None:
+    paris, berlin = issue("paris", kind=ours), issue("berlin", kind=theirs)
+    files = {
+        "paris/own.key": paris.key_pem,
+        "paris/berlin.pub": berlin.public_pem,
+        "swan/pubkey/berlin.pub": berlin.public_pem,
+        "swan/pubkey/paris.pub": paris.public_pem,
+        "swan/private/berlin.key": berlin.key_pem,
+    }
+    own = f'{NAMES}start = "{start}"\nprivate-key = "own.key"\nremote-public-key = "berlin.pub"'
+    conf = by_public_keys("pubkeys = berlin.pub", "pubkeys = paris.pub")
+    with mixed_pair(PLANE, conf, paris=own, files=files) as lab:
+        if start == "listen":
+            lab.swanctl("--initiate", "--child", "net")
+        until_it_passes(lab)
+        assert "authentication of 'paris.example' with" in lab.strongswan.log()

@@ -1,0 +1,194 @@
+"""The files that `[tunnels.NAME.ike]` names: what is taken, and the words of each refusal."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa, x25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from plutino.config.files import LoadedGateway, load_gateway
+from plutino.daemon.ike_peers import fingerprints_of, peers_of
+from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
+from plutino.ike.auth.raw_keys import LocalRawKey, RemoteRawKey
+from plutino.ike.config import PostquantumKey
+from plutino.model.errors import ConfigError
+from tests.support.pki import Certified, issue, revoke
+
+TUNNEL = """\
+[tunnels.berlin]
+interface = "ipsec1"
+local = "192.0.2.1"
+remote = "198.51.100.2"
+[tunnels.berlin.ike]
+"""
+CERTIFICATES = 'certificate = "own.pem"\nprivate-key = "own.key"\nauthorities = "ca.pem"\n'
+
+
+@cache
+def root() -> Certified:
+    return issue("root", authority=True)
+
+
+@cache
+def own() -> Certified:
+    return issue("own", root(), dns="own.example")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A gateway file among the files that it names."""
+
+    path: Path
+
+    def load(self, keying: str) -> LoadedGateway:
+        """With these lines in the IKE table."""
+        file = self.path / "gateway.toml"
+        file.write_text(TUNNEL + keying)
+        return load_gateway(file)
+
+    def why(self, keying: str) -> str:
+        """The whole text of the refusal."""
+        with pytest.raises(ConfigError) as refused:
+            self.load(keying)
+        return str(refused.value)
+
+    def write(self, name: str, octets: bytes, mode: int = 0o600) -> None:
+        """One more file."""
+        (self.path / name).write_bytes(octets)
+        (self.path / name).chmod(mode)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    made = Folder(tmp_path)
+    made.write("own.pem", own().pem)
+    made.write("own.key", own().key_pem)
+    made.write("ca.pem", root().pem)
+    made.write("psk", b"a key of enough octets\n")
+    return made
+
+
+def test_lists_are_pem_or_der(folder: Folder) -> None:
+    some = revoke(root(), own())
+    folder.write("a.crl", b"with words before\n" + some.public_bytes(Encoding.PEM))
+    folder.write("b.crl", some.public_bytes(Encoding.DER))
+    loaded = folder.load(CERTIFICATES + 'crls = ["a.crl", "b.crl"]\ncrl-policy = "strict"')
+    assert loaded.signature_files["berlin"].revoked == (some, some)
+
+
+def test_what_is_wrong_with_a_list_is_told(folder: Folder) -> None:
+    with_list = CERTIFICATES + 'crls = ["ca.crl"]'
+    why = folder.why(with_list)
+    assert "tunnels.berlin.ike.crls[0]" in why
+    assert "ca.crl cannot be read" in why
+    stranger = issue("root", authority=True)
+    one = revoke(root()).public_bytes(Encoding.PEM)
+    delta = ((x509.DeltaCRLIndicator(1), True),)
+    unknown = ((x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\5\0"), True),)
+    for octets, words in (
+        (b"\x30nonsense", "holds no certificate revocation list"),
+        (one + one, "holds 2 certificate revocation lists"),
+        (one[:200], "holds no certificate revocation list"),
+        (revoke(root(), extensions=delta).public_bytes(Encoding.DER), "is a delta list"),
+        (revoke(root(), extensions=unknown).public_bytes(Encoding.DER), "1.2.3.4"),
+        (revoke(stranger).public_bytes(Encoding.DER), "is not signed by the authority"),
+    ):
+        folder.write("ca.crl", octets)
+        assert words in folder.why(with_list)
+
+
+def test_a_certificate_of_an_unknown_version_is_told(folder: Folder) -> None:
+    octets = own().certificate.public_bytes(Encoding.DER)
+    text = b64encode(octets.replace(b"\xa0\3\2\1\2", b"\xa0\3\2\1\x09"))
+    begin, end = (f"-----{one} CERTIFICATE-----\n".encode() for one in ("BEGIN", "END"))
+    folder.write("ca.pem", begin + text + b"\n" + end)
+    assert "holds no certificates" in folder.why(CERTIFICATES)
+
+
+def test_lists_need_authorities(folder: Folder) -> None:
+    assert "needs `authorities`" in folder.why('psk-file = "psk"\ncrls = ["ca.crl"]')
+    assert "needs `crls`" in folder.why(CERTIFICATES + 'crl-policy = "strict"')
+
+
+def test_a_public_key_is_enough_on_either_side(folder: Folder) -> None:
+    berlin = issue("berlin", root())
+    folder.write("berlin.pub", berlin.public_pem)
+    by_key = 'private-key = "own.key"\nremote-public-key = "berlin.pub"\n'
+    (peer,) = peers_of(loaded := folder.load(by_key))
+    assert isinstance(peer.local_credential, LocalRawKey)
+    assert isinstance(peer.remote_credential, RemoteRawKey)
+    before = fingerprints_of(loaded)
+    folder.write("berlin.pub", issue("rome").public_pem)
+    assert fingerprints_of(folder.load(by_key)) != before
+    (peer,) = peers_of(folder.load(by_key + 'certificate = "own.pem"'))
+    assert isinstance(peer.local_credential, LocalCertificate)
+    (peer,) = peers_of(folder.load('private-key = "own.key"\nauthorities = "ca.pem"'))
+    assert isinstance(peer.local_credential, LocalRawKey)
+    assert isinstance(peer.remote_credential, TrustedAuthorities)
+
+
+def test_what_is_wrong_with_keys_is_told(folder: Folder) -> None:
+    by_key = 'private-key = "own.key"\nremote-public-key = "berlin.pub"\n'
+    assert "berlin.pub" in folder.why(by_key)
+    weak = rsa.generate_private_key(65537, 1024).public_key()
+    other = x25519.X25519PrivateKey.generate().public_key()
+    form = Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+    for octets, words in (
+        (b"-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----\n", "holds no public key"),
+        (own().pem, "holds no public key"),
+        (own().public_pem, "is our own key"),
+        (weak.public_bytes(*form), "has 1024 bits"),
+        (other.public_bytes(*form), "a kind that IKE does not sign with"),
+    ):
+        folder.write("berlin.pub", octets)
+        assert words in folder.why(by_key)
+    for lines, words in (
+        ("", "needs either `psk-file`, or"),
+        (by_key + 'psk-file = "psk"', "needs either `psk-file`, or"),
+        ('remote-public-key = "berlin.pub"', "ike.private-key"),
+        (by_key + 'authorities = "ca.pem"', "needs either `authorities` or `remote-public-key`"),
+        ('private-key = "own.key"', "needs either `authorities` or `remote-public-key`"),
+        (by_key + 'crls = ["ca.crl"]', "needs `authorities`"),
+    ):
+        assert words in folder.why(lines)
+
+
+PPK = 'psk-file = "psk"\nppk-file = "ppk"\nppk-id = "name"\n'
+
+
+def test_a_post_quantum_key(folder: Folder) -> None:
+    folder.write("ppk", b"0123456789abcdef0123456789abcdef\n")
+    loaded = folder.load(PPK + "ppk-required = false")
+    key = loaded.postquantum_keys["berlin"]
+    assert key.reveal() == b"0123456789abcdef0123456789abcdef"
+    assert "0123456789" not in repr(loaded)
+    (peer,) = peers_of(loaded)
+    assert peer.ppk == PostquantumKey(b"name", key, required=False)
+    before = fingerprints_of(loaded)
+    folder.write("ppk", b"another key of as many octets!!!\n")
+    assert fingerprints_of(folder.load(PPK + "ppk-required = false")) != before
+    assert peers_of_ppk_required(folder.load(PPK))
+
+
+def peers_of_ppk_required(loaded: LoadedGateway) -> bool:
+    (peer,) = peers_of(loaded)
+    return peer.ppk is not None and peer.ppk.required
+
+
+def test_what_is_wrong_with_a_post_quantum_key_is_told(folder: Folder) -> None:
+    assert "ppk-file" in folder.why(PPK)
+    folder.write("ppk", b"0123456789abcdef0123456789abcdef\n", 0o640)
+    why = folder.why(PPK)
+    assert "tunnels.berlin.ike.ppk-file" in why
+    assert "others can open it" in why
+    folder.write("ppk", b"0123456789abcdef\n")
+    why = folder.why(PPK)
+    assert "is a key of 16 bytes, at least 32 are needed" in why
+    assert "0123456789" not in why
+    assert "ppk-id" in folder.why('psk-file = "psk"\nppk-file = "ppk"')
+    assert "needs `ppk-file`" in folder.why('psk-file = "psk"\nppk-id = "name"')
+    assert "needs `ppk-file`" in folder.why('psk-file = "psk"\nppk-required = true')
