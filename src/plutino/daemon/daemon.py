@@ -6,13 +6,13 @@ in UDP. So it can be killed at any moment.
 """
 
 import asyncio
-import fcntl
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -24,9 +24,12 @@ from plutino.daemon.health_store import load_ways, save_ways
 from plutino.daemon.ike_service import IkeService
 from plutino.daemon.ike_status import NO_IKE
 from plutino.daemon.key_log import WARNING, KeyLog
+from plutino.daemon.lock import take_daemon_lock
+from plutino.daemon.names import Names
 from plutino.daemon.namespaces import NamespaceWatch
 from plutino.daemon.passes import (
     NO_CHILDREN,
+    Children,
     PassResult,
     namespace_names,
     plan_pass,
@@ -42,6 +45,7 @@ from plutino.dataplane.engine_messages import parse_ike
 from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.health import Health
+from plutino.desired.remotes import with_remotes
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError, WireError
 from plutino.model.netfilter import table_name
 from plutino.model.sa import SecurityAssociation
@@ -97,6 +101,7 @@ class Daemon:
         self._idle_passes = 0
         self._failures = 0
         self._ike: IkeService | None = None
+        self._names = Names(log, self._wake.set)
 
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or a request to stop; tunnels stay up.
@@ -106,7 +111,7 @@ class Daemon:
         self._runtime.create()
         if self._key_log is not None:
             log(f"warning: {WARNING.format(path=self._key_log.path)}")
-        lock = _take_daemon_lock(self._runtime)
+        lock = take_daemon_lock(self._runtime)
         events = route_event_socket()
         server = ControlServer(self._runtime.control_socket, self._answer)
         loop = asyncio.get_running_loop()
@@ -140,6 +145,7 @@ class Daemon:
             self._let_go_of_plane()
             self._let_go_of_netfilter()
             self._namespaces.close()
+            self._names.close()
             self._prober.close()
             self._let_go_of_holder()
             await server.close()
@@ -192,6 +198,7 @@ class Daemon:
         result = await self._in_thread(self._run_pass)
         self._watch_plane(result.choice)
         self._namespaces.watch(namespace_names(self._loaded.gateway))
+        self._names.watch(self._loaded.gateway, self._children())
         self._watch_holder()
         self._prober.watch(result.probes)
         if self._ike is not None:
@@ -220,8 +227,16 @@ class Daemon:
 
     def _run_pass(self) -> PassResult:
         """With the CHILD_SAs as they are when its turn has come."""
-        children = NO_CHILDREN if self._ike is None else self._ike.children()
-        return run_pass(self._loaded, self._runtime, children)
+        children = self._children()
+        return run_pass(self._located(self._loaded, children), self._runtime, children)
+
+    def _children(self) -> Children:
+        return NO_CHILDREN if self._ike is None else self._ike.children()
+
+    def _located(self, loaded: LoadedGateway, children: Children) -> LoadedGateway:
+        """With the addresses of peers that may be anywhere, as far as they are known."""
+        gateway = with_remotes(loaded.gateway, children, self._names.resolved)
+        return replace(loaded, gateway=gateway)
 
     async def _new_ike(self) -> IkeService | None:
         if all(tunnel.ike is None for tunnel in self._loaded.gateway.tunnels.values()):
@@ -381,21 +396,23 @@ class Daemon:
         return Answer(error=f"unknown method {request.method}")
 
     def _status(self) -> dict[str, object]:
-        problems = tuple(dict.fromkeys((*self._problems, *self._disk_problems)))
+        told = (*self._problems, *self._disk_problems, *self._names.problems)
+        ike = NO_IKE if self._ike is None else self._ike.state()
         report = build_report(
-            self._loaded,
+            self._located(self._loaded, ike.children),
             self._runtime,
             daemon_pid=os.getpid(),
-            problems=problems,
+            problems=tuple(dict.fromkeys(told)),
             unanswered=self._prober.health.unanswered,
-            ike=NO_IKE if self._ike is None else self._ike.state(),
+            ike=ike,
         )
         return encode_report(report)
 
     def _plan(self) -> dict[str, object]:
         """What a reload would do, with the CHILD_SAs that there are."""
-        children = NO_CHILDREN if self._ike is None else self._ike.children()
-        steps, problems = plan_pass(load_gateway(self._path), self._runtime, children)
+        children = self._children()
+        loaded = self._located(load_gateway(self._path), children)
+        steps, problems = plan_pass(loaded, self._runtime, children)
         words = [step.describe() for step in steps]
         told = [step.to_json() for step in steps]
         return {"steps": told, "words": words, "problems": list(problems)}
@@ -429,16 +446,3 @@ def _log_failure(task: "asyncio.Future[PassResult]") -> None:
     error = task.exception()
     if error is not None:
         log(f"error: the file was not taken over: {error}")
-
-
-def _take_daemon_lock(runtime: RuntimePaths) -> int:
-    lock = os.open(runtime.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise PlaneError(
-            f"another daemon serves this instance ({runtime.directory})",
-            hint="`plutino status` shows it; a second gateway needs an `instance` of its own",
-        ) from error
-    return lock

@@ -80,6 +80,8 @@ class Ways:
         several = self._paths.get(name)
         if several is None or several.active.local is None:
             return None
+        if several.active.remote.is_unspecified:
+            return None
         return first_path(several.active.local, several.active.remote)
 
     def lost(self, name: str) -> frozenset[tuple[IpAddress, IpAddress]]:
@@ -95,7 +97,7 @@ def _credentials(
     loaded: LoadedGateway, name: str, tunnel: Tunnel, ike: IkeKeying
 ) -> tuple[LocalCredential, RemoteCredential]:
     local = parse_identity(ike.local_id or str(tunnel.local))
-    remote = parse_identity(ike.remote_id or str(tunnel.remote))
+    remote = parse_identity(ike.remote_id or tunnel.remote_as_written)
     key = loaded.shared_keys.get(name)
     if key is not None:
         return LocalPresharedKey(local, key), RemotePresharedKey(remote, key)
@@ -119,7 +121,7 @@ def _peer(
         remote_credential=credentials[1],
         children=(_child(name, tunnel, ike),),
         local=None if tunnel.uplinks else tunnel.local,
-        remotes=tunnel.peers,
+        remotes=() if tunnel.is_roaming else tunnel.peers,
         lifetimes=Lifetimes(ike.ike_rekey_after, ike.rekey_jitter),
         reauthenticate_after=ike.reauthenticate_after,
         liveness_after=ike.liveness_after,
