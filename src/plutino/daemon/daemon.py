@@ -432,6 +432,7 @@ class Daemon:
             before, self._loaded = self._loaded, loaded
             try:
                 result = await self._pass()
+                self._names.ask_again()
                 await self._reload_ike(result)
                 return result
             except PlutinoError:

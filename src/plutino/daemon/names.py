@@ -65,6 +65,7 @@ class Names:
         before, self._up = self._up, frozenset(key for key, up in by_question.items() if all(up))
         for question in self._tasks.keys() - by_question.keys():
             self._tasks.pop(question).cancel()
+            del self._asked_again[question]
             self._resolved.pop(question, None)
             self._failures.pop(question, None)
         for question in by_question:
@@ -73,6 +74,11 @@ class Names:
                 self._tasks[question] = asyncio.create_task(self._follow(question))
             elif question in before - self._up:
                 self._asked_again[question].set()
+
+    def ask_again(self) -> None:
+        """At once, all of them."""
+        for again in self._asked_again.values():
+            again.set()
 
     def close(self) -> None:
         """No more questions; what is outstanding is not waited for."""
