@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 
-import pytest
-
 from plutino.lab.demo import BERLIN, INNER
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import MARKER, ping
@@ -41,10 +39,16 @@ def shown(host: Host, words: str) -> Callable[[], bool]:
 def assert_it_rests(pair: Pair) -> None:
     """Paris does not know where Berlin is: nothing leaves, and routing daemons see it."""
     for destination in (BEHIND, ip_address(INNER[BERLIN][0])):
-        assert ping(pair.paris.namespace, destination, count=2)[0] == 0
+        assert ping(pair.paris.namespace, destination, count=1, timeout=0.2)[0] == 0
     assert "state DORMANT" in run(pair.paris.namespace, "ip link show ipsec1")
     assert pair.paris.plutino("plan", pair.paris.file).stdout == "nothing to do\n"
     pair.assert_nothing_in_clear()
+
+
+def until_up_and_passing(pair: Pair) -> None:
+    for host in (pair.berlin, pair.paris):
+        until(shown(host, "IKE up"), f"the IKE SA of {host.name} is up")
+    until_it_passes(pair)
 
 
 def link_local(host: Host) -> str:
@@ -62,24 +66,21 @@ def move_berlin(pair: Pair) -> None:
     rewrite(pair.berlin, 'local = "192.0.2.2"', f'local = "{ELSEWHERE}"')
 
 
-@pytest.mark.parametrize("encapsulation", ["esp", "udp"])
-def test_a_peer_comes_from_one_address_and_then_from_another(
-    plane: str, encapsulation: str
-) -> None:
-    with ike_pair(plane, encapsulation=encapsulation, paris=ANY, berlin=OWN, start=False) as pair:
+def test_a_peer_comes_from_one_address_and_then_from_another(plane: str) -> None:
+    with ike_pair(plane, paris=ANY, berlin=OWN, start=False) as pair:
         rewrite(pair.paris, 'remote = "192.0.2.2"', 'remote = "any"')
         pair.paris.start_daemon()
         until(shown(pair.paris, "192.0.2.1 - any"), "status says that it may be anywhere")
         assert_it_rests(pair)
         address = link_local(pair.paris)
         pair.berlin.start_daemon()
-        until_it_passes(pair)
+        until_up_and_passing(pair)
         assert shown(pair.paris, "192.0.2.1 - 192.0.2.2")()
         move_berlin(pair)
         until(shown(pair.paris, "192.0.2.1 - any"), "it is gone")
         assert_it_rests(pair)
         pair.berlin.start_daemon()
-        until_it_passes(pair)
+        until_up_and_passing(pair)
         assert shown(pair.paris, f"192.0.2.1 - {ELSEWHERE}")()
         assert link_local(pair.paris) == address
         assert pair.paris.plutino("plan", pair.paris.file).stdout == "nothing to do\n"
@@ -88,17 +89,17 @@ def test_a_peer_comes_from_one_address_and_then_from_another(
 
 def test_a_peer_that_vanished_is_taken_from_its_new_address(plane: str) -> None:
     """Without a word about the old IKE SA, which INITIAL_CONTACT ends."""
-    with ike_pair(plane, paris=ANY, berlin=OWN, start=False) as pair:
+    with ike_pair(plane, 4, "udp", paris=ANY, berlin=OWN, start=False) as pair:
         rewrite(pair.paris, 'remote = "192.0.2.2"', 'remote = "any"')
         for host in (pair.paris, pair.berlin):
             host.start_daemon()
-        until_it_passes(pair)
+        until_up_and_passing(pair)
         run(pair.berlin.namespace, "ip link set wire down")
         move_berlin(pair)
         run(pair.berlin.namespace, "ip link set wire up")
         assert shown(pair.paris, "192.0.2.1 - 192.0.2.2")()
         pair.berlin.start_daemon()
-        until_it_passes(pair)
+        until_up_and_passing(pair)
         until(shown(pair.paris, f"192.0.2.1 - {ELSEWHERE}"), "the new address")
         pair.assert_nothing_in_clear()
 
@@ -109,7 +110,7 @@ def test_two_peers_from_anywhere_are_told_apart_by_who_they_are(plane: str) -> N
         rewrite(pair.paris, 'remote = "192.0.2.2"', 'remote = "any"')
         for host in (pair.paris, rome, pair.berlin):
             host.start_daemon()
-        until_it_passes(pair)
+        until_up_and_passing(pair)
         until(lambda: ping(pair.paris.namespace, ROME, count=1)[0] == 1, "Rome answers")
         report = pair.paris.status()
         assert report is not None
@@ -120,7 +121,7 @@ def test_two_peers_from_anywhere_are_told_apart_by_who_they_are(plane: str) -> N
         rome.daemon.send_signal(signal.SIGHUP)
         until(shown(rome, "AUTHENTICATION_FAILED"), "with Rome's key it is not Berlin")
         assert passes(pair.paris)
-        assert ping(pair.paris.namespace, ROME, count=2)[0] == 0
+        assert ping(pair.paris.namespace, ROME, count=1, timeout=0.2)[0] == 0
         pair.assert_nothing_in_clear()
 
 
@@ -209,14 +210,14 @@ def test_a_name_leads_to_one_address_and_then_to_another(plane: str) -> None:
         assert shown(pair.paris, f"192.0.2.1 - {NAME}")()
         assert_it_rests(pair)
         hosts.set(NAME, "2001:db8::2", "192.0.2.2")
-        until_it_passes(pair)
+        until_up_and_passing(pair)
         assert unresolved not in pair.paris.plutino("status").stdout
         assert pair.paris.last_words().count(unresolved) == 1
         address = link_local(pair.paris)
         hosts.set(NAME, ELSEWHERE)  # seen when the peer is lost
         move_berlin(pair)
         pair.berlin.start_daemon()
-        until_it_passes(pair)
+        until_up_and_passing(pair)
         assert shown(pair.paris, f"192.0.2.1 - {ELSEWHERE}")()
         assert link_local(pair.paris) == address
         assert f"{NAME} is {ELSEWHERE}, and was 192.0.2.2" in pair.paris.last_words()
@@ -244,6 +245,6 @@ def test_a_handshake_with_nobody_ends_when_the_name_leads_elsewhere(plane: str) 
         hosts.set(NAME, "192.0.2.2")
         assert pair.paris.daemon is not None
         pair.paris.daemon.send_signal(signal.SIGHUP)
-        until_it_passes(pair)
+        until_up_and_passing(pair)
         assert f"{NAME} is 192.0.2.2, and was {ELSEWHERE}" in pair.paris.last_words()
         pair.assert_nothing_in_clear()
