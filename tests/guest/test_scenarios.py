@@ -17,6 +17,7 @@ CHOSEN = {
     "test_routing_daemons.py": "rekey or ospf",
     "test_with_keys_by_ike.py": "external",
     "test_ike.py": "4-esp or 6-udp or packet_starts or loses_nothing or reload",
+    "test_ike_any.py": "comes_from or told_apart",
     "test_ike_restart.py": "esp-9 or after_a_restart",
     "test_ike_uplinks.py": "blackholed and 6",
     "test_groups.py": "not takes_less and not others_break and not answers_no_pings",

@@ -51,10 +51,6 @@ def _check_alone(gateway: Gateway, tunnel: Tunnel, at: KeyPath) -> Iterator[Find
     if tunnel.mode == "transport":
         why = f"protects what two fixed addresses send to each other, not {what}"
         yield (*at, "mode"), why, 'use `mode = "tunnel"` or `"beet"`'
-    for key, is_there in (
-        ("uplinks", bool(tunnel.uplinks)),
-        ("remotes", bool(tunnel.remotes)),
-        ("standby", bool(tunnel.standby)),
-    ):
-        if is_there:
+    for key, given in (("uplinks", tunnel.uplinks), ("remotes", tunnel.remotes)):
+        if given:
             yield (*at, key), f"does not go with {what}", f"remove it, or {hint}"
