@@ -99,7 +99,7 @@ def test_a_peer_comes_from_one_address_and_then_from_others(plane: str) -> None:
 
 
 def test_two_peers_from_anywhere_are_told_apart_by_who_they_are(plane: str) -> None:
-    """Each with a key and an interface of its own, though a route holds Rome's own address."""
+    """Each with a key and an interface of its own, though a route covers Rome itself."""
     with ike_pair(plane, paris=ANY, berlin=OWN, start=False) as pair, rome_beside(pair) as rome:
         rewrite(pair.paris, 'remote = "192.0.2.2"', 'remote = "any"')
         for host in (pair.paris, rome, pair.berlin):
@@ -126,7 +126,7 @@ interface = "ipsec2"
 local = "192.0.2.1"
 remote = "any"
 addresses = ["10.255.1.0/31"]
-routes = ["198.51.100.0/24"]
+routes = ["198.51.100.3/32"]
 [tunnels.rome.ike]
 psk-file = "rome.psk"
 start = "listen"

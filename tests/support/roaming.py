@@ -2,13 +2,13 @@
 
 from ipaddress import ip_address, ip_network
 
-from plutino.model.algorithms import DEFAULT_ALGORITHM
+from plutino.model.algorithms import DEFAULT_ALGORITHM, ESP_SUITES
 from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import Spi
 from plutino.model.secret import Secret
 
 NAME = "gw.example.net"
-_SUITE = ESP__SUITES[DEFAULT_ALGORITHM]
+_SUITE = ESP_SUITES[DEFAULT_ALGORITHM]
 _KEYS = _SUITE.keys(Secret(bytes(_SUITE.keymat_size)))
 _EVERYTHING = ip_network("0.0.0.0/0"), ip_network("::/0")
 CHILD = ChildSa(
