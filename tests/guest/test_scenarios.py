@@ -28,6 +28,7 @@ CHOSEN = {
     "test_guard_forwarding.py": "strict",
     "test_guard_prefixes.py": "6",
     "test_ike.py": "4-esp or 6-udp or packet_starts or loses_nothing or rekey-packets or reload",
+    "test_ike_any.py": "comes_from or told_apart",
     "test_ike_keys_for_wireshark.py": "modp",
     "test_ike_process.py": "nothing_but_ike or esp",
     "test_ike_restart.py": "esp-9 or after_a_restart",

@@ -13,6 +13,7 @@ from plutino.config.numbers import tunnel_if_id, tunnel_numbers, vti_keys
 from plutino.config.planes import check_plane
 from plutino.config.positions import Finding, KeyPath
 from plutino.config.protected_checks import check_protected
+from plutino.config.remote_checks import check_remotes
 from plutino.config.tunnel import NO_ADDRESS, Tunnel
 from plutino.config.uplink_checks import check_uplinks
 from plutino.config.values import IpInterface, IpNetwork
@@ -35,6 +36,7 @@ def check_gateway(gateway: Gateway) -> Iterator[Finding]:
     yield from check_plane(gateway)
     yield from check_uplinks(gateway)
     yield from check_protected(gateway)
+    yield from check_remotes(gateway)
     yield from check_groups(gateway)
     yield from _check_if_ids(gateway)
     yield from _check_shared_interfaces(gateway)
@@ -85,10 +87,9 @@ def _check_peers(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
         yield (*at, "remote"), why, "both outer addresses are of one family"
     elif tunnel.local == tunnel.remote:
         yield (*at, "remote"), "is the same address as `local`", None
+    written = ("local", NO_ADDRESS), ("remote", tunnel.remote if tunnel.is_roaming else None)
     for key, address in (("local", tunnel.local), ("remote", tunnel.remote)):
-        if (
-            address.is_unspecified and (key, address) != ("local", NO_ADDRESS)
-        ) or address.is_multicast:
+        if (address.is_unspecified and (key, address) not in written) or address.is_multicast:
             yield (*at, key), f"{address} is no address of one host", None
 
 

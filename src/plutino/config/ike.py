@@ -22,7 +22,8 @@ class IkeKeying(Table):
     remote_id: Annotated[
         str | None,
         Field(
-            description="Who the peer must prove to be; its outer address if not given.",
+            description="Who the peer must prove to be; `remote` if not given, but needed where "
+            "that is `any`.",
             examples=["berlin.example"],
         ),
     ] = None

@@ -1,13 +1,14 @@
 """``[tunnels.NAME]``: one tunnel to one peer, and how it gets its keys."""
 
-from ipaddress import IPv4Address
-from typing import Annotated, Final, Literal
+from functools import cached_property
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field
 
 from plutino.config.ike import IkeKeying
 from plutino.config.table import Table
-from plutino.config.values import IpAddress, IpInterface, IpNetwork, PacketMark
+from plutino.config.values import ANY, IpAddress, IpInterface, IpNetwork, PacketMark, Remote
 
 NO_ADDRESS: Final = IPv4Address(0)
 """Stands for an address that follows from something else."""
@@ -94,8 +95,15 @@ class Tunnel(Table):
             examples=["192.0.2.1"],
         ),
     ] = NO_ADDRESS
-    remote: Annotated[
-        IpAddress, Field(description="The peer's outer address.", examples=["198.51.100.2"])
+    remote_as_written: Annotated[
+        Remote,
+        Field(
+            alias="remote",
+            description="The peer's outer address; or, with `ike`, a host name that is resolved "
+            "again and again, or `any` for a peer that comes from anywhere and is known by "
+            "`remote-id` alone.",
+            examples=["198.51.100.2"],
+        ),
     ]
     uplinks: Annotated[
         tuple[str, ...],
@@ -229,6 +237,32 @@ class Tunnel(Table):
     ike: Annotated[IkeKeying | None, Field(description="Keys by IKEv2, instead of `static`.")] = (
         None
     )
+
+    @cached_property
+    def remote(self) -> IpAddress:
+        """The peer's outer address; the unspecified one of our family while it is not known."""
+        try:
+            return ip_address(self.remote_as_written)
+        except ValueError:
+            return IPv6Address(0) if self.local.version == 6 else NO_ADDRESS
+
+    @cached_property
+    def is_roaming(self) -> bool:
+        """Whether the file does not say the peer's address: who it is decides, not where."""
+        try:
+            ip_address(self.remote_as_written)
+        except ValueError:
+            return True
+        return False
+
+    @property
+    def remote_name(self) -> str | None:
+        """The host name by which the peer's address is found; None if there is none."""
+        return self.remote_as_written if self.is_roaming and self.remote_as_written != ANY else None
+
+    def at(self, remote: IpAddress) -> Self:
+        """This tunnel with its peer at an address."""
+        return self.model_copy(update={"remote": remote})
 
     @property
     def peers(self) -> tuple[IpAddress, ...]:

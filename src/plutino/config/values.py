@@ -1,5 +1,6 @@
 """The values of a gateway file that TOML has no type for: addresses, networks, marks. Pure."""
 
+import re
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -11,12 +12,17 @@ from ipaddress import (
     ip_interface,
     ip_network,
 )
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from plutino.model.numbers import U32_MAX, Mark
+
+ANY: Final = "any"
+"""Where a peer may have any address."""
+_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_LONGEST_NAME: Final = 253
 
 
 def _refusal(why: str, hint: str | None = None) -> PydanticCustomError:
@@ -31,6 +37,24 @@ def _parse_address(value: object) -> IPv4Address | IPv6Address:
     except ValueError:
         pass
     raise _refusal(f"must be an IPv4 or IPv6 address in quotes, not {value!r}")
+
+
+def _parse_remote(value: object) -> str:
+    """An address in its usual form, `any`, or a host name (RFC 1123, 2.1)."""
+    text = str(value) if isinstance(value, IPv4Address | IPv6Address) else value
+    if not isinstance(text, str):
+        raise _refusal(f"must be an address, `any` or a host name in quotes, not {value!r}")
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        name = text.removesuffix(".").lower()
+    labels = name.split(".")
+    if not all(_LABEL.fullmatch(one) for one in labels) or len(name) > _LONGEST_NAME:
+        why = f"must be an IPv4 or IPv6 address, `any` or a host name in quotes, not {value!r}"
+        raise _refusal(why, 'such as "198.51.100.2" or "gw.example.net"')
+    if labels[-1].isdigit():  # what was meant for an address, and no top-level domain
+        raise _refusal(f"{text!r} is neither an IPv4 address nor a host name")
+    return name
 
 
 def _listed(value: object) -> object:
@@ -73,6 +97,8 @@ def _parse_mark(value: object) -> Mark:
 
 
 IpAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_parse_address)]
+Remote = Annotated[str, BeforeValidator(_parse_remote)]
+"""An address in its usual form, `any`, or a host name in small letters."""
 IpInterface = Annotated[IPv4Interface | IPv6Interface, BeforeValidator(_parse_interface)]
 IpNetwork = Annotated[IPv4Network | IPv6Network, BeforeValidator(_parse_network)]
 IpAddresses = Annotated[tuple[IpAddress, ...], BeforeValidator(_listed)]

@@ -6,12 +6,12 @@ in UDP. So it can be killed at any moment.
 """
 
 import asyncio
-import fcntl
 import os
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -22,33 +22,34 @@ from plutino.control.server import ControlServer
 from plutino.daemon.health_store import load_ways, save_ways
 from plutino.daemon.ike_status import NO_IKE
 from plutino.daemon.key_log import WARNING, KeyLog
+from plutino.daemon.lock import take_daemon_lock
 from plutino.daemon.log import log
+from plutino.daemon.names import Names
 from plutino.daemon.namespaces import NamespaceWatch
 from plutino.daemon.passes import (
     NO_CHILDREN,
+    Children,
     PassResult,
     namespace_names,
     plan_pass,
     run_pass,
     save_running,
 )
+from plutino.daemon.plane_events import hear_for_ike
 from plutino.daemon.prober import Prober
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
-from plutino.dataplane.acquires import acquired_reqid, expiring_spi, is_ike
 from plutino.dataplane.choice import KERNEL, PlaneChoice, open_events
-from plutino.dataplane.engine_messages import parse_ike
 from plutino.dataplane.held_sockets import HeldSockets
-from plutino.dataplane.mappings import new_mapping
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.health import Health
-from plutino.model.errors import ConfigError, PlaneError, PlutinoError, WireError
+from plutino.desired.remotes import with_remotes
+from plutino.model.errors import ConfigError, PlaneError, PlutinoError
 from plutino.model.netfilter import table_name
 from plutino.model.sa import SecurityAssociation
 from plutino.netfilter.events import NetfilterEvents
 from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
-from plutino.netlink.wire import Message
 
 if TYPE_CHECKING:
     from plutino.daemon.ike_service import IkeService
@@ -95,6 +96,7 @@ class Daemon:
         self._idle_passes = 0
         self._failures = 0
         self._ike: IkeService | None = None
+        self._names = Names(log, self._wake.set)
 
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or a request to stop; tunnels stay up.
@@ -104,7 +106,7 @@ class Daemon:
         self._runtime.create()
         if self._key_log is not None:
             log(f"warning: {WARNING.format(path=self._key_log.path)}")
-        lock = _take_daemon_lock(self._runtime)
+        lock = take_daemon_lock(self._runtime)
         events = route_event_socket()
         server = ControlServer(self._runtime.control_socket, self._answer)
         loop = asyncio.get_running_loop()
@@ -138,6 +140,7 @@ class Daemon:
             self._let_go_of_plane()
             self._let_go_of_netfilter()
             self._namespaces.close()
+            self._names.close()
             self._prober.close()
             self._let_go_of_holder()
             await server.close()
@@ -190,6 +193,7 @@ class Daemon:
         result = await self._in_thread(self._run_pass)
         self._watch_plane(result.choice)
         self._namespaces.watch(namespace_names(self._loaded.gateway))
+        self._names.watch(self._loaded.gateway, self._children())
         self._watch_holder()
         self._prober.watch(result.probes)
         if self._ike is not None:
@@ -218,8 +222,16 @@ class Daemon:
 
     def _run_pass(self) -> PassResult:
         """With the CHILD_SAs as they are when its turn has come."""
-        children = NO_CHILDREN if self._ike is None else self._ike.children()
-        return run_pass(self._loaded, self._runtime, children)
+        children = self._children()
+        return run_pass(self._located(self._loaded, children), self._runtime, children)
+
+    def _children(self) -> Children:
+        return NO_CHILDREN if self._ike is None else self._ike.children()
+
+    def _located(self, loaded: LoadedGateway, children: Children) -> LoadedGateway:
+        """With the addresses of peers that may be anywhere, as far as they are known."""
+        gateway = with_remotes(loaded.gateway, children, self._names.resolved)
+        return replace(loaded, gateway=gateway)
 
     async def _new_ike(self) -> "IkeService | None":
         if all(tunnel.ike is None for tunnel in self._loaded.gateway.tunnels.values()):
@@ -280,7 +292,7 @@ class Daemon:
         try:
             while messages := events.receive(0):
                 for message in messages:
-                    is_change |= not self._hear_for_ike(message)
+                    is_change |= not hear_for_ike(self._ike, message)
         except NotificationsLostError:
             is_change = True
         except PlaneError:
@@ -289,22 +301,6 @@ class Daemon:
             self._let_go_of_plane()
         if is_change:
             self._wake.set()
-
-    def _hear_for_ike(self, message: Message) -> bool:
-        """Whether a message of the plane is for IKE alone."""
-        reqid = acquired_reqid(message)
-        mapping, expiring = new_mapping(message), expiring_spi(message)
-        if reqid is not None and self._ike is not None:
-            self._ike.acquire(reqid)
-        elif expiring is not None and self._ike is not None:
-            self._ike.rekey(expiring)
-        elif mapping is not None and self._ike is not None:
-            self._ike.follow_mapping(mapping)
-        elif is_ike(message) and self._ike is not None:
-            with suppress(WireError):
-                self._ike.hear_engine(parse_ike(message.payload))
-        others = (reqid, mapping, expiring)
-        return is_ike(message) or any(one is not None for one in others)
 
     def _let_go_of_plane(self) -> None:
         if self._plane_events is not None:
@@ -387,21 +383,23 @@ class Daemon:
         return Answer(error=f"unknown method {request.method}")
 
     def _status(self) -> dict[str, object]:
-        problems = tuple(dict.fromkeys((*self._problems, *self._disk_problems)))
+        told = (*self._problems, *self._disk_problems, *self._names.problems)
+        ike = NO_IKE if self._ike is None else self._ike.state()
         report = build_report(
-            self._loaded,
+            self._located(self._loaded, ike.children),
             self._runtime,
             daemon_pid=os.getpid(),
-            problems=problems,
+            problems=tuple(dict.fromkeys(told)),
             unanswered=self._prober.health.unanswered,
-            ike=NO_IKE if self._ike is None else self._ike.state(),
+            ike=ike,
         )
         return encode_report(report)
 
     def _plan(self) -> dict[str, object]:
         """What a reload would do, with the CHILD_SAs that there are."""
-        children = NO_CHILDREN if self._ike is None else self._ike.children()
-        steps, problems = plan_pass(load_gateway(self._path), self._runtime, children)
+        children = self._children()
+        loaded = self._located(load_gateway(self._path), children)
+        steps, problems = plan_pass(loaded, self._runtime, children)
         words = [step.describe() for step in steps]
         told = [step.to_json() for step in steps]
         return {"steps": told, "words": words, "problems": list(problems)}
@@ -421,6 +419,7 @@ class Daemon:
             before, self._loaded = self._loaded, loaded
             try:
                 result = await self._pass()
+                self._names.ask_again()
                 await self._reload_ike(result)
                 return result
             except PlutinoError:
@@ -435,16 +434,3 @@ def _log_failure(task: "asyncio.Future[PassResult]") -> None:
     error = task.exception()
     if error is not None:
         log(f"error: the file was not taken over: {error}")
-
-
-def _take_daemon_lock(runtime: RuntimePaths) -> int:
-    lock = os.open(runtime.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise PlaneError(
-            f"another daemon serves this instance ({runtime.directory})",
-            hint="`plutino status` shows it; a second gateway needs an `instance` of its own",
-        ) from error
-    return lock

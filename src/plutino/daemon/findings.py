@@ -48,6 +48,8 @@ def strict_reverse_paths(gateway: Gateway, routes: RouteClients) -> tuple[str, .
     }
     devices = {}
     for name, tunnel in gateway.tunnels.items():
+        if tunnel.remote.is_unspecified:
+            continue
         if any(tunnel.remote.version == 4 and tunnel.remote in network for network in covered):
             mark = tunnel_numbers(gateway, name).set_mark_out.value
             found = routes.home.path_mtu(tunnel.remote, tunnel.local, mark)

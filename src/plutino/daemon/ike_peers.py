@@ -119,6 +119,8 @@ class Ways:
         several = self._paths.get(name)
         if several is None or several.active.local is None:
             return None
+        if several.active.remote.is_unspecified:
+            return None
         return first_path(several.active.local, several.active.remote)
 
     def lost(self, name: str) -> frozenset[tuple[IpAddress, IpAddress]]:
@@ -134,7 +136,7 @@ def _credentials(
     loaded: LoadedGateway, name: str, tunnel: Tunnel, ike: IkeKeying
 ) -> tuple[LocalCredential, RemoteCredential]:
     local = parse_identity(ike.local_id or str(tunnel.local))
-    remote = parse_identity(ike.remote_id or str(tunnel.remote))
+    remote = parse_identity(ike.remote_id or tunnel.remote_as_written)
     key = loaded.shared_keys.get(name)
     if key is not None:
         return LocalPresharedKey(local, key), RemotePresharedKey(remote, key)
@@ -168,7 +170,7 @@ def _peer(
         local_credential=credentials[0],
         remote_credential=credentials[1],
         local=None if tunnel.uplinks else tunnel.local,
-        remotes=tunnel.peers,
+        remotes=() if tunnel.is_roaming else tunnel.peers,
         lifetimes=Lifetimes(ike.ike_rekey_after, ike.rekey_jitter),
         reauthenticate_after=ike.reauthenticate_after,
         liveness_after=ike.liveness_after,

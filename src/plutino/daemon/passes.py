@@ -277,6 +277,8 @@ def _path_mtus(
 ) -> Iterator[tuple[str, int]]:
     for name, tunnel in gateway.tunnels.items():
         path = choose_paths(gateway, name, surroundings).active
+        if path.remote.is_unspecified:
+            continue
         found = routes.home.path_mtu(path.remote, path.local, path.set_mark.value)
         if path.uplink is not None:
             # Before its table is there, the way may still be another.

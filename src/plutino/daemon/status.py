@@ -221,7 +221,7 @@ def _tunnel(
         if_id=int(if_id),
         mtu=mtu,
         local=str(plan.paths.active.local or "none"),
-        remote=str(plan.paths.active.remote),
+        remote=_remote(plan, tunnel),
         uplink=plan.paths.active.uplink,
         standby=sum(1 for one in plan.paths.every if one != plan.paths.active and one.usable),
         encapsulation=tunnel.encapsulation,
@@ -230,6 +230,11 @@ def _tunnel(
         link=link,
         ike=ike,
     )
+
+
+def _remote(plan: TunnelPlan, tunnel: Tunnel) -> str:
+    remote = plan.paths.active.remote
+    return tunnel.remote_as_written if remote.is_unspecified else str(remote)
 
 
 def _concerns(step: Step, plan: TunnelPlan) -> bool:

@@ -88,6 +88,8 @@ def _serves(tunnel: Tunnel, paths: TunnelPaths, sas: Iterable[SecurityAssociatio
     """
     if tunnel.ike is None:
         return _carries(paths, sas)
+    if paths.active.remote.is_unspecified:
+        return False
     sends = any(one.direction is SaDirection.OUT for one in sas)
     return not paths.lost and (sends or tunnel.ike.start == "on-traffic")
 

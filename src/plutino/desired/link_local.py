@@ -45,7 +45,7 @@ def stable_address(seed: tuple[str, ...]) -> IPv6Interface:
 def _end(gateway: Gateway, name: str) -> str:
     """Our end as the file has it: what it says of the other end is another thing there."""
     tunnel = gateway.tunnels[name]
-    return f"{tunnel.local} {tunnel.remote}"
+    return f"{tunnel.local} {tunnel.remote_as_written}"
 
 
 def _carries(gateway: Gateway, names: list[str]) -> bool:

@@ -79,6 +79,8 @@ def _taken(gateway: Gateway, desired: DesiredState, uses: MarkUses) -> Iterator[
 def _leads_back(rule: MarkRule, plan: TunnelPlan, desired: DesiredState) -> bool:
     """Whether tunnels of another instance take our outer packets, and ours could take theirs."""
     remote = plan.paths.active.remote
+    if remote.is_unspecified:
+        return False  # found once the peer is known
     takes_peer = any(one.version == remote.version and remote in one for one in rule.leads_to)
     return takes_peer and _has_own_table(desired)
 

@@ -43,13 +43,14 @@ def covers_a_peer(gateway: Gateway, tunnel: Tunnel, network: IpNetwork) -> bool:
     """Whether a route of the tunnel would catch outer packets of any tunnel, or stands for all.
 
     In another namespace or a VRF no outer packet passes. A default route belongs apart even where
-    all peers are of the other IP version: in main it would compete with main's own.
+    all peers are of the other IP version: in main it would compete with main's own. A peer that
+    may be anywhere may be in any network, and its first packet has to be answered outside.
     """
     options = gateway.options(tunnel.interface)
     if options.namespace is not None or options.vrf is not None:
         return False
     return network.prefixlen == 0 or any(
-        remote.version == network.version and remote in network
+        remote.version == network.version and (other.is_roaming or remote in network)
         for other in gateway.tunnels.values()
         for remote in other.peers
     )

@@ -63,10 +63,11 @@ def compile_policies(
     """Out, in and forward policies for each pair of traffic selectors.
 
     What comes in may have come by any path of the tunnel. Where IKE has made ``children``, their
-    selectors count.
+    selectors count. While an end is not known there are none: an interface without policies drops
+    what it is given.
     """
     active = paths.active
-    if active.local is None:
+    if active.local is None or active.remote.is_unspecified:
         return
     mode = Mode[tunnel.mode.upper()]
     outward = Template(active.local, active.remote, reqid, mode)

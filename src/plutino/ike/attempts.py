@@ -57,6 +57,14 @@ class Attempts:
             if is_down:
                 self._plan(peer, wanted)
 
+    def aim(self, peer: str, path: Path, now: float) -> None:
+        """Its attempts go by this path; a new one is not held against what another was."""
+        wanted = self._wanted.get(peer)
+        if wanted is not None and wanted.path.ends != path.ends:
+            self.had_success(peer, now)
+        if wanted is not None:
+            wanted.path = path
+
     def had_success(self, peer: str, now: float) -> None:
         """An IKE SA that was up has ended: the next one may begin at once."""
         wanted = self._wanted.get(peer)

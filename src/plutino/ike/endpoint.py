@@ -154,11 +154,10 @@ class Endpoint:
 
         ``lost`` are the pairs of our address and the peer's that carry nothing. An IKE SA of ours
         moves with its children (MOBIKE). One that cannot is made anew, and then the old one goes;
-        one that the peer has begun and that is not on a lost path is the peer's to move.
+        one that the peer has begun and that is not on a lost path is the peer's to move. That of
+        a peer without ``remotes`` stays, since the address is only where to begin.
         """
-        wanted = self._attempts.get(peer)
-        if wanted is not None:
-            wanted.path = path
+        self._attempts.aim(peer, path, now)
         sessions = self.sessions_of(peer)
         if any(one.is_established and one.path.ends == path.ends for one in sessions):
             return
@@ -168,11 +167,12 @@ class Endpoint:
 
     def _leave_path(self, session: Session, path: Path, *, is_lost: bool, now: float) -> None:
         if session.state in {SessionState.INITIATING, SessionState.AUTHENTICATING}:
-            if session.is_initiator and is_lost:
-                session.close("its path is lost", now)
+            is_elsewhere = not session.peer.remotes and session.path.ends != path.ends
+            if session.is_initiator and (is_lost or is_elsewhere):
+                session.close("the peer is elsewhere" if is_elsewhere else "its path is lost", now)
                 self._attempts.had_success(session.peer.name, now)  # nobody has refused it
                 self._after(session, now)
-        elif not session.is_established:
+        elif not session.is_established or not session.peer.remotes:
             return
         elif session.may_move and session.abilities.mobike:
             (_, here_port), (_, there_port) = session.path

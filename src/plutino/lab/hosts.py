@@ -43,7 +43,7 @@ def plutino_program() -> Path:
 class Host:
     """One gateway. ``folder`` holds its files, its runtime and its state.
 
-    ``run_options`` are for `plutino run`.
+    ``run_options`` are for `plutino run`, and ``launcher`` is a command that is given all of it.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Host:
     namespace: NetworkNamespace = field(default_factory=NetworkNamespace.create)
     daemon: subprocess.Popen[bytes] | None = None
     run_options: tuple[str, ...] = ()
+    launcher: tuple[str | Path, ...] = ()
 
     @property
     def file(self) -> Path:
@@ -97,7 +98,7 @@ class Host:
         """Start `plutino run` here, in a session of its own."""
         with self.namespace.entered(), self.log.open("ab") as log:
             self.daemon = subprocess.Popen(
-                [plutino_program(), "run", self.file, *self.run_options],
+                [*self.launcher, plutino_program(), "run", self.file, *self.run_options],
                 env=self.environment(),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
