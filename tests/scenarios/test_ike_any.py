@@ -18,7 +18,7 @@ from tests.support.until import until
 
 ANY = 'start = "listen"\nlocal-id = "paris.example"\nremote-id = "berlin.example"'
 NAME = "berlin.example"
-OWN = f'local-id = "{NAME}"\nremote-id = "paris.example"'
+OWN = f'local-id = "{NAME}"\nremote-id = "paris.example"\nretransmit-after = 0.2'
 LISTEN = f'{OWN}\nstart = "listen"'
 BEHIND = ip_address("10.2.0.1")
 """An address in Berlin's network."""
@@ -205,7 +205,7 @@ def rome_beside(pair: Pair) -> Iterator[Host]:
 @contextmanager
 def pair_by_name(plane: str, options: str = "") -> Iterator[tuple[Pair, HostsFile]]:
     """Paris knows Berlin by a name, which is its identity as well; nothing runs yet."""
-    own = f'local-id = "paris.example"\n{options}'
+    own = f'local-id = "paris.example"\nretransmit-after = 0.2\n{options}'
     with ike_pair(plane, paris=own, berlin=LISTEN, start=False) as pair:
         rewrite(pair.paris, 'remote = "192.0.2.2"', f'remote = "{NAME}"')
         yield pair, HostsFile(pair.paris)
