@@ -12,7 +12,7 @@ from plutino.desired.remotes import NOT_RESOLVED, Resolved, with_remotes
 from plutino.desired.rules import DEFAULT_TABLE
 from plutino.desired.state import DesiredState, Surroundings
 from plutino.model.child_sa import ChildSa
-from plutino.model.link import RouteType
+from plutino.model.link import MAIN_TABLE, RouteType
 from plutino.model.numbers import Mark
 from plutino.model.policy import Direction
 from tests.support.roaming import CHILD, NAME, text_of
@@ -110,3 +110,6 @@ def test_any_network_may_hold_a_peer_that_may_be_anywhere(resolved: Resolved) ->
     assert [(one.version, one.table) for one in state.rules if one.mark == mask] == [
         (4, DEFAULT_TABLE)
     ]
+    tables = {str(one.destination): one.table for one in state.routes}
+    assert tables["10.2.0.0/16"] == DEFAULT_TABLE
+    assert tables["10.255.0.0/31"] == tables["2001:db8:2::/48"] == MAIN_TABLE

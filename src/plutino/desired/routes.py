@@ -61,7 +61,7 @@ def compile_twins(
             network,
             None,
             RouteType.UNREACHABLE,
-            table=route_table(gateway, tunnel, network, surroundings),
+            table=_table_of_twin(gateway, name, network, surroundings),
             metric=twin_metric(gateway.instance),
             namespace=gateway.options(tunnel.interface).namespace,
         ): None
@@ -94,6 +94,19 @@ def route_table(
     if covers_a_peer(gateway, tunnel, network):
         return own_table(gateway)
     return _table_of_interface(gateway, tunnel, surroundings)
+
+
+def _table_of_twin(
+    gateway: Gateway, name: str, network: IpNetwork, surroundings: Surroundings
+) -> int:
+    """That of its route, which the kernel has put into main where an address has brought it.
+
+    Our own table would be asked first, and what is unreachable there ends the search.
+    """
+    tunnel = gateway.tunnels[name]
+    if network.prefixlen and network not in gateway.prefixes(name):
+        return _table_of_interface(gateway, tunnel, surroundings)
+    return route_table(gateway, tunnel, network, surroundings)
 
 
 def _table_of_interface(gateway: Gateway, tunnel: Tunnel, surroundings: Surroundings) -> int:
