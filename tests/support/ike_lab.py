@@ -61,7 +61,14 @@ def until_it_passes(pair: Pair) -> None:
 def ike_processes(host: Host) -> list[Path]:
     """Of a host's daemon, in /proc."""
     assert host.daemon is not None
-    pid = host.daemon.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    places = [Path("/proc") / one for one in children]
-    return [one for one in places if b"plutino.ike_process" in (one / "cmdline").read_bytes()]
+    return [one for one in Path("/proc").glob("[0-9]*") if _is_ike_process(one, host.daemon.pid)]
+
+
+def _is_ike_process(place: Path, parent: int) -> bool:
+    try:
+        is_ike = b"plutino.ike_process" in (place / "cmdline").read_bytes()
+        # Its name, in parentheses, may hold anything.
+        state_and_parent = (place / "stat").read_text().rpartition(")")[2].split()[:2]
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # it has just ended
+    return is_ike and int(state_and_parent[1]) == parent

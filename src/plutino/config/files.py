@@ -57,7 +57,7 @@ def load_gateway(path: Path) -> LoadedGateway:
     postquantum_keys: dict[str, Secret] = {}
     by_signature: dict[str, IkeKeying] = {}
     for name, tunnel in gateway.tunnels.items():
-        if tunnel.ike is not None:
+        if tunnel.ike is not None and tunnel.ike.ike_sa_of is None:
             try:
                 at = f"tunnels.{name}.ike"
                 if (ppk_file := tunnel.ike.ppk_file) is not None:

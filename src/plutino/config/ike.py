@@ -105,6 +105,15 @@ class IkeKeying(Table):
         bool,
         Field(description="No IKE SA without that key; `false` while not all peers have it yet."),
     ] = True
+    ike_sa_of: Annotated[
+        str | None,
+        Field(
+            description="The tunnel to the same peer whose IKE SA makes this one's keys, too. What "
+            "concerns the IKE SA stands there: here only what concerns ESP, and `start`. The "
+            "tunnels are told apart by `local-ts` and `remote-ts`.",
+            examples=["berlin"],
+        ),
+    ] = None
     proposals: Annotated[
         tuple[str, ...],
         Field(
