@@ -190,7 +190,12 @@ def peers_of_ppk_required(loaded: LoadedGateway) -> bool:
 
 
 def test_what_is_wrong_with_a_post_quantum_key_is_told(folder: Folder) -> None:
-    assert "ppk-file" in folder.why(PPK)
+    with pytest.raises(ConfigError) as refused:
+        folder.load(PPK)
+    (problem,) = refused.value.problems
+    assert problem.key == "tunnels.berlin.ike.ppk-file"
+    assert problem.hint is not None
+    assert "openssl rand -base64 32" in problem.hint
     folder.write("ppk", b"0123456789abcdef0123456789abcdef\n", 0o640)
     why = folder.why(PPK)
     assert "tunnels.berlin.ike.ppk-file" in why
