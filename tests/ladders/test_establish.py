@@ -84,6 +84,22 @@ def test_childless_the_first_child_has_a_key_exchange_of_its_own() -> None:
     assert pair.trace[4] == "a> CREATE_CHILD_SA {SA,No,KE,TSi,TSr}"
 
 
+@pytest.mark.parametrize("childless", [False, True])
+def test_reauthentication_is_without_a_gap(*, childless: bool) -> None:
+    """The old IKE SA goes once the new one has its child, however that comes."""
+    pair = IkePair(a=peer("a", childless=childless, reauthenticate_after=60.0))
+    pair.establish()
+    (first,) = pair.a.sessions
+    assert not pair.run(100, lambda: not (pair.current("a") and pair.current("b")))
+    last = "CREATE_CHILD_SA {SA,No,TSi,TSr} reply" if childless else "TSi,TSr} reply"
+    (made,) = [at for at, rung in enumerate(pair.trace) if rung.endswith(last)][1:]
+    assert "a> INFORMATIONAL {D}" in pair.trace[made:]
+    assert "a> INFORMATIONAL {D}" not in pair.trace[:made]
+    assert pair.is_up()
+    assert first not in pair.a.sessions
+    assert len(pair.a.sessions) == len(pair.b.sessions) == 1
+
+
 def test_a_peer_that_knows_no_childless_ike_sas_gets_a_child(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

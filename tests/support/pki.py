@@ -66,6 +66,7 @@ def issue(
     address: str | None = None,
     end: datetime = END,
     extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (),
+    signs_lists: bool = True,
 ) -> Certified:
     """A certificate of ``issuer``, or of itself."""
     key = KEYS[kind]()
@@ -91,7 +92,7 @@ def issue(
             ),
             False,
         )  # fmt: skip
-        signing = x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage)
+        signing = x509.KeyUsage(key_cert_sign=True, crl_sign=signs_lists, **usage)
         builder = builder.add_extension(signing, critical=True)
     names: list[x509.GeneralName] = []
     if dns is not None:

@@ -14,6 +14,7 @@ from plutino.config.files import LoadedGateway, load_gateway
 from plutino.daemon.ike_peers import fingerprints_of, peers_of
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.raw_keys import LocalRawKey, RemoteRawKey
+from plutino.ike.auth.revocation import Revocation
 from plutino.ike.config import PostquantumKey
 from plutino.model.errors import ConfigError
 from tests.support.pki import Certified, issue, revoke
@@ -78,6 +79,15 @@ def test_lists_are_pem_or_der(folder: Folder) -> None:
     folder.write("b.crl", some.public_bytes(Encoding.DER))
     loaded = folder.load(CERTIFICATES + 'crls = ["a.crl", "b.crl"]\ncrl-policy = "strict"')
     assert loaded.signature_files["berlin"].revoked == (some, some)
+    before = fingerprints_of(loaded)
+    folder.write("a.crl", revoke(root()).public_bytes(Encoding.DER))
+    others = folder.load(CERTIFICATES + 'crls = ["a.crl", "b.crl"]\ncrl-policy = "strict"')
+    assert fingerprints_of(others) != before
+    (peer,) = peers_of(others)
+    assert isinstance(peer.remote_credential, TrustedAuthorities)
+    assert peer.remote_credential.revocation == Revocation(
+        others.signature_files["berlin"].revoked, strict=True
+    )
 
 
 def test_what_is_wrong_with_a_list_is_told(folder: Folder) -> None:
@@ -180,7 +190,12 @@ def peers_of_ppk_required(loaded: LoadedGateway) -> bool:
 
 
 def test_what_is_wrong_with_a_post_quantum_key_is_told(folder: Folder) -> None:
-    assert "ppk-file" in folder.why(PPK)
+    with pytest.raises(ConfigError) as refused:
+        folder.load(PPK)
+    (problem,) = refused.value.problems
+    assert problem.key == "tunnels.berlin.ike.ppk-file"
+    assert problem.hint is not None
+    assert "openssl rand -base64 32" in problem.hint
     folder.write("ppk", b"0123456789abcdef0123456789abcdef\n", 0o640)
     why = folder.why(PPK)
     assert "tunnels.berlin.ike.ppk-file" in why

@@ -9,7 +9,7 @@ from cryptography import x509
 
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.identity import Identity, parse_identity
-from plutino.ike.auth.revocation import Revocation
+from plutino.ike.auth.revocation import Revocation, is_signed_by
 from plutino.ike.errors import AuthenticationFailedError
 from tests.support.ike_network import IkePair, peer
 from tests.support.pki import Certified, issue, revoke
@@ -110,6 +110,7 @@ def test_strictly_each_certificate_needs_a_current_list(lists: object, why: str)
 def test_a_list_that_the_issuer_has_not_signed_revokes_nobody() -> None:
     judge(revoke(below(), leaf(), signer=root()))
     judge(revoke(root(), leaf()))  # of another issuer
+    judge(revoke(root(), leaf(), signer=below()))  # in another issuer's name
     stranger = issue("below", authority=True)  # one of the same name
     judge(revoke(stranger, leaf()))
 
@@ -132,6 +133,16 @@ def test_a_list_is_about_what_it_says() -> None:
     ):
         with pytest.raises(AuthenticationFailedError, match="no certificate revocation list"):
             judge(revoke(below(), extensions=other), revoke(root()), strict=True)
+    users = revoke(root(), extensions=partial_list(only_contains_user_certs=True))
+    with pytest.raises(AuthenticationFailedError, match="list is about CN=below"):
+        judge(revoke(below()), users, strict=True)
+
+
+def test_an_authority_may_be_one_that_signs_no_lists() -> None:
+    """RFC 5280, 6.3.3 (f)."""
+    silent = issue("silent", authority=True, signs_lists=False)
+    assert not is_signed_by(revoke(silent), silent.certificate)
+    assert is_signed_by(revoke(root()), root().certificate)
 
 
 def test_a_part_of_a_list_is_about_the_certificates_that_name_it() -> None:

@@ -23,6 +23,7 @@ SHORTEST_PSK: Final = 16
 """Bytes: shorter ones can be found by trying (RFC 7296, 2.15)."""
 SHORTEST_PPK: Final = 32
 """Bytes: half of the bits are what a quantum computer leaves (RFC 8784, 6)."""
+_MAKE_SHARED_KEY: Final = "openssl rand -base64 32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def load_gateway(path: Path) -> LoadedGateway:
     for name, (file, key) in _key_files(gateway).items():
         key_path = path.parent / file
         try:
-            check_privacy(key_path, path, key)
+            check_privacy(key_path, path, key, "plutino keygen")
             keys[name] = parse_keys(read_text(key_path, path), str(key_path))
         except ConfigError as error:
             problems += error.problems
@@ -87,11 +88,11 @@ def load_gateway(path: Path) -> LoadedGateway:
 def _shared_key(gateway_file: Path, at: str, file: str, shortest: int) -> Secret:
     """A pre-shared key: all bytes of the file but the line's end."""
     path = gateway_file.parent / file
-    check_privacy(path, gateway_file, at)
+    check_privacy(path, gateway_file, at, _MAKE_SHARED_KEY)
     key = read_text(path, gateway_file).rstrip("\r\n").encode()
     if len(key) < shortest:
         why = f"is a key of {len(key)} bytes, at least {shortest} are needed"
-        raise ConfigError.single(str(path), "", why, "make one: `openssl rand -base64 32`")
+        raise ConfigError.single(str(path), "", why, f"make one: `{_MAKE_SHARED_KEY}`")
     return Secret(key)
 
 

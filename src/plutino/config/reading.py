@@ -38,13 +38,16 @@ def read_octets(path: Path, gateway_file: Path, key: str, *, largest: int = _LAR
     return octets
 
 
-def check_privacy(path: Path, gateway_file: Path, key: str) -> None:
-    """A key file is a regular file that only its owner can open, and the owner is us or root."""
+def check_privacy(path: Path, gateway_file: Path, key: str, made_by: str) -> None:
+    """A key file is a regular file that only its owner can open, and the owner is us or root.
+
+    ``made_by`` is the command that makes such a file, for who has none.
+    """
     try:
         found = path.stat()
     except OSError as error:
         why = f"{path} cannot be read: {error.strerror}"
-        hint = "make it with `plutino keygen`; the path is relative to the gateway file"
+        hint = f"make it with `{made_by}`; the path is relative to the gateway file"
         raise ConfigError.single(str(gateway_file), key, why, hint) from error
     if not stat.S_ISREG(found.st_mode):
         raise ConfigError.single(str(gateway_file), key, f"{path} is no regular file")

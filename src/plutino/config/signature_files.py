@@ -48,7 +48,8 @@ def _read_one(gateway_file: Path, name: str, ike: IkeKeying) -> SignatureFiles:
 
     assert ike.private_key is not None
     path = gateway_file.parent / ike.private_key
-    check_privacy(path, gateway_file, f"tunnels.{name}.ike.private-key")
+    at = f"tunnels.{name}.ike.private-key"
+    check_privacy(path, gateway_file, at, "openssl genpkey -algorithm ed25519")
     return parse_signature_files(
         (str(path), read_text(path, gateway_file)),
         *map(named, (ike.certificate, ike.authorities, ike.remote_public_key)),

@@ -16,7 +16,14 @@ from plutino.ike.active_child import ActiveChild, active_children
 from plutino.ike.attempts import Attempts, Wanted
 from plutino.ike.child import Child
 from plutino.ike.config import PeerConfig
-from plutino.ike.events import Event, IkeClosed, IkeEstablished, ReauthenticationDue, Refused
+from plutino.ike.events import (
+    ChildrenChanged,
+    Event,
+    IkeClosed,
+    IkeEstablished,
+    ReauthenticationDue,
+    Refused,
+)
 from plutino.ike.exchanges.auth import Auth
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
@@ -347,6 +354,11 @@ class Endpoint:
             self._half_open.done(session.spi)
             if event.replaces is None:
                 self._want(session, now)
+                if not _waits_for_children(session):
+                    self._settle(session, now)
+        elif isinstance(event, ChildrenChanged):
+            is_due = session.replaces_older and session.is_established
+            if is_due and not _waits_for_children(session):
                 self._settle(session, now)
         elif isinstance(event, IkeClosed):
             self._half_open.done(session.spi)
@@ -420,3 +432,12 @@ class Endpoint:
 
     def _has_other(self, peer: str, spi: bytes) -> bool:
         return any(one.spi != spi and one.is_established for one in self.sessions_of(peer))
+
+
+def _waits_for_children(session: Session) -> bool:
+    """Whether it was begun childless, and those that it replaces have the children (RFC 6023)."""
+    return (
+        session.replaces_older
+        and session.first_child is None
+        and bool(session.children.missing(session.wanted))
+    )
