@@ -65,13 +65,17 @@ def until_it_passes(lab: NatLab, host: Host) -> None:
     assert FrameKind.ESP not in kinds
 
 
+EITHER = [(PARIS, "yes"), (BERLIN, "no")]
+if EXHAUSTIVE:
+    EITHER += [(PARIS, "no"), (BERLIN, "yes")]
+
+
 def checks(lab: NatLab) -> int:
     """How often strongSwan was told what it looks like from outside."""
     return len(re.findall(r"INFORMATIONAL response \d+ \[ N\(NATD", lab.strongswan.log()))
 
 
-@pytest.mark.parametrize("mobike", ["yes", "no"])
-@pytest.mark.parametrize("inside", [PARIS, BERLIN])
+@pytest.mark.parametrize(("inside", "mobike"), EITHER)
 def test_new_ports_are_found_by_ike(inside: str, mobike: str) -> None:
     """Who is inside asks whether the other lives, and so the other finds it."""
     ours = f"{NAMES}\nmobike = {'true' if mobike == 'yes' else 'false'}\n"
@@ -91,7 +95,7 @@ def test_new_ports_are_found_by_ike(inside: str, mobike: str) -> None:
         assert lab.ike_sas() == before
 
 
-@pytest.mark.parametrize("mobike", ["yes", "no"])
+@pytest.mark.parametrize("mobike", ["yes", "no"] if EXHAUSTIVE else ["yes"])
 def test_new_ports_are_found_by_esp(mobike: str) -> None:
     """IKE says nothing for a long time, and strongSwan's packets come by another port."""
     ours = f'{NAMES}\nmobike = {"true" if mobike == "yes" else "false"}\nstart = "listen"'
