@@ -26,9 +26,9 @@ from typing import Final
 from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
 from plutino.ike.auth.identity import Identity
 from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig
-from plutino.ike.duties import KEEPALIVE
 from plutino.ike.endpoint import Endpoint
 from plutino.ike.narrowing import selector_of
+from plutino.ike.numbers import KEEPALIVE
 from plutino.ike.path import Path as IkePath
 from plutino.ike.path import SocketAddress, first_path
 from plutino.ike.payloads.proposal import Transform

@@ -235,7 +235,7 @@ prepare_guests() { # the last stage, and the only one that may fail: the other t
   fi
   "$venv/bin/python" -m plutino.lab.guest --kernel qemu-6.12 --prepare || failed+=(qemu-6.12)
   "$venv/bin/python" -m plutino.lab.peers.packages ||
-    say "WARNING: no strongSwan: tests with it will be SKIPPED, and in CI fail"
+    say "WARNING: another IKE daemon is missing: tests with it will be SKIPPED, and in CI fail"
   [ ${#failed[@]} -gt 0 ] || return 0
   say "WARNING: no guest kernel ${failed[*]}: tests that boot it will be SKIPPED, and in CI fail"
   say "  hint: the lines above say why; again with: setup/setup.sh test"

@@ -21,29 +21,21 @@ def test_the_kernel_and_the_engine_understand_each_other(tests: str) -> None:
     run_tests_in_guest(UML, f"tests/guest_inside/{tests}", 900)
 
 
-@pytest.mark.parametrize("tests", ["test_iproute2.py", "test_iproute2_apply.py"])
-def test_iproute2_and_the_codec(tests: str) -> None:
-    run_tests_in_guest(UML, f"tests/guest_inside/{tests}", 300)
-
-
 @pytest.mark.parametrize(
-    "file", ["test_vti.py", "test_vti_migration.py", "test_vti_uplinks.py", "test_readme_vti.py"]
+    "files",
+    [
+        ["test_iproute2.py", "test_iproute2_apply.py", "test_vrf.py", "test_mtu.py"],
+        ["test_vti.py", "test_vti_migration.py", "test_vti_uplinks.py", "test_readme_vti.py"],
+    ],
+    ids=["links and SAs", "VTI"],
 )
-def test_vti_and_the_way_from_it(file: str) -> None:
-    run_tests_in_guest(UML, f"tests/guest_inside/{file}", 600)
+def test_what_the_kernel_makes_of_it(files: list[str]) -> None:
+    run_tests_in_guest(UML, " ".join(f"tests/guest_inside/{one}" for one in files), 900)
 
 
 @pytest.mark.beside
 def test_crashes_at_every_request() -> None:
     run_tests_in_guest(UML, "tests/guest_inside/test_kernel_crashes.py", 400)
-
-
-def test_vrfs() -> None:
-    run_tests_in_guest(UML, "tests/guest_inside/test_vrf.py", 300)
-
-
-def test_the_mtu_is_the_kernels() -> None:
-    run_tests_in_guest(UML, "tests/guest_inside/test_mtu.py", 300)
 
 
 def test_offload_as_far_as_netdevsim_shows_it() -> None:

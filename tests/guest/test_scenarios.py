@@ -1,5 +1,6 @@
-"""The scenarios of `tests/scenarios` with the kernel as data plane, a boot for each file."""
+"""The scenarios of `tests/scenarios` with the kernel as data plane, several files in one boot."""
 
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -10,30 +11,67 @@ from tests.support.guest import UML, run_tests_in_guest
 pytestmark = pytest.mark.guest
 
 FOLDER = Path(__file__).parents[1] / "scenarios"
-BESIDE = {"test_fault_drill.py", "test_groups.py", "test_guard.py"}
+BOOTS = {
+    "guard": ["test_guard*.py", "test_fault_drill.py"],
+    "uplinks": ["test_uplinks.py", "test_groups.py", "test_routing_daemons.py"],
+    "ike": ["test_ike*.py", "test_with_keys_by_ike.py"],
+    "others": ["*"],
+}
+"""A file is in the first one that it fits."""
+BESIDE = {"guard"}
 """In the other lane, so that both take as long."""
 
 CHOSEN = {
-    "test_routing_daemons.py": "rekey or ospf",
-    "test_with_keys_by_ike.py": "external",
-    "test_ike.py": "4-esp or 6-udp or packet_starts or loses_nothing or reload",
+    "test_covering_routes.py": "own_address or everything_goes or rule or nothing_is_left",
+    "test_groups.py": "lost_tunnel or spread or everything or nothing_is_left",
+    "test_guard.py": "interface or transforms or keys or main or counted or pretends",
+    "test_guard_forwarding.py": "strict",
+    "test_guard_prefixes.py": "6",
+    "test_ike.py": "4-esp or 6-udp or packet_starts or loses_nothing or rekey-packets or reload",
     "test_ike_any.py": "comes_from or told_apart",
+    "test_ike_keys_for_wireshark.py": "modp",
+    "test_ike_process.py": "nothing_but_ike or esp",
     "test_ike_restart.py": "esp-9 or after_a_restart",
     "test_ike_uplinks.py": "blackholed and 6",
-    "test_groups.py": "not takes_less and not others_break and not answers_no_pings",
+    "test_learnt_routes.py": "6-0",
+    "test_link.py": "one_link_local or all_nodes or hellos or outlives or kernels_own or rests",
+    "test_mark_clashes.py": "apply or real_iptables or takes_the_mark",
+    "test_nat_exempt.py": "case0 or case1",
+    "test_routing_daemons.py": "rekey or ospf",
+    "test_sysctls.py": "set_and_put_back",
     "test_uplinks.py": "not takes_less and not first_uplink and not without_probes",
+    "test_with_keys_by_ike.py": "external",
 }
-"""What the slowest files run here without PLUTINO_EXHAUSTIVE: the data plane has little part in the
+"""What runs here of a file without PLUTINO_EXHAUSTIVE: the data plane has little part in the
 others, which run on the host each time."""
 
 
+def files_of(boot: str) -> list[str]:
+    """Those that no boot before has."""
+    names = sorted(one.name for one in FOLDER.glob("test_*.py"))
+    for one, patterns in BOOTS.items():
+        mine = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+        if one == boot:
+            return mine
+        names = [name for name in names if name not in mine]
+    raise KeyError(boot)
+
+
+def expression(files: list[str]) -> str:
+    """What pytest's ``-k`` takes, to choose in each file as above."""
+    if EXHAUSTIVE:
+        return ""
+    parts = ((name, CHOSEN.get(name)) for name in files)
+    return " or ".join(
+        name if chosen is None else f"({name} and ({chosen}))" for name, chosen in parts
+    )
+
+
 @pytest.mark.parametrize(
-    "file",
-    [
-        pytest.param(one.name, marks=pytest.mark.beside if one.name in BESIDE else ())
-        for one in sorted(FOLDER.glob("test_*.py"))
-    ],
+    "boot",
+    [pytest.param(one, marks=pytest.mark.beside if one in BESIDE else ()) for one in BOOTS],
 )
-def test_scenarios_on_the_kernel(file: str) -> None:
-    chosen = "" if EXHAUSTIVE else CHOSEN.get(file, "")
-    run_tests_in_guest(UML, f"tests/scenarios/{file}", 900, chosen)
+def test_scenarios_on_the_kernel(boot: str) -> None:
+    files = files_of(boot)
+    places = " ".join(f"tests/scenarios/{name}" for name in files)
+    run_tests_in_guest(UML, places, 1500, expression(files))

@@ -33,20 +33,9 @@ def until_it_passes(lab: Mixed) -> None:
     lab.assert_nothing_in_clear()
 
 
-def spis(lab: Mixed) -> set[str]:
-    """Those of the CHILD_SAs that strongSwan has installed."""
-    listed = lab.swanctl("--list-sas")
-    return set(re.findall(r"(?:in|out)\s+([0-9a-f]{8})", listed))
-
-
-def ike_sas(lab: Mixed) -> list[str]:
-    """Initiator's SPIs of strongSwan's IKE SAs that are up."""
-    return re.findall(r"paris: #\d+, ESTABLISHED, IKEv2, ([0-9a-f]{16})", lab.swanctl("--list-sas"))
-
-
 def ike_renewed(lab: Mixed, before: list[str]) -> bool:
     """Whether there is one IKE SA, and another than before."""
-    now = ike_sas(lab)
+    now = lab.ike_sas()
     return len(now) == 1 and now != before
 
 
@@ -57,7 +46,7 @@ def is_at(lab: Mixed, address: str) -> bool:
 
 def renewed(lab: Mixed, before: set[str]) -> bool:
     """Whether none of the CHILD_SAs of before is left, and there are others."""
-    now = spis(lab)
+    now = lab.spis()
     return bool(now) and not now & before
 
 
@@ -86,17 +75,17 @@ def test_the_peer_rekeys() -> None:
     with mixed_pair(PLANE, swanctl_conf(4, ts=TS)) as lab:
         until_it_passes(lab)
         for _ in range(2):
-            before = spis(lab)
+            before = lab.spis()
             lab.swanctl("--rekey", "--child", "net")
             until(partial(renewed, lab, before), "a new CHILD_SA")
             assert passes(lab.paris)
-        first = ike_sas(lab)
+        first = lab.ike_sas()
         lab.swanctl("--rekey", "--ike", "paris")
-        until(lambda: len(ike_sas(lab)) == 1 and ike_sas(lab) != first, "a new IKE SA")
+        until(lambda: len(lab.ike_sas()) == 1 and lab.ike_sas() != first, "a new IKE SA")
         assert passes(lab.paris)
-        before = spis(lab)
+        before = lab.spis()
         lab.swanctl("--rekey", "--child", "net")
-        until(lambda: not spis(lab) & before, "the new IKE SA has the child")
+        until(lambda: not lab.spis() & before, "the new IKE SA has the child")
         until_it_passes(lab)
 
 
@@ -105,9 +94,9 @@ def test_we_rekey() -> None:
     own = "rekey-after = 10\nike-rekey-after = 12\nrekey-jitter = 0.5"
     with mixed_pair(PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
         until_it_passes(lab)
-        children, ikes = spis(lab), ike_sas(lab)
+        children, ikes = lab.spis(), lab.ike_sas()
         until(partial(renewed, lab, children), "a new CHILD_SA", seconds=30)
-        until(lambda: len(ike_sas(lab)) == 1 and ike_sas(lab) != ikes, "a new IKE SA", seconds=30)
+        until(lambda: len(lab.ike_sas()) == 1 and lab.ike_sas() != ikes, "a new IKE SA", seconds=30)
         until_it_passes(lab)
 
 
@@ -121,11 +110,11 @@ def test_rekeys_under_traffic_lose_nothing() -> None:
         first = there.sent, back.sent
         for number in range(1, REKEYS + 1):
             if number % 5:
-                before = spis(lab)
+                before = lab.spis()
                 lab.swanctl("--rekey", "--child", "net")
                 until(partial(renewed, lab, before), "a new CHILD_SA")
             else:
-                ikes = ike_sas(lab)
+                ikes = lab.ike_sas()
                 lab.swanctl("--rekey", "--ike", "paris")
                 until(partial(ike_renewed, lab, ikes), "a new IKE SA")
         for stream, mark in zip((there, back), first, strict=True):
@@ -166,22 +155,22 @@ def test_it_moves_to_another_address_and_back() -> None:
     own = 'local-id = "paris.example"'
     with mixed_pair(PLANE, conf, paris=own, second=second) as lab:
         until_it_passes(lab)
-        before = ike_sas(lab), spis(lab)
+        before = lab.ike_sas(), lab.spis()
         for command, where in (("del", second), ("add", "192.0.2.1")):
             run(lab.paris.namespace, f"ip address {command} 192.0.2.1/24 dev wire")
             until(partial(is_at, lab, where), f"strongSwan knows it at {where}")
             until_it_passes(lab)
-        assert ike_sas(lab) == before[0]
+        assert lab.ike_sas() == before[0]
         # charon's own ESP cannot change addresses: it is rekeyed there.
-        assert spis(lab) == before[1] or PLANE == "userspace"
+        assert lab.spis() == before[1] or PLANE == "userspace"
 
 
 def test_the_peer_deletes_and_we_begin_anew() -> None:
     with mixed_pair(PLANE, swanctl_conf(4, ts=TS)) as lab:
         until_it_passes(lab)
-        before = ike_sas(lab)
+        before = lab.ike_sas()
         lab.swanctl("--terminate", "--ike", "paris")
-        until(lambda: len(ike_sas(lab)) == 1 and ike_sas(lab) != before, "a new IKE SA")
+        until(lambda: len(lab.ike_sas()) == 1 and lab.ike_sas() != before, "a new IKE SA")
         until_it_passes(lab)
 
 

@@ -192,43 +192,6 @@ def test_what_the_peer_makes_in_another_mode_is_deleted_there() -> None:
     assert "V" in pair.trace[0].partition("{")[2]
 
 
-@pytest.mark.parametrize("mobike", [False, True])
-def test_a_nat_is_found_and_its_changes_followed(mobike: bool) -> None:
-    """By the next request; with MOBIKE by the next liveness check, which finds the change."""
-    pair = IkePair(
-        a=peer("a", mobike=mobike, liveness_after=30.0), b=peer("b", mobike=mobike, remotes=())
-    )
-    outside = ip_address("203.0.113.9")
-    port = [1024]
-
-    def translate(name: str, datagram: Datagram) -> Iterable[Datagram]:
-        path = datagram.path
-        if name == "a":
-            path = Path(SocketAddress(outside, port[0]), path.remote)
-        elif path.remote == SocketAddress(outside, port[0]):
-            inside = 4500 if path.local.port == 4500 else 500
-            path = Path(path.local, SocketAddress(A, inside))
-        else:
-            return ()
-        return (Datagram(path, datagram.payload),)
-
-    pair.hook = translate
-    pair.addresses[outside] = "nobody"
-    pair.start()
-    assert pair.run(10, lambda: bool(pair.current("a")) and bool(pair.current("b")))
-    (at_a,), (at_b,) = pair.current("a"), pair.current("b")
-    assert at_a.udp
-    assert at_b.udp
-    assert at_b.path.remote == SocketAddress(outside, 1024)
-    pair.run(45)
-    assert "a> keepalive" in pair.trace
-    port[0] = 2048
-    pair.run(45)
-    assert {one.path.remote.port for one in pair.b.child_sas()} == {2048}
-    pair.run(20)
-    assert pair.agree()
-
-
 def test_a_peer_that_starts_anew_replaces_what_it_had() -> None:
     pair = IkePair()
     pair.establish()

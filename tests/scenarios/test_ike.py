@@ -73,6 +73,26 @@ def test_a_rekey_loses_nothing_and_no_number_is_kept_of_what_is_gone(plane: str)
         pair.assert_nothing_in_clear()
 
 
+@pytest.mark.parametrize(
+    "own",
+    ["rekey-octets = 1048576", 'rekey-packets = 400\nesp-proposals = ["aes128gcm16-noesn"]'],
+)
+def test_packets_bring_new_keys_before_their_time(plane: str, own: str) -> None:
+    """Without extended sequence numbers their end is near at a million packets per second."""
+    size = 1200
+    with ike_pair(plane, paris=own) as pair:
+        until_it_passes(pair)
+        first = outbound(pair)
+        sent = received = 0
+        while outbound(pair) == first:
+            to = ip_address(INNER[BERLIN][0])
+            received += ping(pair.paris.namespace, to, count=100, size=size)[0]
+            sent += 100
+            assert sent * size < 4 << 20, "no new keys"
+        assert received == sent
+        pair.assert_nothing_in_clear()
+
+
 def outbound(pair: Pair) -> str:
     report = pair.paris.status()
     assert report is not None

@@ -11,7 +11,7 @@ import pytest
 from plutino.lab.hosts import Host
 from tests.support.fault_stream import Stream
 from tests.support.guest import CHECKOUT
-from tests.support.ike_lab import ike_pair, passes, until_it_passes
+from tests.support.ike_lab import ike_pair, ike_processes, passes, until_it_passes
 from tests.support.multihomed_lab import run
 from tests.support.until import until
 
@@ -24,10 +24,12 @@ GROWTH = 24 << 20
 
 
 def resident(host: Host) -> int:
-    """Bytes of memory that a daemon uses."""
+    """Bytes of memory that a daemon and its IKE process use."""
     assert host.daemon is not None
-    pages = Path(f"/proc/{host.daemon.pid}/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    both = [Path(f"/proc/{host.daemon.pid}"), *ike_processes(host)]
+    assert len(both) == 2
+    pages = sum(int((one / "statm").read_text().split()[1]) for one in both)
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def spis(host: Host) -> set[str]:

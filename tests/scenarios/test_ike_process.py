@@ -10,19 +10,10 @@ import pytest
 from plutino.lab.demo import BERLIN, INNER
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import ping
-from tests.support.ike_lab import ike_pair, until_it_passes
+from tests.support.ike_lab import ike_pair, ike_processes, until_it_passes
 from tests.support.until import until
 
 pytestmark = pytest.mark.root
-
-
-def ike_processes(host: Host) -> list[Path]:
-    """Of a host's daemon, in /proc."""
-    assert host.daemon is not None
-    pid = host.daemon.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    places = [Path("/proc") / one for one in children]
-    return [one for one in places if b"plutino.ike_process" in (one / "cmdline").read_bytes()]
 
 
 def status_of(process: Path) -> dict[str, list[str]]:

@@ -91,13 +91,15 @@ def run_in_guest(
 
 
 def run_tests_in_guest(kernel: str, tests: str, timeout: float, expression: str = "") -> None:
-    """Run tests of ``tests/guest_inside`` in one boot; the test fails with their words.
+    """Run files of tests, with spaces between, in one boot; the test fails with their words.
 
     ``expression`` chooses among them as pytest's ``-k`` does.
     """
-    pytest_inside = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", tests]
+    pytest_inside = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests.split()]
+    pytest_inside += ["--durations=12"]
     pytest_inside += ["-k", expression] if expression else []
     done = run_in_guest(kernel, pytest_inside, timeout)
     words = f"in {kernel}, exit code {done.returncode}:\n{done.stdout}{done.stderr}"
     assert done.returncode == 0, words
     assert "skipped" not in done.stdout, words
+    print(done.stdout)

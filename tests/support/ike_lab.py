@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
+from pathlib import Path
 
 from plutino.lab.demo import BERLIN, INNER, PARIS
 from plutino.lab.hosts import Host
@@ -55,3 +56,19 @@ def until_it_passes(pair: Pair) -> None:
     """The tunnel is up for IPv4 and IPv6 inside."""
     until(lambda: passes(pair.paris), "IPv4 passes")
     until(lambda: passes(pair.paris, 1), "IPv6 passes")
+
+
+def ike_processes(host: Host) -> list[Path]:
+    """Of a host's daemon, in /proc."""
+    assert host.daemon is not None
+    return [one for one in Path("/proc").glob("[0-9]*") if _is_ike_process(one, host.daemon.pid)]
+
+
+def _is_ike_process(place: Path, parent: int) -> bool:
+    try:
+        is_ike = b"plutino.ike_process" in (place / "cmdline").read_bytes()
+        # Its name, in parentheses, may hold anything.
+        state_and_parent = (place / "stat").read_text().rpartition(")")[2].split()[:2]
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # it has just ended
+    return is_ike and int(state_and_parent[1]) == parent

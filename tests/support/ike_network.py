@@ -8,11 +8,12 @@ from ipaddress import ip_address, ip_network
 from itertools import count
 from random import Random
 
+from plutino.ike.active_child import ActiveChild
 from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
 from plutino.ike.auth.identity import Identity
 from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig
 from plutino.ike.crypto.encryption import NotAuthenticError
-from plutino.ike.endpoint import ActiveChild, Endpoint
+from plutino.ike.endpoint import Endpoint
 from plutino.ike.events import Event
 from plutino.ike.message.chain import parse_chain
 from plutino.ike.message.header import Header

@@ -1,17 +1,19 @@
 """Paris by plutino, Berlin by strongSwan, on a wire between two namespaces."""
 
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
 
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS, DemoOptions, make_hosts
 from plutino.lab.hosts import WIRE, Host
-from plutino.lab.peers.packages import STRONGSWAN, find_peer
+from plutino.lab.peers.packages import STRONGSWAN, Peer, find_peer
 from plutino.lab.peers.strongswan import StrongSwan
 from plutino.lab.traffic import MARKER
 from plutino.lab.wire import FrameKind, WireTap
@@ -21,6 +23,10 @@ from tests.support.multihomed_lab import run
 
 IF_ID = 42
 _LENGTHS = (31, 127)
+_INSTALLED = (
+    r"INSTALLED, [^\n]*\n\s+installed [^\n]*\n\s+in\s+([0-9a-f]{8})[^\n]*\n\s+out\s+([0-9a-f]{8})"
+)
+"""A CHILD_SA as ``swanctl --list-sas`` shows it; one that was replaced is there for a while."""
 
 
 @dataclass(slots=True)
@@ -36,16 +42,36 @@ class Mixed:
         """Asks strongSwan for something."""
         return self.strongswan.swanctl(*arguments)
 
+    def ike_sas(self) -> list[str]:
+        """Initiator's SPIs of strongSwan's IKE SAs that are up."""
+        listed = self.swanctl("--list-sas")
+        return re.findall(r"paris: #\d+, ESTABLISHED, IKEv2, ([0-9a-f]{16})", listed)
+
+    def spis(self) -> set[str]:
+        """Those of the CHILD_SAs that strongSwan sends by."""
+        listed = self.swanctl("--list-sas")
+        pairs = re.findall(_INSTALLED, listed)
+        return {spi for pair in pairs for spi in pair}
+
     def make_interface(self) -> None:
         """The peer's device once more, where it went with charon."""
         if not self.strongswan.in_kernel:
-            _make_interface(self.berlin, in_kernel=False)
+            make_device(self.berlin, in_kernel=False)
 
     def assert_nothing_in_clear(self) -> None:
         """No frame that an observer could read was on the wire so far."""
         self.tap.catch_up()
         assert self.tap.count(FrameKind.CLEAR) == 0, self.tap.first_clear
         assert self.tap.marked == 0
+
+
+def strongswan_files(peer: Peer = STRONGSWAN) -> Path:
+    """strongSwan's files; without them the test is skipped."""
+    root = find_peer(peer)
+    if root is None:
+        skip_loudly("strongSwan's packages are not there: setup/setup.sh test brings them")
+    assert root is not None
+    return root
 
 
 def swanctl_conf(
@@ -97,26 +123,32 @@ def mixed_pair(
     options: str = "",
     files: Mapping[str, bytes] = MappingProxyType({}),
     mode: str = "tunnel",
+    encapsulation: str = "esp",
     second: str | None = None,
+    in_kernel: bool | None = None,
+    mtu: int = 1500,
+    peer: Peer = STRONGSWAN,
 ) -> Iterator[Mixed]:
     """Both up; ``paris`` has lines of the IKE table there, ``options`` of charon's section.
 
     Where Paris has a ``second`` outer address, each of the two is an uplink, ``one`` and ``two``.
     ``files`` are written below the folders of both, ``paris/`` and ``swan/``. With a certificate
-    among Paris's lines the pre-shared key is left out.
+    among Paris's lines the pre-shared key is left out. strongSwan's ESP is the kernel's where Paris
+    has it there, if ``in_kernel`` does not say otherwise. ``mtu`` is that of the wire.
     """
-    root = find_peer(STRONGSWAN)
-    if root is None:
-        skip_loudly("strongSwan's packages are not there: setup/setup.sh test brings them")
-    assert root is not None
+    root = strongswan_files(peer)
     folder = Path(tempfile.mkdtemp(prefix="plutino-"))
-    hosts = make_hosts(folder, DemoOptions("esp", family, plane, mode=mode))
+    hosts = make_hosts(folder, DemoOptions(encapsulation, family, plane, mode=mode))
+    for host in hosts:
+        run(host.namespace, f"ip link set {WIRE} mtu {mtu}")
     use_ike(hosts[0], BERLIN, paris)
+    if mode == "transport":
+        _use_outer_addresses(hosts[0], OUTER[family][BERLIN])
     if second is not None:
         _use_uplinks(hosts[0], OUTER[family][PARIS], second)
     place = folder / "swan"
     place.mkdir(mode=0o700)
-    in_kernel = plane == "kernel"
+    in_kernel = plane == "kernel" if in_kernel is None else in_kernel
     for name, octets in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch(mode=0o600)
@@ -128,7 +160,7 @@ def mixed_pair(
     tap = WireTap(hosts[0].namespace, WIRE, marker=MARKER)
     try:
         swan.start()
-        _make_interface(hosts[1], in_kernel=in_kernel)
+        make_device(hosts[1], in_kernel=in_kernel)
         hosts[0].start_daemon()
         yield Mixed(hosts[0], hosts[1], swan, tap)
     finally:
@@ -137,6 +169,15 @@ def mixed_pair(
             host.close()
         tap.close()
         shutil.rmtree(folder)
+
+
+def _use_outer_addresses(host: Host, peer: str) -> None:
+    """Transport mode is for what both ends send to each other themselves."""
+    lines = host.file.read_text().splitlines()
+    kept = [one for one in lines if not one.startswith(("addresses =", "routes ="))]
+    at = kept.index('mode = "transport"')
+    route = f'routes = ["{ip_network(peer)}"]'
+    host.file.write_text("\n".join((*kept[:at], route, *kept[at:], "")))
 
 
 def _use_uplinks(host: Host, first: str, second: str) -> None:
@@ -152,7 +193,7 @@ def _use_uplinks(host: Host, first: str, second: str) -> None:
     host.file.write_text(f"{top}{uplinks}{mark}{rest}")
 
 
-def _make_interface(host: Host, *, in_kernel: bool) -> None:
+def make_device(host: Host, *, in_kernel: bool) -> None:
     """The peer's own XFRM interface, or the TUN device that charon has made."""
     name = "xfrm42" if in_kernel else "ipsec0"
     with host.namespace.entered():

@@ -6,7 +6,7 @@ from itertools import combinations
 
 from plutino.config.gateway import Gateway
 from plutino.config.group_checks import check_groups
-from plutino.config.ike_checks import check_keying
+from plutino.config.ike_checks import check_keying, check_shared_ike_sas
 from plutino.config.interface_checks import check_interfaces
 from plutino.config.mode_checks import check_mode
 from plutino.config.numbers import tunnel_if_id, tunnel_numbers, vti_keys
@@ -32,6 +32,7 @@ def check_gateway(gateway: Gateway) -> Iterator[Finding]:
         yield from check_mode(tunnel, at)
         yield from check_keying(tunnel, at)
     yield from check_interfaces(gateway)
+    yield from check_shared_ike_sas(gateway)
     yield from check_plane(gateway)
     yield from check_uplinks(gateway)
     yield from check_protected(gateway)

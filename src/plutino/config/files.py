@@ -1,13 +1,14 @@
 """Reads a gateway file and the key files that it points to. The only I/O of this package."""
 
+from __future__ import annotations
+
 import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from plutino.config.credentials import CertificateFiles, parse_certificates
 from plutino.config.gateway import Gateway
 from plutino.config.ike import IkeKeying
 from plutino.config.load import load_text
@@ -15,6 +16,9 @@ from plutino.config.numbers import standby_keys
 from plutino.config.static_keys import StaticKeys, parse_keys
 from plutino.model.errors import ConfigError, Problem
 from plutino.model.secret import Secret
+
+if TYPE_CHECKING:
+    from plutino.config.credentials import CertificateFiles
 
 SHORTEST_PSK: Final = 16
 """Bytes: shorter ones can be found by trying (RFC 7296, 2.15)."""
@@ -51,7 +55,7 @@ def load_gateway(path: Path) -> LoadedGateway:
     shared_keys: dict[str, Secret] = {}
     certificates: dict[str, CertificateFiles] = {}
     for name, tunnel in gateway.tunnels.items():
-        if tunnel.ike is not None:
+        if tunnel.ike is not None and tunnel.ike.ike_sa_of is None:
             try:
                 if tunnel.ike.psk_file is not None:
                     shared_keys[name] = _shared_key(path, name, tunnel.ike.psk_file)
@@ -78,6 +82,8 @@ def _shared_key(gateway_file: Path, name: str, file: str) -> Secret:
 
 def _certificate_files(gateway_file: Path, name: str, ike: IkeKeying) -> CertificateFiles:
     """Their contents; what is in them is looked at by ``credentials``."""
+    from plutino.config.credentials import parse_certificates  # noqa: PLC0415 -- slow to load
+
     assert ike.certificate is not None
     assert ike.private_key is not None
     assert ike.authorities is not None

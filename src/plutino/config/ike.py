@@ -60,6 +60,15 @@ class IkeKeying(Table):
             examples=["ca.pem"],
         ),
     ] = None
+    ike_sa_of: Annotated[
+        str | None,
+        Field(
+            description="The tunnel to the same peer whose IKE SA makes this one's keys, too. What "
+            "concerns the IKE SA stands there: here only what concerns ESP, and `start`. The "
+            "tunnels are told apart by `local-ts` and `remote-ts`.",
+            examples=["berlin"],
+        ),
+    ] = None
     proposals: Annotated[
         tuple[str, ...],
         Field(
@@ -91,6 +100,27 @@ class IkeKeying(Table):
     rekey_after: Annotated[
         float, Field(ge=10, le=604800, description="Seconds until ESP gets new keys.")
     ] = 3600.0
+    rekey_octets: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            ge=1 << 20,
+            le=1 << 62,
+            description="Bytes of inner packets, of either direction, after which ESP gets new "
+            "keys before its time.",
+            examples=[1 << 40],
+        ),
+    ] = None
+    rekey_packets: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=100,
+            le=3 << 30,
+            description="Packets of either direction after which ESP gets new keys before its "
+            "time, where the peer has no extended sequence numbers: 4294967295 are its end.",
+        ),
+    ] = 3 << 30
     ike_rekey_after: Annotated[
         float, Field(ge=10, le=604800, description="Seconds until the IKE SA gets new keys.")
     ] = 14400.0

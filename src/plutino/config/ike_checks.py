@@ -1,11 +1,27 @@
 """What is needed of a tunnel's keys, by IKE or static. Pure."""
 
 from collections.abc import Iterator
+from typing import Final
 
+from plutino.config.gateway import Gateway
 from plutino.config.ike import IkeKeying
 from plutino.config.positions import Finding, KeyPath
 from plutino.config.proposals import WEAK_WORDS, parse_proposal
 from plutino.config.tunnel import Tunnel
+
+_OF_ESP: Final = frozenset(
+    {
+        "ike_sa_of",
+        "esp_proposals",
+        "allow_weak",
+        "start",
+        "rekey_after",
+        "rekey_octets",
+        "rekey_packets",
+        "rekey_jitter",
+    }
+)
+_OF_THE_PATH: Final = ("local", "remote_as_written", "remotes", "uplinks", "encapsulation")
 
 
 def check_keying(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
@@ -16,7 +32,7 @@ def check_keying(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
     if tunnel.ike is None:
         return
     yield from _check_ike(tunnel.ike, (*at, "ike"))
-    if tunnel.uplinks and tunnel.ike.local_id is None:
+    if tunnel.uplinks and tunnel.ike.local_id is None and tunnel.ike.ike_sa_of is None:
         why = "is needed with `uplinks`: our address is not always the same"
         yield (*at, "ike", "local-id"), why, 'such as "paris.example"'
     if tunnel.standby:
@@ -25,13 +41,50 @@ def check_keying(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
         yield (*at, "mark-in"), "needs `static` keys so far", None
 
 
+def check_shared_ike_sas(gateway: Gateway) -> Iterator[Finding]:
+    """Tunnels of one IKE SA go by the same path, and their selectors tell them apart."""
+    for name, tunnel in gateway.tunnels.items():
+        if tunnel.ike is None or tunnel.ike.ike_sa_of is None:
+            continue
+        at: KeyPath = ("tunnels", name, "ike", "ike-sa-of")
+        other = gateway.tunnels.get(tunnel.ike.ike_sa_of)
+        if other is None or other.ike is None or other.ike.ike_sa_of is not None:
+            yield at, f"{tunnel.ike.ike_sa_of!r} is no tunnel with an IKE SA of its own", None
+            continue
+        for key in _OF_THE_PATH:
+            if getattr(tunnel, key) != getattr(other, key):
+                where = str(Tunnel.model_fields[key].alias)
+                why = f"`{where}` must be that of tunnel '{tunnel.ike.ike_sa_of}'"
+                yield ("tunnels", name, where), why, None
+    selectors: dict[tuple[object, ...], str] = {}
+    for name, tunnel in gateway.tunnels.items():
+        if tunnel.ike is None:
+            continue
+        owner = tunnel.ike.ike_sa_of or name
+        mine = owner, frozenset(tunnel.local_ts), frozenset(tunnel.remote_ts)
+        first = selectors.setdefault(mine, name)
+        if first != name:
+            why = f"and `local-ts` are those of tunnel '{first}', whose IKE SA it shares"
+            yield ("tunnels", name, "remote-ts"), why, "nothing else tells the two apart"
+
+
 def _check_ike(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
+    if ike.ike_sa_of is not None:
+        for key in sorted(ike.model_fields_set - _OF_ESP):
+            where = (*at, key.replace("_", "-"))
+            yield where, f"belongs to the IKE SA: write it at tunnel '{ike.ike_sa_of}'", None
+        yield from _check_proposals(ike, at)
+        return
     by_certificate = ike.certificate, ike.private_key, ike.authorities
     if (ike.psk_file is None) == (by_certificate == (None, None, None)):
         why = "needs either `psk-file`, or `certificate`, `private-key` and `authorities`"
         yield at, why, None
     elif ike.psk_file is None and None in by_certificate:
         yield at, "needs `certificate`, `private-key` and `authorities`, all three", None
+    yield from _check_proposals(ike, at)
+
+
+def _check_proposals(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
     for number, word in enumerate(ike.allow_weak):
         if word not in WEAK_WORDS:
             hint = f"one of {', '.join(WEAK_WORDS)}"

@@ -9,22 +9,21 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from plutino.config.files import LoadedGateway, load_gateway
 from plutino.control.protocol import Answer, Request
 from plutino.control.report import encode_report
 from plutino.control.server import ControlServer
 from plutino.daemon.health_store import load_ways, save_ways
-from plutino.daemon.ike_service import IkeService
 from plutino.daemon.ike_status import NO_IKE
 from plutino.daemon.key_log import WARNING, KeyLog
 from plutino.daemon.lock import take_daemon_lock
+from plutino.daemon.log import log, log_failure
 from plutino.daemon.names import Names
 from plutino.daemon.namespaces import NamespaceWatch
 from plutino.daemon.passes import (
@@ -39,10 +38,11 @@ from plutino.daemon.passes import (
 from plutino.daemon.prober import Prober
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
-from plutino.dataplane.acquires import acquired_reqid, is_ike
+from plutino.dataplane.acquires import acquired_reqid, expiring_spi, is_ike
 from plutino.dataplane.choice import KERNEL, PlaneChoice, open_events
 from plutino.dataplane.engine_messages import parse_ike
 from plutino.dataplane.held_sockets import HeldSockets
+from plutino.dataplane.mappings import new_mapping
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.health import Health
 from plutino.desired.remotes import with_remotes
@@ -53,6 +53,9 @@ from plutino.netfilter.events import NetfilterEvents
 from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
 from plutino.netlink.wire import Message
+
+if TYPE_CHECKING:
+    from plutino.daemon.ike_service import IkeService
 
 CHECK_INTERVAL: Final = 10.0
 """Seconds between passes when nothing tells of a change."""
@@ -67,11 +70,6 @@ _PATIENCE: Final = 10
 _LONGEST_BACK_OFF: Final = 10.0
 
 _Value = TypeVar("_Value")
-
-
-def log(words: str) -> None:
-    """One line on stderr; the service manager adds time and name."""
-    print(f"plutino: {words}", file=sys.stderr, flush=True)
 
 
 class Daemon:
@@ -238,9 +236,11 @@ class Daemon:
         gateway = with_remotes(loaded.gateway, children, self._names.resolved)
         return replace(loaded, gateway=gateway)
 
-    async def _new_ike(self) -> IkeService | None:
+    async def _new_ike(self) -> "IkeService | None":
         if all(tunnel.ike is None for tunnel in self._loaded.gateway.tunnels.values()):
             return None
+        from plutino.daemon.ike_service import IkeService  # noqa: PLC0415 -- slow to load
+
         ike = IkeService(self._loaded, self._runtime, self._install, log, self._key_log)
         await ike.take_up()
         return ike
@@ -308,12 +308,18 @@ class Daemon:
     def _hear_for_ike(self, message: Message) -> bool:
         """Whether a message of the plane is for IKE alone."""
         reqid = acquired_reqid(message)
+        mapping, expiring = new_mapping(message), expiring_spi(message)
         if reqid is not None and self._ike is not None:
             self._ike.acquire(reqid)
+        elif expiring is not None and self._ike is not None:
+            self._ike.rekey(expiring)
+        elif mapping is not None and self._ike is not None:
+            self._ike.follow_mapping(mapping)
         elif is_ike(message) and self._ike is not None:
             with suppress(WireError):
                 self._ike.hear_engine(parse_ike(message.payload))
-        return reqid is not None or is_ike(message)
+        others = (reqid, mapping, expiring)
+        return is_ike(message) or any(one is not None for one in others)
 
     def _let_go_of_plane(self) -> None:
         if self._plane_events is not None:
@@ -355,7 +361,7 @@ class Daemon:
 
     def _reload_by_signal(self) -> None:
         task = asyncio.ensure_future(self._reload())
-        task.add_done_callback(_log_failure)
+        task.add_done_callback(log_failure)
 
     async def _save_from_time_to_time(self) -> None:
         while True:
@@ -441,9 +447,3 @@ class Daemon:
                 raise
         finally:
             notify("READY=1")
-
-
-def _log_failure(task: "asyncio.Future[PassResult]") -> None:
-    error = task.exception()
-    if error is not None:
-        log(f"error: the file was not taken over: {error}")

@@ -1,11 +1,13 @@
 """The gateway file's tunnels to the peers of the IKE core, and to its paths. Pure."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from plutino.config.files import LoadedGateway
+from plutino.config.gateway import Gateway
 from plutino.config.ike import IkeKeying
 from plutino.config.proposals import parse_proposal
 from plutino.config.tunnel import Tunnel
@@ -28,10 +30,31 @@ from plutino.model.policy import IpAddress, Mode
 
 
 def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
-    """One peer for each tunnel that gets its keys by IKE, of the tunnel's name."""
+    """One peer for each IKE SA, of the name of the tunnel that it stands at."""
+    shared = _sharing(loaded.gateway)
     for name, tunnel in loaded.gateway.tunnels.items():
-        if tunnel.ike is not None:
-            yield _peer(name, tunnel, tunnel.ike, _credentials(loaded, name, tunnel, tunnel.ike))
+        if tunnel.ike is not None and tunnel.ike.ike_sa_of is None:
+            credentials = _credentials(loaded, name, tunnel, tunnel.ike)
+            peer = _peer(name, tunnel, tunnel.ike, credentials)
+            children = tuple(_child(*one) for one in shared[name])
+            yield replace(peer, children=children)
+
+
+def peer_name(gateway: Gateway, tunnel: str) -> str | None:
+    """Whose IKE SA makes a tunnel's keys; None where IKE does not."""
+    ike = gateway.tunnels[tunnel].ike
+    return None if ike is None else ike.ike_sa_of or tunnel
+
+
+def _sharing(gateway: Gateway) -> dict[str, list[tuple[str, Tunnel]]]:
+    """The tunnels of each IKE SA, the one that it stands at first."""
+    found: dict[str, list[tuple[str, Tunnel]]] = {}
+    for name, tunnel in gateway.tunnels.items():
+        peer = peer_name(gateway, name)
+        if peer is not None:
+            place = 0 if peer == name else len(found.get(peer, ()))
+            found.setdefault(peer, []).insert(place, (name, tunnel))
+    return found
 
 
 def fingerprints_of(loaded: LoadedGateway) -> dict[str, bytes]:
@@ -40,10 +63,10 @@ def fingerprints_of(loaded: LoadedGateway) -> dict[str, bytes]:
     An IKE SA that was saved under another configuration is not taken up.
     """
     found = {}
-    for name, tunnel in loaded.gateway.tunnels.items():
-        if tunnel.ike is None:
-            continue
-        digest = sha256(tunnel.model_dump_json().encode())
+    for name, tunnels in _sharing(loaded.gateway).items():
+        digest = sha256()
+        for tunnel_name, tunnel in tunnels:
+            digest.update(tunnel_name.encode() + tunnel.model_dump_json().encode())
         if (key := loaded.shared_keys.get(name)) is not None:
             digest.update(key.reveal())
         if (files := loaded.certificates.get(name)) is not None:
@@ -119,7 +142,6 @@ def _peer(
         suites=tuple(_suite(one, for_ike=True, weak=ike.allow_weak) for one in ike.proposals),
         local_credential=credentials[0],
         remote_credential=credentials[1],
-        children=(_child(name, tunnel, ike),),
         local=None if tunnel.uplinks else tunnel.local,
         remotes=() if tunnel.is_roaming else tunnel.peers,
         lifetimes=Lifetimes(ike.ike_rekey_after, ike.rekey_jitter),
@@ -132,7 +154,9 @@ def _peer(
     )
 
 
-def _child(name: str, tunnel: Tunnel, ike: IkeKeying) -> ChildConfig:
+def _child(name: str, tunnel: Tunnel) -> ChildConfig:
+    ike = tunnel.ike
+    assert ike is not None
     return ChildConfig(
         name=name,
         suites=tuple(_suite(one, for_ike=False, weak=ike.allow_weak) for one in ike.esp_proposals),

@@ -12,13 +12,16 @@ from contextlib import suppress
 from typing import Final
 
 from plutino.config.files import LoadedGateway
-from plutino.daemon.ike_peers import Ways, fingerprints_of, peers_of
+from plutino.config.tunnel import Tunnel
+from plutino.daemon.ike_outbox import Outbox
+from plutino.daemon.ike_peers import Ways, fingerprints_of, peer_name, peers_of
 from plutino.daemon.ike_sockets import IkeSockets
 from plutino.daemon.ike_status import IkeState, report_ike
 from plutino.daemon.ike_store import IkeStore
 from plutino.daemon.ike_worker import IkeWorker
 from plutino.daemon.key_log import KeyLog
 from plutino.dataplane.engine_messages import EngineIke
+from plutino.dataplane.mappings import NewMapping
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.sas import tunnel_reqid
 from plutino.ike.config import PeerConfig
@@ -27,9 +30,11 @@ from plutino.ike_process.commands import (
     Acquire,
     Adopt,
     Command,
+    FollowMapping,
     GoBy,
     KeepUp,
     LetDown,
+    Rekey,
     SetPeers,
 )
 from plutino.ike_process.outcome import IkeSaState, Notice, NoticeKind, Outcome
@@ -81,7 +86,7 @@ class IkeService:
         self._ike_sas: dict[str, IkeSaState | None] = {}
         self._failures: dict[str, str] = {}
         self._quiet_until, self._untold = 0.0, 0
-        self._held: list[Datagram] = []
+        self._outbox = Outbox()
         self._wake = asyncio.Event()
         self._gone = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,13 +113,22 @@ class IkeService:
 
     def children(self) -> dict[str, tuple[ChildSa, ...]]:
         """All CHILD_SAs as they have to be in force now, by tunnel name."""
-        children = self._children.copy()  # in one step: passes ask from another thread
-        return {name: several for name, several in children.items() if name in self._peers}
+        gateway = self._loaded.gateway
+        found: dict[str, tuple[ChildSa, ...]] = {}
+        # A copy in one step, since passes ask from another thread.
+        for peer, several in self._children.copy().items():
+            for one in several:
+                if one.tunnel in gateway.tunnels and peer_name(gateway, one.tunnel) == peer:
+                    found[one.tunnel] = (*found.get(one.tunnel, ()), one)
+        return found
 
     def state(self) -> IkeState:
         """For `status`."""
         now = time.monotonic()
-        reports = report_ike(self._peers.values(), self._ike_sas, self._failures, now)
+        peers = report_ike(self._peers.values(), self._ike_sas, self._failures, now)
+        gateway = self._loaded.gateway
+        names = ((name, peer_name(gateway, name)) for name in gateway.tunnels)
+        reports = {name: peers[peer] for name, peer in names if peer in peers}
         return IkeState(self.children(), reports)
 
     def start(self, *, on_kernel: bool) -> None:
@@ -122,7 +136,7 @@ class IkeService:
         self.open_sockets(on_kernel=on_kernel)
         self._run(self._install_and_send())
         self._is_started = True
-        if self._held:
+        if self._outbox:
             self._wake.set()
         self._begin()
 
@@ -183,9 +197,20 @@ class IkeService:
         gateway = self._loaded.gateway
         for name, tunnel in gateway.tunnels.items():
             on_traffic = tunnel.ike is not None and tunnel.ike.start != "listen"
-            path = self._ways.first(name)
-            if on_traffic and path and tunnel_reqid(gateway.instance, name) == reqid:
-                self._worker.tell(Acquire(name, name, path))
+            peer, path = peer_name(gateway, name), self._ways.first(name)
+            mine = tunnel_reqid(gateway.instance, name) == reqid
+            if on_traffic and peer is not None and path is not None and mine:
+                self._worker.tell(Acquire(peer, name, path))
+
+    def rekey(self, spi: int) -> None:
+        """An SA has reached a limit of packets or octets."""
+        self._worker.tell(Rekey(spi.to_bytes(4, "big")))
+
+    def follow_mapping(self, mapping: NewMapping) -> None:
+        """ESP of a peer behind a NAT comes from elsewhere by now."""
+        spi = mapping.spi.to_bytes(4, "big")
+        remote = SocketAddress(mapping.address, mapping.port)
+        self._worker.tell(FollowMapping(spi, remote))
 
     async def leave(self) -> None:
         """Tells all peers that it is over, and gives them a moment to answer."""
@@ -212,12 +237,13 @@ class IkeService:
 
     def _begin(self) -> None:
         """Begins what is to begin by itself and has not yet, where there is an address for it."""
-        for name, tunnel in self._loaded.gateway.tunnels.items():
-            wanted = tunnel.ike is not None and tunnel.ike.start == "now"
+        tunnels = self._loaded.gateway.tunnels
+        for name, peer in self._peers.items():
+            wanted = tuple(one.name for one in peer.children if _starts_now(tunnels[one.name]))
             path = self._ways.first(name)
             if wanted and path is not None and name not in self._begun:
                 self._begun.add(name)
-                self._worker.tell(KeepUp(name, path, (name,)))
+                self._worker.tell(KeepUp(name, path, wanted))
 
     def _hear(self, outcome: Outcome) -> None:
         """Keeps what is to be kept, has it installed, and sends only then.
@@ -240,12 +266,12 @@ class IkeService:
             for line in outcome.key_lines:
                 self._key_log.note(line)
         if not self._is_started:
-            self._held += outcome.datagrams
+            self._outbox.hold(outcome.datagrams)
         elif outcome.children and not self._says_farewell:
-            self._held += outcome.datagrams
+            self._outbox.hold(outcome.datagrams)
             self._wake.set()
         else:
-            self._send(outcome.datagrams)
+            self._send(self._outbox.free(outcome.datagrams))
         if not outcome.open and self._says_farewell:
             self._gone.set()
 
@@ -271,14 +297,13 @@ class IkeService:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            waiting = len(self._held)
+            waiting = len(self._outbox)
             try:
                 await self._install()
             except PlutinoError as error:
                 self._log(f"error: {error}")
-            ready, self._held = self._held[:waiting], self._held[waiting:]
-            self._send(ready)
-            if self._held:
+            self._send(self._outbox.release(waiting))
+            if self._outbox:
                 self._wake.set()
 
     def _send(self, datagrams: Iterable[Datagram]) -> None:
@@ -317,3 +342,7 @@ class IkeService:
         more = f" (and {self._untold} others since the last time)" if self._untold else ""
         self._log(f"{reason}{more}")
         self._quiet_until, self._untold = now + _QUIET, 0
+
+
+def _starts_now(tunnel: Tunnel) -> bool:
+    return tunnel.ike is not None and tunnel.ike.start == "now"

@@ -19,8 +19,7 @@ from plutino.dataplane.engine_messages import EngineIke
 from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import bypass_policies
-from plutino.ike.duties import KEEPALIVE
-from plutino.ike.numbers import IKE_PORT
+from plutino.ike.numbers import IKE_PORT, KEEPALIVE
 from plutino.ike.path import Datagram, Path
 from plutino.ike_process.receiving import NON_ESP_MARKER
 from plutino.model.errors import KernelError, PlaneError

@@ -1,16 +1,20 @@
 """What `status` tells of IKE: the IKE SA of each tunnel, and the CHILD_SAs that are in force."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from plutino.config.gateway import Gateway
 from plutino.config.proposals import describe, weak_among
 from plutino.control.report import IkeReport
-from plutino.ike.auth.identity import Identity
-from plutino.ike.config import PeerConfig
-from plutino.ike_process.outcome import IkeSaState
 from plutino.model.child_sa import ChildSa
+
+if TYPE_CHECKING:
+    from plutino.ike.auth.identity import Identity
+    from plutino.ike.config import PeerConfig
+    from plutino.ike_process.outcome import IkeSaState
 
 
 @dataclass(frozen=True, slots=True)

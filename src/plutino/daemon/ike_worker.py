@@ -1,7 +1,6 @@
 """The daemon's end of the IKE process: starts it, speaks with it, and notices when it ends."""
 
 import asyncio
-import os
 import socket
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
+from plutino.daemon.log import log
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.ike.path import Datagram
 from plutino.ike_process.commands import Ask, Command, Heard, encode_commands
@@ -181,7 +181,7 @@ class _Pipe(asyncio.Protocol):
             for message in self._frames.feed(data):
                 self._worker.hear(message)
         except WireError as error:
-            os.write(2, f"plutino: error: {error}\n".encode())
+            log(f"error: the IKE process: {error}")
             assert self._transport is not None
             self._transport.close()
 

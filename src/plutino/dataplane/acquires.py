@@ -1,10 +1,11 @@
-"""XFRM_MSG_ACQUIRE of either plane: a packet wants an SA that is not there."""
+"""What either plane wants of IKE: an SA that is not there, or another one before its end."""
 
 from plutino.dataplane.engine_messages import EngineMessage
 from plutino.model.errors import WireError
 from plutino.netlink.wire import Message
 from plutino.netlink.xfrm.constants import MessageType, Xfrma
 from plutino.netlink.xfrm.messages import XfrmMessage
+from plutino.netlink.xfrm.structures import UserExpire
 
 
 def acquired_reqid(message: Message) -> int | None:
@@ -16,6 +17,17 @@ def acquired_reqid(message: Message) -> int | None:
     except WireError:
         return None
     return int(templates[0].reqid) if templates else None
+
+
+def expiring_spi(message: Message) -> int | None:
+    """The SPI of an SA that has reached a soft limit; None for any other message."""
+    if message.type != MessageType.EXPIRE:
+        return None
+    try:
+        told = XfrmMessage.parse(message).fixed
+    except WireError:
+        return None
+    return told.state.id.spi if isinstance(told, UserExpire) and not told.hard else None
 
 
 def is_ike(message: Message) -> bool:

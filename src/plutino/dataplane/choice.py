@@ -32,6 +32,7 @@ USERSPACE: Final = UserspacePlane.name
 AUTO: Final = "auto"
 SO_CONFIGURED: Final = "so configured"
 _CHANGES: Final = Group.SA.bit | Group.POLICY.bit
+_FOR_IKE: Final = Group.ACQUIRE.bit | Group.EXPIRE.bit | Group.MAPPING.bit
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +206,10 @@ def open_events(
 ) -> NetlinkSocket:
     """A socket that tells of changes of SAs and policies by others. Raises PlaneError.
 
-    For IKE it also tells of acquires, and of what comes to the engine's port 4500.
+    For IKE it also tells of acquires, of SAs near their end, of peers whose NAT gave them another
+    port, and of what comes to the engine's port 4500.
     """
-    groups = _CHANGES | Group.ACQUIRE.bit if for_ike else _CHANGES
+    groups = _CHANGES | _FOR_IKE if for_ike else _CHANGES
     if choice.plane == KERNEL:
         return NetlinkSocket.kernel(NETLINK_XFRM, groups=groups)
     client = EngineClient(runtime.engine_socket)

@@ -16,10 +16,17 @@ from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import Mark, ReqId, Spi
 from plutino.model.path import Path, TunnelPaths
 from plutino.model.policy import IpNetwork, Mode, Selector
-from plutino.model.sa import SaDirection, SecurityAssociation, UdpEncapsulation
+from plutino.model.sa import (
+    UNLIMITED,
+    Lifetime,
+    SaDirection,
+    SecurityAssociation,
+    UdpEncapsulation,
+)
 from plutino.model.secret import Secret
 
 EVERYTHING: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+_SHARES: Final = 1024
 _SPECIMEN: Final = Spi(256)
 
 
@@ -64,12 +71,14 @@ def compile_children(
     """All inbound SAs, then the outbound one: who sends by a new one is heard at once."""
     for child in children:
         sa = _sa(child, numbers, reqid, SaDirection.IN, output_mark=numbers.set_mark_in)
+        sa = replace(sa, lifetime=_lifetime(tunnel, child))
         yield _numbered(sa, tunnel, sequences)
     sending = sending_child(children)
     if sending is not None:
         keepalive = tunnel.nat_keepalive if sending.encapsulation is not None else 0
         sa = _sa(sending, numbers, reqid, SaDirection.OUT, output_mark=path.set_mark)
-        yield _numbered(replace(sa, nat_keepalive=keepalive), tunnel, sequences)
+        sa = replace(sa, nat_keepalive=keepalive, lifetime=_lifetime(tunnel, sending))
+        yield _numbered(sa, tunnel, sequences)
 
 
 def widest_suite(tunnel: Tunnel) -> EspSuite:
@@ -169,6 +178,21 @@ def _sa(
         encapsulation=udp,
         selector=inner,
         esn=child.esn,
+    )
+
+
+def _lifetime(tunnel: Tunnel, child: ChildSa) -> Lifetime:
+    """The plane tells when it is time for others; seconds are counted by IKE.
+
+    Each child has limits of its own, lower by its share of ``rekey-jitter``.
+    """
+    ike = tunnel.ike
+    if ike is None:
+        return UNLIMITED
+    share = 1 - ike.rekey_jitter * (int(child.spi_in) % _SHARES) / _SHARES
+    octets = None if ike.rekey_octets is None else int(ike.rekey_octets * share)
+    return Lifetime(
+        soft_octets=octets, soft_packets=None if child.esn else int(ike.rekey_packets * share)
     )
 
 

@@ -11,15 +11,13 @@ from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import Liveness
 from plutino.ike.exchanges.mobike import CheckMapping
 from plutino.ike.exchanges.rekey_ike import RekeyIke
+from plutino.ike.numbers import KEEPALIVE
 from plutino.ike.path import Datagram
 from plutino.ike.schedule import KEEPALIVE_AFTER
 from plutino.ike.state import SessionState
 
 if TYPE_CHECKING:
     from plutino.ike.session import Session
-
-KEEPALIVE = b"\xff"
-"""One byte without the non-ESP marker (RFC 3948, 2.3)."""
 
 
 def next_timer(session: Session) -> float | None:
@@ -101,16 +99,24 @@ def _established_due(session: Session, now: float) -> None:
             session.enqueue(CreateChild(session.peer.child(name)), now)
     liveness = _liveness_at(session)
     if liveness is not None and liveness <= now:
-        asks = session.may_move and session.abilities.mobike and session.abilities.nat_here
-        session.enqueue(CheckMapping() if asks else Liveness(), now)
+        session.enqueue(CheckMapping() if _has_mapping(session) else Liveness(), now)
+
+
+def _has_mapping(session: Session) -> bool:
+    """Whether a NAT maps us, and it is for us to say when it does so in another way."""
+    return session.may_move and session.abilities.mobike and session.abilities.nat_here
 
 
 def _liveness_at(session: Session) -> float | None:
-    """When silence has lasted too long; not while another request asks the same anyway."""
+    """When silence has lasted too long; not while another request asks the same anyway.
+
+    At once where it is not known yet how the peer sees us: later changes would pass unnoticed.
+    """
     after = session.peer.liveness_after
     if after is None or session.window.waiting or session.queue:
         return None
-    return session.schedule.last_heard + after
+    is_unknown = session.seen_as is None and _has_mapping(session)
+    return session.schedule.last_heard + (0.0 if is_unknown else after)
 
 
 def _expire(session: Session, now: float) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 
+from plutino.ike.active_child import ActiveChild, active_children
 from plutino.ike.attempts import Attempts, Wanted
 from plutino.ike.child import Child
 from plutino.ike.config import PeerConfig
@@ -24,6 +24,7 @@ from plutino.ike.exchanges.rekey_ike import RekeyIke
 from plutino.ike.half_open import HalfOpen
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.header import NO_SPI, Header
+from plutino.ike.moves import change_path, follow_mapping
 from plutino.ike.numbers import MAJOR_VERSION, ExchangeType
 from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.ike.registry import Registry
@@ -37,17 +38,6 @@ from plutino.model.policy import IpAddress
 
 MOST_AT_ONCE = 64
 """IKE SAs of ours that are on their way at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class ActiveChild:
-    """A CHILD_SA with its path, as the data plane has to have it."""
-
-    peer: PeerConfig
-    path: Path
-    udp: bool
-    child: Child
-    outbound: bool
 
 
 class Endpoint:
@@ -185,7 +175,7 @@ class Endpoint:
             (_, here_port), (_, there_port) = session.path
             here, there = path.ends
             moved = Path(SocketAddress(here, here_port), SocketAddress(there, there_port))
-            session.change_path(moved, now)
+            change_path(session, moved, now)
             self._after(session, now)
         elif session.may_move or is_lost:
             ours = [one for one in self.sessions_of(session.peer.name) if one.is_initiator]
@@ -198,10 +188,10 @@ class Endpoint:
         children = (child,) if wanted is None else (*dict.fromkeys((*wanted.children, child)),)
         self.keep_up(peer, path if wanted is None else wanted.path, children, now)
 
-    def rekey_child(self, spi_in: bytes, now: float) -> None:
-        """A lifetime of the data plane has run out (soft expire)."""
-        for session, child in self._having(spi_in):
-            if not session.ahead(CreateChild):
+    def rekey_child(self, spi: bytes, now: float) -> None:
+        """An SA of the data plane, of either direction, has reached a soft limit."""
+        for session, child in self._having(spi):
+            if child.is_current and not session.ahead(CreateChild):
                 session.enqueue(CreateChild(child.config, child), now)
                 self._after(session, now)
 
@@ -220,9 +210,15 @@ class Endpoint:
                 session.enqueue(DeleteChild(child), now)
                 self._after(session, now)
 
-    def _having(self, spi_in: bytes) -> list[tuple[Session, Child]]:
+    def _having(self, spi: bytes) -> list[tuple[Session, Child]]:
         pairs = ((session, child) for session in self._registry for child in session.children)
-        return [(session, child) for session, child in pairs if child.spi_in == spi_in]
+        return [(one, child) for one, child in pairs if spi in {child.spi_in, child.spi_out}]
+
+    def follow_mapping(self, spi_in: bytes, remote: SocketAddress, now: float) -> None:
+        """Authentic ESP in UDP by one of our inbound SAs comes from elsewhere."""
+        for session, _ in self._having(spi_in):
+            follow_mapping(session, remote)
+            self._after(session, now)
 
     def handle_timer(self, now: float) -> None:
         """Does all that is due."""
@@ -265,21 +261,7 @@ class Endpoint:
 
     def child_sas_of(self, peer: str) -> list[ActiveChild]:
         """The CHILD_SAs of one peer; none if it is unknown."""
-        if peer not in self.peers:
-            return []
-        pairs = [(one, child) for one in self.sessions_of(peer) for child in one.children]
-        usable = [(one, child) for one, child in pairs if child.is_usable]
-        sending: dict[str, Child] = {}
-        for _, child in usable:
-            best = sending.get(child.config.name)
-            if child.outbound and (best is None or child.created >= best.created):
-                sending[child.config.name] = child
-        found: list[ActiveChild] = []
-        for session, child in usable:
-            udp = session.abilities.has_nat or session.peer.force_encapsulation
-            outbound = sending.get(child.config.name) is child
-            found.append(ActiveChild(session.peer, session.path, udp, child, outbound))
-        return found
+        return active_children(self.sessions_of(peer)) if peer in self.peers else []
 
     def sessions_of(self, peer: str) -> list[Session]:
         """The IKE SAs of a peer that have not ended, the oldest first."""

@@ -126,6 +126,12 @@ class IkeSuite:
         return cls(prf, encryption, key_size, integrity, tuple(chosen.transforms.values()))
 
     @property
+    def method(self) -> int:
+        """The key exchange method that it was made by."""
+        found = (one.id for one in self.transforms if one.type == TransformType.KE)
+        return next(found, 0)
+
+    @property
     def sizes(self) -> KeySizes:
         """Bytes of the keys of one direction."""
         integrity = self.integrity

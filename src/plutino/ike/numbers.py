@@ -8,6 +8,8 @@ from enum import IntEnum, IntFlag
 from typing import Final
 
 IKE_PORT: Final = 500
+KEEPALIVE: Final = b"\xff"
+"""Of a NAT's mapping, without the non-ESP marker (RFC 3948, 2.3)."""
 MAJOR_VERSION: Final = 2
 MINOR_VERSION: Final = 0
 NONCE_SIZES: Final = range(16, 257)

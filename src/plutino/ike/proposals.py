@@ -110,6 +110,15 @@ def methods_of(suites: Iterable[Suite]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def likely_method(suites: Iterable[Suite], before: Iterable[int]) -> int:
+    """The key exchange method to begin with: one that the peer has taken before, else the first.
+
+    0 is none. KE should be of the group that the responder is expected to take (RFC 7296, 1.3.1).
+    """
+    own = methods_of(suites)
+    return next((one for one in before if one and one in own), next(iter(own), 0))
+
+
 def without_key_exchange(suites: Iterable[Suite]) -> tuple[Suite, ...]:
     """For IKE_AUTH, whose child takes its keys from the IKE SA (RFC 7296, 1.2)."""
     dropped = {TransformType.KE, *ADDITIONAL_KEY_EXCHANGES}

@@ -16,8 +16,11 @@ REPLACED_FOR = 240.0
 
 A delete of ours could reach it before the response that tells it of the new IKE SA.
 """
-OUTBOUND_AFTER = 1.0
-"""Seconds until the responder of a rekey sends by the new SA, if nothing came by it before."""
+OUTBOUND_AFTER = 30.0
+"""Seconds until the responder of a rekey sends by the new SA, if the peer does not delete the old.
+
+Before that the response may still be on its way, be it at the third try, and the peer has none.
+"""
 STRAGGLERS_FOR = 5.0
 """Seconds that a replaced SA still receives after it was deleted."""
 

@@ -32,7 +32,6 @@ from plutino.ike.exchanges.delete import deletes_ike
 from plutino.ike.exchanges.exchange import Exchange
 from plutino.ike.exchanges.intermediate import Intermediate, cover, cover_own, mix
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE
-from plutino.ike.exchanges.mobike import UpdateAddresses
 from plutino.ike.exchanges.rekey_ike import RekeyIke, hand_over
 from plutino.ike.exchanges.sa_init import InitRecord, SaInit
 from plutino.ike.keys import SessionKeys
@@ -45,6 +44,7 @@ from plutino.ike.message.protection import (
     seal_fragments,
 )
 from plutino.ike.message.rules import check_rules
+from plutino.ike.moves import follow_request
 from plutino.ike.numbers import ExchangeType, Flag, NotifyType
 from plutino.ike.path import Datagram, Path
 from plutino.ike.payloads.generic import Payload
@@ -305,7 +305,7 @@ class Session:
             message = _parsed(header, opened)
             check_rules(message)
             cover(self, header, (opened.first_payload, opened.chain))
-            self._follow(path)
+            follow_request(self, path)
             self._inherit(message, now)
             payloads = answer(self, message, path, now)
         except PeerError as error:
@@ -332,36 +332,12 @@ class Session:
             hand_over(self.predecessor, self, now)
             self.predecessor = None
 
-    def _follow(self, path: Path) -> None:
-        """A peer behind a NAT is where its newest request comes from (RFC 7296, 2.23).
-
-        With MOBIKE it says itself when it moves (RFC 4555, 3.5).
-        """
-        if self.state is SessionState.AUTHENTICATING:
-            self.path = path  # the initiator has changed to port 4500
-            return
-        moved = path.remote != self.path.remote and not self.abilities.nat_here
-        if moved and self.abilities.nat_there and not self.abilities.mobike:
-            self.move(path)
-
     def move(self, path: Path) -> None:
         """The IKE SA and its children go by another path from now on."""
         if path != self.path:
             self.path = path
             self.tell(PathChanged(self.peer.name, self.initiator_spi))
             self.tell(ChildrenChanged(self.peer.name, "the path has changed"))
-
-    def change_path(self, path: Path, now: float) -> None:
-        """We go by other addresses; the peer is told, after what it still has to answer.
-
-        That is sent again at once, and by the new path (RFC 4555, 3.5). Only with ``may_move``,
-        and with a peer that has MOBIKE.
-        """
-        self.move(path)
-        for one in self.window.waiting.values():
-            one.due = now
-        if not any(isinstance(one, UpdateAddresses) for one in self.queue):
-            self.enqueue(UpdateAddresses(), now, first=True)
 
     # Time ---------------------------------------------------------------------------------------
 

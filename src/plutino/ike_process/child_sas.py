@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from plutino.ike.endpoint import ActiveChild
+from plutino.ike.active_child import ActiveChild
 from plutino.ike.esp_suites import esp_suite
 from plutino.ike.narrowing import networks_of
 from plutino.ike.numbers import TransformType
@@ -14,11 +14,11 @@ from plutino.model.sa import UdpEncapsulation
 
 
 def child_sa(one: ActiveChild) -> ChildSa:
-    """With addresses, keys and selectors, for the tunnel of the peer's name."""
+    """With addresses, keys and selectors, for the tunnel of the child's name."""
     child, (local, remote) = one.child, one.path
     suite = esp_suite(child.chosen)
     return ChildSa(
-        tunnel=one.peer.name,
+        tunnel=child.config.name,
         local=local.address,
         remote=remote.address,
         spi_in=Spi(int.from_bytes(child.spi_in, "big")),

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from plutino.ike.config import PeerConfig
-from plutino.ike.path import Datagram, Path
+from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.model.policy import IpAddress
 from plutino.model.private_key import PrivateKey
 from plutino.model.secret import Secret
@@ -75,6 +75,21 @@ class LetDown:
 
 
 @dataclass(frozen=True, slots=True)
+class Rekey:
+    """One of the two SAs of a CHILD_SA, of this SPI, is near its end."""
+
+    spi: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FollowMapping:
+    """Authentic ESP in UDP by the inbound SA of this SPI comes from elsewhere."""
+
+    spi_in: bytes
+    remote: SocketAddress
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """A datagram that came another way than by a socket, such as to the engine's port 4500."""
 
@@ -88,7 +103,7 @@ class Ask:
     number: int
 
 
-Command = SetPeers | Adopt | KeepUp | Acquire | GoBy | LetDown | Heard | Ask
+Command = SetPeers | Adopt | KeepUp | Acquire | GoBy | LetDown | Rekey | FollowMapping | Heard | Ask
 _COMMANDS: Final = get_args(Command)
 
 

@@ -74,6 +74,7 @@ class _WireDatagram:
 
 @dataclass(frozen=True, slots=True)
 class _WireChild:
+    tunnel: str
     local: IpAddress
     remote: IpAddress
     spis: tuple[int, int]
@@ -151,8 +152,7 @@ def decode_outcome(octets: bytes) -> Outcome:
                 for one in wire.datagrams
             ),
             children={
-                peer: tuple(_decode_child(peer, one) for one in several)
-                for peer, several in wire.children.items()
+                peer: tuple(map(_decode_child, several)) for peer, several in wire.children.items()
             },
             saved=tuple(wire.saved),
             notices=tuple(wire.notices),
@@ -191,6 +191,7 @@ def _decode_keys(wire: _WireKeys) -> SaKeys:
 def _encode_child(child: ChildSa) -> _WireChild:
     udp = child.encapsulation
     return _WireChild(
+        tunnel=child.tunnel,
         local=child.local,
         remote=child.remote,
         spis=(int(child.spi_in), int(child.spi_out)),
@@ -204,9 +205,9 @@ def _encode_child(child: ChildSa) -> _WireChild:
     )
 
 
-def _decode_child(peer: str, wire: _WireChild) -> ChildSa:
+def _decode_child(wire: _WireChild) -> ChildSa:
     return ChildSa(
-        tunnel=peer,
+        tunnel=wire.tunnel,
         local=wire.local,
         remote=wire.remote,
         spi_in=Spi(wire.spis[0]),

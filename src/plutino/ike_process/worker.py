@@ -19,10 +19,12 @@ from plutino.ike_process.commands import (
     Adopt,
     Ask,
     Command,
+    FollowMapping,
     GoBy,
     Heard,
     KeepUp,
     LetDown,
+    Rekey,
     SetPeers,
     decode_commands,
 )
@@ -127,6 +129,10 @@ class Worker:
                     self._unusable.append(SavedState(peer, spi, None))
             case Heard(datagram=datagram):
                 endpoint.receive(datagram.payload, datagram.path, now)
+            case Rekey(spi=spi):
+                endpoint.rekey_child(spi, now)
+            case FollowMapping(spi_in=spi, remote=remote):
+                endpoint.follow_mapping(spi, remote, now)
             case Ask(number=number):
                 self._answered = number
             case _ if command.peer not in endpoint.peers:

@@ -158,12 +158,12 @@ def connect(
             routes.set_link("lo", up=True)
             routes.set_link(WIRE, up=True, gso_max_segs=1)
             if linear:
-                _forbid_scatter(WIRE)
+                forbid_scatter(WIRE)
             for address in addresses[host.name]:
                 routes.add_address(Address(WIRE, ip_interface(address)))
 
 
-def _forbid_scatter(interface: str) -> None:
+def forbid_scatter(interface: str) -> None:
     """As ``ethtool -K IFNAME sg off``, in the current namespace."""
     value = array.array("I", [_ETHTOOL_SSG, 0])
     request = struct.pack("16sQ16x", interface.encode(), value.buffer_info()[0])

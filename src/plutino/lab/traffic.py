@@ -35,10 +35,12 @@ def ping(
     count: int = 3,
     timeout: float = 2.0,
     source: IpAddress | None = None,
+    size: int = 64,
 ) -> tuple[int, float]:
     """Send echo requests one after the other; replies that came, and the mean time in seconds.
 
-    The payload holds ``MARKER``. ``timeout`` is in seconds for each.
+    The payload holds ``MARKER``. ``timeout`` is in seconds for each, ``size`` is
+    the payload's in bytes.
     """
     version = destination.version
     with namespace.entered():
@@ -51,7 +53,7 @@ def ping(
     times = []
     with sender:
         for sequence in range(count):
-            body = MARKER.ljust(64, b".")
+            body = MARKER.ljust(size, b".")
             head = _HEADER.pack(_ECHO_REQUEST[version], 0, 0, identity, sequence)
             if version == 4:
                 number = _checksum(head + body)

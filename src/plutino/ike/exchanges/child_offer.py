@@ -185,7 +185,10 @@ def _fit(
     wanted: Mode,
 ) -> tuple[ChildConfig, tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]]:
     """The configuration whose mode and selectors fit first, and its selectors narrowed."""
-    ranked = sorted(configs, key=lambda one: one.mode is not wanted)
+    ranked = sorted(
+        configs,
+        key=lambda one: (one.mode is not wanted, _selectors(session, one) != offered),
+    )
     for config in ranked:
         own_local, own_remote = _selectors(session, config)
         local, remote = narrow(offered[0], own_local), narrow(offered[1], own_remote)

@@ -32,7 +32,7 @@ from plutino.ike.payloads.generic import NoncePayload, Payload
 from plutino.ike.payloads.key_exchange import KePayload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
-from plutino.ike.proposals import Chosen, choose, methods_of
+from plutino.ike.proposals import Chosen, choose, likely_method, methods_of
 from plutino.ike.schedule import OUTBOUND_AFTER, retry_at
 
 if TYPE_CHECKING:
@@ -73,7 +73,10 @@ class CreateChild:
         self.nonce = random(NONCE_SIZE)
         ke: list[Payload] = []
         if self.method is None:
-            self.method = next(iter(methods_of(self.config.suites)), 0)
+            replaced = () if self.replaces is None else (self.replaces.chosen,)
+            before = [one.id_of(TransformType.KE) for one in replaced]
+            before.append(session.session_keys.suite.method)
+            self.method = likely_method(self.config.suites, before)
         if self.method:
             self.started, own = start(self.method, random)
             ke.append(own)

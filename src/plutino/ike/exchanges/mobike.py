@@ -69,10 +69,8 @@ class CheckMapping:
     def response(self, session: Session, message: Message, now: float) -> None:
         """The peer follows to the new mapping once it is asked to."""
         there = message.notify(NotifyType.NAT_DETECTION_DESTINATION_IP)
-        if there is None:
-            return
-        before, session.seen_as = session.seen_as, there.data
-        if before is not None and before != there.data:
+        before, session.seen_as = session.seen_as, b"" if there is None else there.data
+        if before and session.seen_as and before != session.seen_as:
             session.enqueue(UpdateAddresses(), now)
 
 

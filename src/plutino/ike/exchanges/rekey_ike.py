@@ -16,7 +16,7 @@ from plutino.ike.errors import (
     PeerError,
     TemporaryFailureError,
 )
-from plutino.ike.events import IkeEstablished
+from plutino.ike.events import IkeEstablished, ReauthenticationDue
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE, finish, respond, sa_ke_nonce, start
@@ -35,7 +35,15 @@ from plutino.ike.payloads.generic import NoncePayload, Payload
 from plutino.ike.payloads.key_exchange import KePayload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
-from plutino.ike.proposals import Chosen, Suite, check_answer, choose, methods_of, offer
+from plutino.ike.proposals import (
+    Chosen,
+    Suite,
+    check_answer,
+    choose,
+    likely_method,
+    methods_of,
+    offer,
+)
 from plutino.ike.schedule import REPLACED_FOR, due_at, retry_at
 from plutino.ike.state import SessionInput
 
@@ -65,7 +73,8 @@ class RekeyIke:
         random = session.surroundings.random
         self.spi = session.surroundings.new_ike_spi()
         self.nonce = random(NONCE_SIZE)
-        self.method = self.method or methods_of(suites)[0]
+        before = session.session_keys.suite.method
+        self.method = self.method or likely_method(suites, (before,))
         self.started, ke = start(self.method, random)
         return [offer(Protocol.IKE, self.spi, suites), NoncePayload(self.nonce), ke]
 
@@ -111,6 +120,9 @@ class RekeyIke:
             self._failed(session, retry_at(now, session.surroundings.random), now)
             return
         self._failed(session, now + _PAUSE_AFTER_REFUSAL, now)
+        if error.type == NotifyType.NO_PROPOSAL_CHOSEN and session.is_established:
+            # as of one that insists on key exchanges beyond the first (RFC 9370, 2.2.4)
+            session.tell(ReauthenticationDue(session.peer.name, session.initiator_spi))
         raise PeerError(f"the peer refuses to rekey the IKE SA: {error.name}")
 
     def _failed(self, session: Session, again: float, now: float) -> None:

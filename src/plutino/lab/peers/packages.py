@@ -1,6 +1,10 @@
-"""The packages of peers, unpacked once into the user's cache folder."""
+"""The packages of peers, unpacked once into the user's cache folder.
+
+``python -m plutino.lab.peers.packages`` brings those that the tests need, or those it is told.
+"""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,33 +14,56 @@ from typing import Final
 from plutino.lab.guest.cache import find_prepared, prepare_once
 from plutino.lab.guest.errors import GuestError
 from plutino.lab.guest.packages import PackageSource, Say
+from plutino.lab.guest.suites import private_apt
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """An IKE daemon by Debian's packages; the first one tells its version."""
+    """An IKE daemon by Debian's packages; the first one tells its version.
+
+    ``suite`` is a newer one of the same mirror, whose libraries come with it.
+    """
 
     name: str
     packages: tuple[str, ...]
+    suite: str | None = None
 
     def recipe(self) -> str:
-        """A hash of the packages' names."""
-        return hashlib.sha256(" ".join(self.packages).encode()).hexdigest()[:12]
+        """A hash of the packages' names, and of the suite."""
+        words = (*self.packages, self.suite or "")
+        return hashlib.sha256(" ".join(words).strip().encode()).hexdigest()[:12]
 
 
-STRONGSWAN: Final = Peer(
-    "strongswan",
+_CHARON: Final = (
+    "strongswan-charon",
+    "libstrongswan",
+    "libstrongswan-standard-plugins",
+    "libstrongswan-extra-plugins",
+    "libcharon-extra-plugins",
+    "strongswan-swanctl",
+    "strongswan-libcharon",
+)
+STRONGSWAN: Final = Peer("strongswan", _CHARON)
+STRONGSWAN_6: Final = Peer("strongswan-6", (*_CHARON, "libc6", "libssl3t64"), "forky")
+"""The first suite whose strongSwan has ML-KEM, by its OpenSSL."""
+LIBRESWAN: Final = Peer(
+    "libreswan",
     (
-        "strongswan-charon",
-        "libstrongswan",
-        "libstrongswan-standard-plugins",
-        "libstrongswan-extra-plugins",
-        "libcharon-extra-plugins",
-        "strongswan-swanctl",
-        "strongswan-libcharon",
+        "libreswan",
+        "libnss3-tools",
+        # Libraries that a system need not have without it; the packages are those of Debian 12.
+        "libnss3",
+        "libnspr4",
+        "libcurl3-nss",
+        "libunbound8",
+        "libldns3",
+        "libevent-2.1-7",
+        "libevent-core-2.1-7",
+        "libevent-pthreads-2.1-7",
     ),
 )
-PEERS: Final = (STRONGSWAN,)
+DEFAULT_PEERS: Final = (STRONGSWAN, LIBRESWAN)
+PEERS: Final = {one.name: one for one in (*DEFAULT_PEERS, STRONGSWAN_6)}
 
 
 def find_peer(peer: Peer) -> Path | None:
@@ -49,7 +76,9 @@ def prepare_peer(peer: Peer, say: Say) -> None:
     """Downloads and unpacks a peer, unless that was done. GuestError where it cannot be had."""
 
     def make(folder: Path) -> str:
-        source = PackageSource()
+        lists = folder / "apt"
+        variables = {} if peer.suite is None else private_apt(peer.suite, lists)
+        source = PackageSource(variables)
         found = [source.find(one.replace("+", r"\+"), one, say) for one in peer.packages]
         for package in found:
             archive = source.download(package, folder, say)
@@ -59,6 +88,7 @@ def prepare_peer(peer: Peer, say: Say) -> None:
                 raise GuestError(f"cannot unpack {package.name}: {error}") from error
             archive.unlink()
         (folder / "root").chmod(0o755)
+        shutil.rmtree(lists, ignore_errors=True)
         return found[0].version
 
     prepare_once(peer, make, lambda: say(f"another process is preparing {peer.name}: waiting"))
@@ -69,12 +99,14 @@ def _say(words: str) -> None:
 
 
 def _main() -> None:
-    for peer in PEERS:
+    failed = False
+    for peer in [PEERS[name] for name in sys.argv[1:]] or DEFAULT_PEERS:
         try:
             prepare_peer(peer, _say)
         except GuestError as error:
-            print(f"plutino: no {peer.name}: {error}", file=sys.stderr)
-            sys.exit(1)
+            _say(f"no {peer.name}: {error}")
+            failed = True
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+"""Which CHILD_SA is sent by while one takes the place of another (RFC 7296, 2.8)."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from plutino.ike.errors import NoProposalChosenError
+from plutino.ike.exchanges import answers
+from plutino.ike.path import Datagram
+from tests.support.ike_network import IkePair, peer
+
+
+def sending(pair: IkePair, side: str) -> list[bytes]:
+    """The inbound SPIs, at the other end, of what a side sends by."""
+    children = pair.endpoints[side].child_sas()
+    return [one.child.spi_out for one in children if one.outbound]
+
+
+def receiving(pair: IkePair, side: str) -> set[bytes]:
+    return {one.child.spi_in for one in pair.endpoints[side].child_sas()}
+
+
+def test_a_lost_answer_loses_no_packet() -> None:
+    """b sends by the old one until it is certain that a has the new one."""
+    pair = IkePair(a=peer("a"), b=peer("b"))
+    pair.establish()
+    (old,) = pair.current("a")
+    mended = pair.now + 6
+
+    def lose_answers(name: str, datagram: Datagram) -> Iterable[Datagram]:
+        return () if name == "b" and pair.now < mended else (datagram,)
+
+    pair.hook = lose_answers
+    pair.a.rekey_child(old.child.spi_in, pair.now)
+    for _ in range(120):
+        pair.run(0.1)
+        for here, there in (("a", "b"), ("b", "a")):
+            (spi,) = sending(pair, here)
+            assert spi in receiving(pair, there), pair.trace
+    (new,) = pair.current("a")
+    assert new.child.spi_in != old.child.spi_in
+    assert sending(pair, "b") == [new.child.spi_in]
+
+
+def test_a_peer_that_does_not_delete_the_old_one() -> None:
+    """After a while b sends by the new one all the same."""
+    pair = IkePair(a=peer("a"), b=peer("b"))
+    pair.establish()
+    (old,) = pair.current("a")
+    said: list[Datagram] = []
+
+    def lose_deletes(name: str, datagram: Datagram) -> Iterable[Datagram]:
+        if name == "a":
+            said.append(datagram)
+        return () if name == "a" and len(said) > 1 else (datagram,)
+
+    pair.hook = lose_deletes
+    pair.a.rekey_child(old.child.spi_in, pair.now)
+    pair.run(29)
+    assert sending(pair, "b") == [old.child.spi_in]
+    pair.run(2)
+    assert sending(pair, "b") == [one.child.spi_in for one in pair.current("a")]
+
+
+def test_a_peer_that_refuses_to_rekey_the_ike_sa(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one is made from the start, and takes its place."""
+
+    def refuse(*_: object) -> None:
+        raise NoProposalChosenError("no additional key exchange")
+
+    monkeypatch.setattr(answers, "answer_rekey_ike", refuse)
+    pair = IkePair(a=peer("a"), b=peer("b"))
+    pair.establish()
+    old = set(pair.a.sessions)
+    pair.a.rekey_ike("b", pair.now)
+    for _ in range(100):
+        pair.run(0.1)
+        for here, there in (("a", "b"), ("b", "a")):
+            assert set(sending(pair, here)) <= receiving(pair, there), pair.trace
+    assert pair.is_up()
+    assert not old & set(pair.a.sessions)
