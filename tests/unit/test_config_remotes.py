@@ -124,3 +124,15 @@ def test_two_peers_that_nothing_tells_apart() -> None:
     problem = refusal(text_of("any", ANY) + other, "tunnels.rome.remote")
     assert "berlin.example is the peer of tunnel 'berlin' already" in problem.why
     load_text(text_of("any", ANY) + other.replace("psk-file", 'remote-id = "rome"\npsk-file'), "x")
+
+
+def test_tunnels_of_one_ike_sa_have_one_peer() -> None:
+    second = (
+        '\n[tunnels.more]\ninterface = "ipsec2"\nlocal = "192.0.2.1"\nremote = "any"\n'
+        'local-ts = ["10.3.0.0/16"]\n[tunnels.more.ike]\nike-sa-of = "berlin"\nstart = "listen"\n'
+    )
+    load_text(text_of("any", ANY, more='local-ts = ["10.1.0.0/16"]') + second, "gateway.toml")
+    text = text_of(NAME, more='local-ts = ["10.1.0.0/16"]') + second
+    problem = refusal(text, "tunnels.more.remote")
+    assert problem.why == "`remote` must be that of tunnel 'berlin'"
+    load_text(text.replace('"any"', f'"{NAME}"'), "gateway.toml")

@@ -113,3 +113,15 @@ def test_any_network_may_hold_a_peer_that_may_be_anywhere(resolved: Resolved) ->
     tables = {str(one.destination): one.table for one in state.routes}
     assert tables["10.2.0.0/16"] == DEFAULT_TABLE
     assert tables["10.255.0.0/31"] == tables["2001:db8:2::/48"] == MAIN_TABLE
+
+
+def test_a_tunnel_at_the_ike_sa_of_another_has_its_peer_there() -> None:
+    more = text_of("any").replace("berlin]", "more]").replace("berlin.ike]", "more.ike]")
+    more = more.replace("ipsec1", "ipsec2").replace("10.2.", "10.3.").replace("255.0.0", "255.1.0")
+    own = 'psk-file = "berlin.psk"\nremote-id = "berlin.example"'
+    more = more.replace(own, 'ike-sa-of = "berlin"')
+    selectors = 'local-ts = ["10.{}.0.0/16"]\nroutes'
+    text = text_of("any", 'start = "listen"').replace("routes", selectors.format(1))
+    text += more.replace("routes", selectors.format(4)) + 'start = "listen"\n'
+    found = with_remotes(load_text(text, "gateway.toml"), {"berlin": (CHILD,)})
+    assert {str(one.remote) for one in found.tunnels.values()} == {"203.0.113.9"}

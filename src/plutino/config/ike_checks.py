@@ -21,7 +21,7 @@ _OF_ESP: Final = frozenset(
         "rekey_jitter",
     }
 )
-_OF_THE_PATH: Final = ("local", "remote", "remotes", "uplinks", "encapsulation")
+_OF_THE_PATH: Final = ("local", "remote_as_written", "remotes", "uplinks", "encapsulation")
 
 
 def check_keying(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
@@ -53,7 +53,7 @@ def check_shared_ike_sas(gateway: Gateway) -> Iterator[Finding]:
             continue
         for key in _OF_THE_PATH:
             if getattr(tunnel, key) != getattr(other, key):
-                where = key.replace("_", "-")
+                where = str(Tunnel.model_fields[key].alias)
                 why = f"`{where}` must be that of tunnel '{tunnel.ike.ike_sa_of}'"
                 yield ("tunnels", name, where), why, None
     selectors: dict[tuple[object, ...], str] = {}

@@ -15,7 +15,7 @@ def check_remotes(gateway: Gateway) -> Iterator[Finding]:
             continue
         at: KeyPath = ("tunnels", name)
         yield from _check_alone(gateway, tunnel, at)
-        if tunnel.ike is None or tunnel.ike.ike_sa_of is not None:
+        if tunnel.ike is None or (tunnel.ike.ike_sa_of and tunnel.remote_name):
             continue
         if tunnel.remote_name is None:
             yield from _check_any(tunnel, at)
@@ -34,7 +34,7 @@ def _check_any(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
     if tunnel.ike.start != "listen":
         why = f'is "{tunnel.ike.start}", but with `remote = "any"` no address is known to begin at'
         yield (*at, "ike", "start"), why, 'set `start = "listen"`, or `remote` to a host name'
-    if tunnel.ike.remote_id is None:
+    if tunnel.ike.remote_id is None and tunnel.ike.ike_sa_of is None:
         why = 'is needed with `remote = "any"`: the peer is known by nothing else'
         yield (*at, "ike", "remote-id"), why, 'such as "berlin.example"'
 
