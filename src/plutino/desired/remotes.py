@@ -27,9 +27,17 @@ def with_remotes(
         name: tunnel.at(address)
         for name, tunnel in gateway.tunnels.items()
         if tunnel.is_roaming
-        and (address := _remote(tunnel, children.get(name, ()), resolved)) is not None
+        and (address := _remote(tunnel, _children(name, tunnel, children), resolved)) is not None
     }
     return gateway.model_copy(update={"tunnels": gateway.tunnels | found}) if found else gateway
+
+
+def _children(
+    name: str, tunnel: Tunnel, children: Mapping[str, Sequence[ChildSa]]
+) -> Sequence[ChildSa]:
+    """Its own, or else those of the tunnel at which its IKE SA stands."""
+    shared = None if tunnel.ike is None else tunnel.ike.ike_sa_of
+    return children.get(name, ()) or children.get(shared or name, ())
 
 
 def _remote(tunnel: Tunnel, children: Sequence[ChildSa], resolved: Resolved) -> IpAddress | None:
