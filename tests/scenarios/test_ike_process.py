@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -25,6 +26,10 @@ def spis(host: Host) -> set[str]:
     report = host.status()
     assert report is not None
     return {sa.spi for sa in report.tunnels[0].sas}
+
+
+def has_another(host: Host, before: Path) -> bool:
+    return ike_processes(host) not in ([before], [])
 
 
 def test_it_can_do_nothing_but_ike(plane: str) -> None:
@@ -57,13 +62,27 @@ def test_another_one_goes_on_where_it_was_killed(plane: str, encapsulation: str)
         (process,) = ike_processes(pair.paris)
         os.kill(int(process.name), signal.SIGKILL)
         assert ping(pair.paris.namespace, ip_address(INNER[BERLIN][0]), count=20)[0] == 20
-        until(lambda: ike_processes(pair.paris) not in ([process], []), "there is another one")
+        until(partial(has_another, pair.paris, process), "there is another one")
         assert ping(pair.paris.namespace, ip_address(INNER[BERLIN][0]), count=20)[0] == 20
         assert "the IKE process has ended (signal 9)" in pair.paris.last_words()
         assert spis(pair.paris) == before
         # It is alive: what one end deletes, the other lets go of.
         assert pair.berlin.plutino("down").returncode == 0
         until(lambda: not spis(pair.paris), "Paris has heard that Berlin is gone")
+        pair.assert_nothing_in_clear()
+
+
+def test_it_may_be_killed_again_and_again(plane: str) -> None:
+    with ike_pair(plane) as pair:
+        until_it_passes(pair)
+        before = spis(pair.paris)
+        for _ in range(3):
+            (process,) = ike_processes(pair.paris)
+            os.kill(int(process.name), signal.SIGKILL)
+            until(partial(has_another, pair.paris, process), "there is another one")
+        until(lambda: "IKE up" in pair.paris.plutino("status").stdout, "it goes on")
+        assert len(ike_processes(pair.paris)) == 1
+        assert spis(pair.paris) == before
         pair.assert_nothing_in_clear()
 
 

@@ -1,8 +1,9 @@
 """The gateway file's tunnels to the peers of the IKE core, and to its paths. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
+from ipaddress import ip_network
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -33,8 +34,9 @@ from plutino.ike.narrowing import selector_of
 from plutino.ike.path import Path, first_path
 from plutino.ike.payloads.proposal import Transform
 from plutino.ike.proposals import Suite
+from plutino.model.child_sa import ChildSa
 from plutino.model.path import TunnelPaths
-from plutino.model.policy import IpAddress, Mode
+from plutino.model.policy import IpAddress, IpNetwork, Mode
 
 
 def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
@@ -53,6 +55,30 @@ def peer_name(gateway: Gateway, tunnel: str) -> str | None:
     """Whose IKE SA makes a tunnel's keys; None where IKE does not."""
     ike = gateway.tunnels[tunnel].ike
     return None if ike is None else ike.ike_sa_of or tunnel
+
+
+def is_allowed(tunnel: Tunnel, child: ChildSa) -> bool:
+    """Whether mode and selectors of a CHILD_SA are within what the file has."""
+    mode = Mode[tunnel.mode.upper()]
+    if child.mode not in {mode, Mode.TUNNEL}:
+        return False
+    if mode is Mode.TRANSPORT:
+        ends = (child.local_ts, child.local), (child.remote_ts, child.remote)
+        return all(one == ip_network(end) for several, end in ends for one in several)
+    sides = (child.local_ts, tunnel.local_ts), (child.remote_ts, tunnel.remote_ts)
+    return all(_are_within(several, allowed or EVERYTHING) for several, allowed in sides)
+
+
+def _are_within(several: Iterable[IpNetwork], allowed: Iterable[IpNetwork]) -> bool:
+    """Each within one: IKE narrows to parts of what was configured, and joins none."""
+    whole = [(one.version, int(one[0]), int(one[-1])) for one in allowed]
+    return all(
+        any(
+            one.version == version and first <= int(one[0]) and int(one[-1]) <= last
+            for version, first, last in whole
+        )
+        for one in several
+    )
 
 
 def _sharing(gateway: Gateway) -> dict[str, list[tuple[str, Tunnel]]]:

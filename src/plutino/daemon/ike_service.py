@@ -14,7 +14,7 @@ from typing import Final
 from plutino.config.files import LoadedGateway
 from plutino.config.tunnel import Tunnel
 from plutino.daemon.ike_outbox import Outbox
-from plutino.daemon.ike_peers import Ways, fingerprints_of, peer_name, peers_of
+from plutino.daemon.ike_peers import Ways, fingerprints_of, is_allowed, peer_name, peers_of
 from plutino.daemon.ike_sockets import IkeSockets
 from plutino.daemon.ike_status import IkeState, report_ike
 from plutino.daemon.ike_store import IkeStore
@@ -99,6 +99,7 @@ class IkeService:
         """
         self._worker_since = time.monotonic()
         self._told = set()
+        self._ike_sas.clear()
         commands: list[Command] = [SetPeers(tuple(self._peers.values()))]
         commands += [Adopt(*one) for one in self._store.load()]
         await self._worker.start(commands)
@@ -257,7 +258,8 @@ class IkeService:
                 if one.octets is None or one.peer in self._peers
             }
         )
-        self._children |= outcome.children
+        for peer, several in outcome.children.items():
+            self._children[peer] = tuple(one for one in several if self._may_have(peer, one))
         self._told |= outcome.children.keys()
         self._ike_sas |= outcome.ike_sas
         for notice in outcome.notices:
@@ -275,8 +277,19 @@ class IkeService:
         if not outcome.open and self._says_farewell:
             self._gone.set()
 
+    def _may_have(self, peer: str, child: ChildSa) -> bool:
+        """Whether the file allows it, whatever has become of the process that asks for it."""
+        gateway = self._loaded.gateway
+        tunnel = gateway.tunnels.get(child.tunnel)
+        mine = tunnel is not None and peer_name(gateway, child.tunnel) == peer
+        if tunnel is not None and mine and is_allowed(tunnel, child):
+            return True
+        self._log(f"error: IKE wants a CHILD_SA that tunnel '{peer}' does not allow: it has none")
+        return False
+
     def _hear_end(self, how: str) -> None:
-        self._run(self._start_again(how))
+        if not self._says_farewell:
+            self._run(self._start_again(how))
 
     async def _start_again(self, how: str) -> None:
         """The CHILD_SAs stay in force meanwhile."""

@@ -41,6 +41,7 @@ class IkeWorker:
         self._process: subprocess.Popen[bytes] | None = None
         self._transport: asyncio.Transport | None = None
         self._descriptors: socket.socket | None = None
+        self._is_up = False
         self._asked = 0
         self._questions: dict[int, asyncio.Future[None]] = {}
 
@@ -73,6 +74,9 @@ class IkeWorker:
         except TimeoutError:
             self._process.kill()
             raise PlaneError("the IKE process does not answer") from None
+        if self._transport is None:  # it had just answered
+            raise PlaneError("the IKE process has ended")
+        self._is_up = True
 
     def _spawn(self, pipe: socket.socket, descriptors: socket.socket) -> "subprocess.Popen[bytes]":
         empty = self._runtime.empty_folder
@@ -151,7 +155,9 @@ class IkeWorker:
         self._let_go()
         code = None if self._process is None else _end(self._process)
         self._give_up()
-        self._ended(f"exit code {code}" if code is None or code >= 0 else f"signal {-code}")
+        was_up, self._is_up = self._is_up, False
+        if was_up:  # else `start` tells it
+            self._ended(f"exit code {code}" if code is None or code >= 0 else f"signal {-code}")
 
     def _let_go(self) -> None:
         if self._descriptors is not None:

@@ -1,0 +1,62 @@
+"""What an IKE process that was taken over could ask for, and does not get."""
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from plutino.config.load import load_text
+from plutino.config.tunnel import Tunnel
+from plutino.daemon.ike_peers import is_allowed
+from plutino.model.algorithms import AeadKey
+from plutino.model.child_sa import ChildSa
+from plutino.model.numbers import Spi
+from plutino.model.policy import Mode
+from plutino.model.secret import Secret
+from tests.support.gateways import gateway_text
+
+NARROW = 'local-ts = ["10.1.0.0/16", "fd00::/64"]\nremote-ts = ["10.2.0.0/16", "fd01::/64"]'
+KEY = AeadKey("rfc4106(gcm(aes))", Secret(b"k" * 36), 128)
+
+
+def tunnel(more: str) -> Tunnel:
+    return load_text(gateway_text(more), "gateway.toml").tunnels["berlin"]
+
+
+def child(local: str, remote: str, mode: Mode = Mode.TUNNEL) -> ChildSa:
+    return ChildSa(
+        tunnel="berlin",
+        local=ip_address("192.0.2.1"),
+        remote=ip_address("198.51.100.2"),
+        spi_in=Spi(256),
+        spi_out=Spi(257),
+        keys_in=KEY,
+        keys_out=KEY,
+        local_ts=(ip_network(local),),
+        remote_ts=(ip_network(remote),),
+        mode=mode,
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted", "allowed"),
+    [
+        ("", child("0.0.0.0/0", "0.0.0.0/0"), True),
+        ("", child("::/0", "fd00::/8"), True),
+        ("", child("0.0.0.0/0", "0.0.0.0/0", Mode.BEET), False),
+        (NARROW, child("10.1.0.0/16", "10.2.5.0/24"), True),
+        (NARROW, child("fd00::/65", "fd01::/64"), True),
+        (NARROW, child("10.0.0.0/15", "10.2.0.0/16"), False),
+        (NARROW, child("10.1.0.0/16", "10.3.0.0/24"), False),
+        (NARROW, child("10.1.0.0/16", "::/0"), False),
+        (
+            'mode = "transport"',
+            child("192.0.2.1/32", "198.51.100.2/32", Mode.TRANSPORT),
+            True,
+        ),
+        ('mode = "transport"', child("192.0.2.1/32", "198.51.100.3/32", Mode.TRANSPORT), False),
+    ],
+)
+def test_selectors_and_mode_are_within_the_file(
+    more: str, wanted: ChildSa, *, allowed: bool
+) -> None:
+    assert is_allowed(tunnel(more), wanted) == allowed
