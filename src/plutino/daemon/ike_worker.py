@@ -20,7 +20,7 @@ _MOST_WAITING: Final = 1 << 20
 """Octets to the process that wait, beyond which datagrams are lost, as on any full queue."""
 _PATIENCE: Final = 0.5
 """Seconds for it to let go of a socket."""
-_START_TIMEOUT: Final = 20.0
+_START_TIMEOUT: Final = 60.0
 
 
 class IkeWorker:

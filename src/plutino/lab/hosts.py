@@ -26,7 +26,7 @@ WIRE: Final = "wire"
 _SIOCETHTOOL: Final = 0x8946
 _ETHTOOL_SSG: Final = 0x19
 """``linux/ethtool.h``: scatter and gather, on or off."""
-_UP_TIMEOUT: Final = 60.0
+_UP_TIMEOUT: Final = 120.0
 _COMMAND_TIMEOUT: Final = 120.0
 _PAUSE: Final = 0.02
 
