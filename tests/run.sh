@@ -4,6 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Thousands of processes start here: none of them shall compile what another has compiled already.
+unset PYTHONDONTWRITEBYTECODE
+.venv/bin/python -m compileall -q src tests
+
 tests/lint.sh
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/plutino
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/engine-target}

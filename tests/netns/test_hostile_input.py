@@ -139,7 +139,10 @@ def test_a_bad_file_is_refused_by_name_and_place(machine: Machine, name: str, co
 
 
 def test_all_errors_at_once(machine: Machine) -> None:
-    text = GOOD.replace("10.255.0.0/31", "10.255.0.0/33").replace("192.0.2.2", "x") + "speed = 1\n"
+    text = (
+        GOOD.replace("10.255.0.0/31", "10.255.0.0/33").replace("192.0.2.2", "192.0.2.256")
+        + "speed = 1\n"
+    )
     done = machine.plutino("plan", machine.write(text))
     assert done.returncode == 2
     for place in ("gateway.toml:5", "gateway.toml:6", "gateway.toml:9"):
