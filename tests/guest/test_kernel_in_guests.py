@@ -6,6 +6,8 @@ from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.guest import UML, run_in_guest, run_tests_in_guest
 
 pytestmark = pytest.mark.guest
+VTI = "not heals and not ours_go and not undone and not routing_protocols and not without_the_wider"
+"""What runs of it without PLUTINO_EXHAUSTIVE."""
 
 
 def test_everything_in_one_boot() -> None:
@@ -30,7 +32,9 @@ def test_the_kernel_and_the_engine_understand_each_other(tests: str) -> None:
     ids=["links and SAs", "VTI"],
 )
 def test_what_the_kernel_makes_of_it(files: list[str]) -> None:
-    run_tests_in_guest(UML, " ".join(f"tests/guest_inside/{one}" for one in files), 900)
+    chosen = "" if EXHAUSTIVE or "test_vti.py" not in files else VTI
+    places = " ".join(f"tests/guest_inside/{one}" for one in files)
+    run_tests_in_guest(UML, places, 900, chosen)
 
 
 @pytest.mark.beside
@@ -45,7 +49,7 @@ def test_offload_as_far_as_netdevsim_shows_it() -> None:
 @pytest.mark.parametrize("kernel", [UML, "qemu-6.12", "qemu-6.1"])
 def test_what_each_kernel_can_do_is_found_by_trying(kernel: str) -> None:
     every = EXHAUSTIVE or kernel == UML
-    chosen = "" if every else "doctor_finds or status_says"  # processors are emulated there
+    chosen = "" if every else "doctor_finds"  # processors are emulated there
     run_tests_in_guest(kernel, "tests/guest_inside/test_probe.py", 900, chosen)
 
 

@@ -145,7 +145,7 @@ SET_UPS = {
     "wildcard": SetUp(4, reqid=7, priority=100, wildcard=True),
     "wildcard over IPv6": SetUp(6, wildcard=True),
 }
-BY_DEFAULT = ("by a daemon", "without reqid", "wildcard over IPv6")
+BY_DEFAULT = ("by a daemon", "wildcard over IPv6")
 
 
 @pytest.mark.parametrize("name", SET_UPS if EXHAUSTIVE else BY_DEFAULT)

@@ -10,6 +10,7 @@ It translates IKE's ports and those of ESP in UDP to others, and drops what nobo
 import shutil
 import socket
 import struct
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -85,17 +86,24 @@ class NatLab(Mixed):
 def translate(nat: NetworkNamespace, which: int) -> None:
     """The NAT's rules with one of the ranges, and no memory of another."""
     low, high = _PORTS[which]
-    run(
-        nat,
-        "nft flush ruleset",
-        "nft add table ip nat",
-        "nft add chain ip nat post { type nat hook postrouting priority 100 ; }",
-        "nft add rule ip nat post oifname outside udp dport { 500, 4500 } "
-        f"masquerade to :{low}-{high}",
-        "nft add table ip filter",
-        "nft add chain ip filter input { type filter hook input priority 0 ; }",
-        "nft add rule ip filter input iifname outside drop",
-    )
+    # At once: in between, what comes for the mapping of before would be answered by the NAT itself.
+    rules = f"""
+flush ruleset
+table ip nat {{
+  chain post {{
+    type nat hook postrouting priority 100
+    oifname outside udp dport {{ 500, 4500 }} masquerade to :{low}-{high}
+  }}
+}}
+table ip filter {{
+  chain input {{
+    type filter hook input priority 0
+    iifname outside drop
+  }}
+}}
+"""
+    with nat.entered():
+        subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
     with nat.entered():
         conversation = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
     with conversation:
