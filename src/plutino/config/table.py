@@ -10,4 +10,5 @@ def _kebab(name: str) -> str:
 class Table(BaseModel):
     """A TOML table: unknown keys are errors, keys are written with hyphens."""
 
-    model_config = ConfigDict(alias_generator=_kebab, extra="forbid", frozen=True)
+    # Only the whole is ever validated: a table by itself need not be made ready for that.
+    model_config = ConfigDict(alias_generator=_kebab, extra="forbid", frozen=True, defer_build=True)
