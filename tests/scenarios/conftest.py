@@ -34,7 +34,7 @@ FURTHER = {
     "test_learnt_routes.py": ("[4-1-strict]", "[6-0-strict]"),
     "test_mark_clashes.py": ("[plan]",),
     "test_nat_exempt.py": ("translate[-4]", "case1"),
-    "test_routing_daemons.py": ("[change_uplink]", "babel"),
+    "test_routing_daemons.py": ("[change_uplink]", "[kill_engine]", "babel"),
     "test_uplinks.py": (
         "[standby-blackholed]", "[moved-link", "tunnel[4]", "probes[address", "carries_it[on]",
     ),
