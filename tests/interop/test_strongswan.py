@@ -7,31 +7,15 @@ from functools import partial
 import pytest
 
 from plutino.lab.demo import INNER, PARIS
-from plutino.lab.guest.run import GUEST_VARIABLE
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream
 from tests.support.ike_lab import passes
 from tests.support.multihomed_lab import run
 from tests.support.pki import issue
-from tests.support.strongswan_lab import Mixed, mixed_pair, swanctl_conf
+from tests.support.strongswan_lab import PLANE, TS, Mixed, mixed_pair, swanctl_conf
 from tests.support.until import until
 
-PLANE = "kernel" if GUEST_VARIABLE in os.environ else "userspace"
 REKEYS = int(os.environ.get("PLUTINO_REKEYS", "5"))
-ANY = ("0.0.0.0/0,::/0", "0.0.0.0/0,::/0")
-NARROW = ("10.255.0.1/32,fd00:1::1/128", "10.255.0.0/32,fd00:1::/128")
-TS = ANY if PLANE == "kernel" else NARROW
-"""charon's own ESP would route all, its outer packets too, into its tunnel."""
-
-
-def until_it_passes(lab: Mixed) -> None:
-    """Both versions through the tunnel, and nothing beside it."""
-    try:
-        until(lambda: passes(lab.paris) and passes(lab.paris, 1), "packets pass")
-    except AssertionError as error:
-        words = f"{error}\n{lab.paris.last_words()}\n{lab.strongswan.log()[-4000:]}"
-        raise AssertionError(words) from None
-    lab.assert_nothing_in_clear()
 
 
 def ike_renewed(lab: Mixed, before: list[str]) -> bool:
@@ -45,16 +29,10 @@ def is_at(lab: Mixed, address: str) -> bool:
     return f" @ {address}[" in lab.swanctl("--list-sas")
 
 
-def renewed(lab: Mixed, before: set[str]) -> bool:
-    """Whether none of the CHILD_SAs of before is left, and there are others."""
-    now = lab.spis()
-    return bool(now) and not now & before
-
-
 @pytest.mark.parametrize("family", [4, 6])
 def test_we_begin(family: int) -> None:
     with mixed_pair(PLANE, swanctl_conf(family, ts=TS), family) as lab:
-        until_it_passes(lab)
+        lab.until_it_passes()
 
 
 @pytest.mark.parametrize(
@@ -69,16 +47,16 @@ def test_the_peer_begins(ike: str, esp: str) -> None:
     own = f'start = "listen"\nproposals = ["{ike}"]\nesp-proposals = ["{esp}"]'
     with mixed_pair(PLANE, swanctl_conf(4, ike=ike, esp=esp, ts=TS), paris=own) as lab:
         lab.swanctl("--initiate", "--child", "net")
-        until_it_passes(lab)
+        lab.until_it_passes()
 
 
 def test_the_peer_rekeys() -> None:
     with mixed_pair(PLANE, swanctl_conf(4, ts=TS)) as lab:
-        until_it_passes(lab)
+        lab.until_it_passes()
         for _ in range(2):
             before = lab.spis()
             lab.swanctl("--rekey", "--child", "net")
-            until(partial(renewed, lab, before), "a new CHILD_SA")
+            until(partial(lab.renewed, before), "a new CHILD_SA")
             assert passes(lab.paris)
         first = lab.ike_sas()
         lab.swanctl("--rekey", "--ike", "paris")
@@ -87,18 +65,18 @@ def test_the_peer_rekeys() -> None:
         before = lab.spis()
         lab.swanctl("--rekey", "--child", "net")
         until(lambda: not lab.spis() & before, "the new IKE SA has the child")
-        until_it_passes(lab)
+        lab.until_it_passes()
 
 
 def test_we_rekey() -> None:
     """Each after ten seconds at the latest: CHILD_SA and IKE SA."""
     own = "rekey-after = 10\nike-rekey-after = 12\nrekey-jitter = 0.5"
     with mixed_pair(PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
-        until_it_passes(lab)
+        lab.until_it_passes()
         children, ikes = lab.spis(), lab.ike_sas()
-        until(partial(renewed, lab, children), "a new CHILD_SA", seconds=30)
+        until(partial(lab.renewed, children), "a new CHILD_SA", seconds=30)
         until(lambda: len(lab.ike_sas()) == 1 and lab.ike_sas() != ikes, "a new IKE SA", seconds=30)
-        until_it_passes(lab)
+        lab.until_it_passes()
 
 
 def test_rekeys_under_traffic_lose_nothing() -> None:
@@ -113,7 +91,7 @@ def test_rekeys_under_traffic_lose_nothing() -> None:
             if number % 5:
                 before = lab.spis()
                 lab.swanctl("--rekey", "--child", "net")
-                until(partial(renewed, lab, before), "a new CHILD_SA")
+                until(partial(lab.renewed, before), "a new CHILD_SA")
             else:
                 ikes = lab.ike_sas()
                 lab.swanctl("--rekey", "--ike", "paris")
@@ -126,7 +104,7 @@ def test_rekeys_under_traffic_lose_nothing() -> None:
 def test_a_silent_peer_is_left_and_found_again() -> None:
     own = "liveness-after = 1\nretransmit-after = 0.2\nretransmit-tries = 3"
     with mixed_pair(PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
-        until_it_passes(lab)
+        lab.until_it_passes()
         lab.strongswan.kill()
         until(lambda: "the peer does not answer" in lab.paris.last_words(), "it is noticed")
         until(lambda: not passes(lab.paris), "its SAs are gone")
@@ -155,12 +133,12 @@ def test_it_moves_to_another_address_and_back() -> None:
     conf = conf.replace("id = 192.0.2.1\n", "id = paris.example\n")
     own = 'local-id = "paris.example"'
     with mixed_pair(PLANE, conf, paris=own, second=second) as lab:
-        until_it_passes(lab)
+        lab.until_it_passes()
         before = lab.ike_sas(), lab.spis()
         for command, where in (("del", second), ("add", "192.0.2.1")):
             run(lab.paris.namespace, f"ip address {command} 192.0.2.1/24 dev wire")
             until(partial(is_at, lab, where), f"strongSwan knows it at {where}")
-            until_it_passes(lab)
+            lab.until_it_passes()
         assert lab.ike_sas() == before[0]
         # charon's own ESP cannot change addresses: it is rekeyed there.
         assert lab.spis() == before[1] or PLANE == "userspace"
@@ -168,11 +146,11 @@ def test_it_moves_to_another_address_and_back() -> None:
 
 def test_the_peer_deletes_and_we_begin_anew() -> None:
     with mixed_pair(PLANE, swanctl_conf(4, ts=TS)) as lab:
-        until_it_passes(lab)
+        lab.until_it_passes()
         before = lab.ike_sas()
         lab.swanctl("--terminate", "--ike", "paris")
         until(lambda: len(lab.ike_sas()) == 1 and lab.ike_sas() != before, "a new IKE SA")
-        until_it_passes(lab)
+        lab.until_it_passes()
 
 
 def test_another_key_is_refused_and_told() -> None:
@@ -213,7 +191,7 @@ def test_certificates_prove_both(ours: str, theirs: str) -> None:
         'private-key = "own.key"\nauthorities = "ca.pem"\nfragment-size = 600'
     )
     with mixed_pair(PLANE, conf, paris=own, files=files) as lab:
-        until_it_passes(lab)
+        lab.until_it_passes()
         log = lab.strongswan.log()
         assert "received fragment #2" in log
         assert re.search("authentication of 'paris.example' with (RSA_EMSA_PSS|ECDSA)", log), log

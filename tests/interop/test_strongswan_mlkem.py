@@ -3,38 +3,16 @@
 ``python -m plutino.lab.peers.packages strongswan-6`` brings it; without it nothing is collected.
 """
 
-import os
 from functools import partial
 
 import pytest
 
-from plutino.lab.guest.run import GUEST_VARIABLE
 from plutino.lab.peers.packages import STRONGSWAN_6, find_peer
 from tests.support.exhaustive import EXHAUSTIVE
-from tests.support.ike_lab import passes
-from tests.support.strongswan_lab import Mixed, mixed_pair, swanctl_conf
+from tests.support.strongswan_lab import PLANE, TS, mixed_pair, swanctl_conf
 from tests.support.until import until
 
-PLANE = "kernel" if GUEST_VARIABLE in os.environ else "userspace"
-ANY = ("0.0.0.0/0,::/0", "0.0.0.0/0,::/0")
-NARROW = ("10.255.0.1/32,fd00:1::1/128", "10.255.0.0/32,fd00:1::/128")
-TS = ANY if PLANE == "kernel" else NARROW
 IKE = "aes256gcm16-prfsha384-x25519-ke1_mlkem768"
-
-
-def until_it_passes(lab: Mixed) -> None:
-    """Both versions through the tunnel, and nothing beside it."""
-    try:
-        until(lambda: passes(lab.paris) and passes(lab.paris, 1), "packets pass")
-    except AssertionError as error:
-        words = f"{error}\n{lab.paris.last_words()}\n{lab.strongswan.log()[-6000:]}"
-        raise AssertionError(words) from None
-    lab.assert_nothing_in_clear()
-
-
-def is_renewed(lab: Mixed, before: set[str]) -> bool:
-    now = lab.spis()
-    return bool(now) and not now & before
 
 
 if find_peer(STRONGSWAN_6) is not None:
@@ -49,13 +27,13 @@ if find_peer(STRONGSWAN_6) is not None:
             if not we_begin:
                 lab.swanctl("--initiate", "--child", "net")
             lab.paris.wait_until_up()
-            until_it_passes(lab)
+            lab.until_it_passes()
             assert "KE1_ML_KEM_768" in lab.swanctl("--list-sas")
             assert "IKE_INTERMEDIATE" in lab.strongswan.log()
             before = lab.spis()
             lab.swanctl("--rekey", "--child", "net")
-            until(partial(is_renewed, lab, before), "a new CHILD_SA")
-            until_it_passes(lab)
+            until(partial(lab.renewed, before), "a new CHILD_SA")
+            lab.until_it_passes()
 
     if EXHAUSTIVE:  # it takes its time
 
@@ -65,8 +43,8 @@ if find_peer(STRONGSWAN_6) is not None:
             conf = swanctl_conf(4, ike=IKE, ts=TS)
             with mixed_pair(PLANE, conf, paris=own, peer=STRONGSWAN_6) as lab:
                 lab.paris.wait_until_up()
-                until_it_passes(lab)
+                lab.until_it_passes()
                 before = lab.ike_sas()
                 until(lambda: lab.ike_sas() not in ([], before), "another IKE SA", seconds=20)
                 until(lambda: len(lab.ike_sas()) == 1, "the old one is gone")
-                until_it_passes(lab)
+                lab.until_it_passes()

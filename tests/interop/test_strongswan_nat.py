@@ -1,6 +1,5 @@
 """plutino with strongSwan and a NAT between: whoever is behind it, and when its ports change."""
 
-import os
 import re
 from contextlib import ExitStack
 from ipaddress import ip_address
@@ -8,23 +7,15 @@ from ipaddress import ip_address
 import pytest
 
 from plutino.lab.demo import BERLIN, INNER, PARIS
-from plutino.lab.guest.run import GUEST_VARIABLE
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import ping
 from plutino.lab.wire import FrameKind
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream, state_of
 from tests.support.nat_lab import INSIDE, NatLab, nat_lab
-from tests.support.strongswan_lab import swanctl_conf
+from tests.support.strongswan_lab import PLANE, TS, swanctl_conf
 from tests.support.until import until
 
-PLANE = "kernel" if GUEST_VARIABLE in os.environ else "userspace"
-TS = (
-    ("0.0.0.0/0,::/0", "0.0.0.0/0,::/0")
-    if PLANE == "kernel"
-    else ("10.255.0.1/32,fd00:1::1/128", "10.255.0.0/32,fd00:1::/128")
-)
-"""charon's own ESP would route all, its outer packets too, into its tunnel."""
 NAMES = 'local-id = "paris.example"\nremote-id = "berlin.example"'
 
 

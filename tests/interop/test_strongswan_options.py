@@ -1,26 +1,20 @@
 """plutino with strongSwan: cookies, large messages on narrow paths, transport mode."""
 
-import os
 from ipaddress import ip_address
 
 import pytest
 
 from plutino.ike.half_open import COOKIES_ABOVE
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
-from plutino.lab.guest.run import GUEST_VARIABLE
 from plutino.lab.traffic import ping, transfer
 from plutino.lab.wire import FrameKind
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.half_open import SUITE, leave_half_open
 from tests.support.pki import issue
-from tests.support.strongswan_lab import IF_ID, Mixed, mixed_pair, swanctl_conf
+from tests.support.strongswan_lab import IF_ID, PLANE, TS, Mixed, mixed_pair, swanctl_conf
 from tests.support.until import until
 
-IN_GUEST = GUEST_VARIABLE in os.environ
-PLANE = "kernel" if IN_GUEST else "userspace"
-ANY = ("0.0.0.0/0,::/0", "0.0.0.0/0,::/0")
-NARROW = ("10.255.0.1/32,fd00:1::1/128", "10.255.0.0/32,fd00:1::/128")
-TS = ANY if IN_GUEST else NARROW
+IN_GUEST = PLANE == "kernel"
 OTHER_GROUP = SUITE.replace("x25519", "ecp256-x25519")
 """What begins with a key exchange that the other end refuses."""
 

@@ -7,11 +7,10 @@ from contextlib import AbstractContextManager
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.interop.test_strongswan import PLANE, TS, until_it_passes
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.ike_lab import passes
 from tests.support.pki import issue, revoke
-from tests.support.strongswan_lab import Mixed, mixed_pair, swanctl_conf
+from tests.support.strongswan_lab import PLANE, TS, Mixed, mixed_pair, swanctl_conf
 from tests.support.until import until
 
 NAMES = 'local-id = "paris.example"\nremote-id = "berlin.example"\n'
@@ -49,7 +48,7 @@ def test_a_peer_that_is_revoked_is_cut_off_by_a_reload() -> None:
         'crls = ["ca.crl"]\ncrl-policy = "strict"'
     )
     with mixed_pair(PLANE, by_public_keys("certs = berlin.pem", ""), paris=own, files=files) as lab:
-        until_it_passes(lab)
+        lab.until_it_passes()
         revoked = revoke(root, berlin).public_bytes(Encoding.PEM)
         (lab.paris.file.parent / "ca.crl").write_bytes(revoked)
         assert lab.paris.daemon is not None
@@ -76,7 +75,7 @@ def test_the_first_child_comes_after_the_ike_sa() -> None:
     esp = "aes256gcm16-x25519"
     own = f'childless = true\nesp-proposals = ["{esp}"]'
     with mixed_pair(PLANE, swanctl_conf(4, ts=TS, esp=esp), paris=own) as lab:
-        until_it_passes(lab)
+        lab.until_it_passes()
         assert "parsed CREATE_CHILD_SA request 2 [ SA No KE TSi TSr ]" in lab.strongswan.log()
 
 
@@ -85,7 +84,7 @@ def test_both_have_a_post_quantum_key(start: str) -> None:
     with by_postquantum_key(f'start = "{start}"', "ppk_required = yes") as lab:
         if start == "listen":
             lab.swanctl("--initiate", "--child", "net")
-        until_it_passes(lab)
+        lab.until_it_passes()
         assert re.search("PPK (for|with|auth)|using PPK", lab.strongswan.log())
 
 
@@ -106,5 +105,5 @@ def test_public_keys_are_enough(ours: str, theirs: str, start: str) -> None:
     with mixed_pair(PLANE, conf, paris=own, files=files) as lab:
         if start == "listen":
             lab.swanctl("--initiate", "--child", "net")
-        until_it_passes(lab)
+        lab.until_it_passes()
         assert "authentication of 'paris.example' with" in lab.strongswan.log()

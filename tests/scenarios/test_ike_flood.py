@@ -11,7 +11,7 @@ import pytest
 from plutino.lab.hosts import Host
 from tests.support.fault_stream import Stream
 from tests.support.guest import CHECKOUT
-from tests.support.ike_lab import ike_pair, ike_processes, passes, until_it_passes
+from tests.support.ike_lab import ike_pair, ike_processes, passes, spis, until_it_passes
 from tests.support.multihomed_lab import run
 from tests.support.until import until
 
@@ -30,12 +30,6 @@ def resident(host: Host) -> int:
     assert len(both) == 2
     pages = sum(int((one / "statm").read_text().split()[1]) for one in both)
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def spis(host: Host) -> set[str]:
-    report = host.status()
-    assert report is not None
-    return {sa.spi for sa in report.tunnels[0].sas}
 
 
 def test_the_tunnel_stays_and_gets_new_keys(

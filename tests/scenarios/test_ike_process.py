@@ -11,7 +11,7 @@ import pytest
 from plutino.lab.demo import BERLIN, INNER
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import ping
-from tests.support.ike_lab import ike_pair, ike_processes, until_it_passes
+from tests.support.ike_lab import ike_pair, ike_processes, spis, until_it_passes
 from tests.support.until import until
 
 pytestmark = pytest.mark.root
@@ -20,12 +20,6 @@ pytestmark = pytest.mark.root
 def status_of(process: Path) -> dict[str, list[str]]:
     lines = (process / "status").read_text().splitlines()
     return {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
-
-
-def spis(host: Host) -> set[str]:
-    report = host.status()
-    assert report is not None
-    return {sa.spi for sa in report.tunnels[0].sas}
 
 
 def has_another(host: Host, before: Path) -> bool:

@@ -12,7 +12,7 @@ from plutino.lab.demo import BERLIN, INNER
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import ping
 from tests.support.exhaustive import EXHAUSTIVE
-from tests.support.ike_lab import PSK, ike_pair, passes, until_it_passes
+from tests.support.ike_lab import PSK, ike_pair, passes, spis, until_it_passes
 from tests.support.until import until
 
 pytestmark = pytest.mark.root
@@ -26,10 +26,6 @@ def report_of(host: Host) -> StatusReport:
     report = host.status()
     assert report is not None
     return report
-
-
-def spis(host: Host) -> set[str]:
-    return {sa.spi for sa in report_of(host).tunnels[0].sas}
 
 
 def saved(host: Host) -> list[Path]:

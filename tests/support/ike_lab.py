@@ -58,6 +58,13 @@ def until_it_passes(pair: Pair) -> None:
     until(lambda: passes(pair.paris, 1), "IPv6 passes")
 
 
+def spis(host: Host) -> set[str]:
+    """Of the first tunnel's SAs."""
+    report = host.status()
+    assert report is not None
+    return {sa.spi for sa in report.tunnels[0].sas}
+
+
 def ike_processes(host: Host) -> list[Path]:
     """Of a host's daemon, in /proc."""
     assert host.daemon is not None

@@ -1,5 +1,6 @@
 """Paris by plutino, Berlin by strongSwan, on a wire between two namespaces."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,17 +11,27 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS, DemoOptions, make_hosts
+from plutino.lab.guest.run import GUEST_VARIABLE
 from plutino.lab.hosts import WIRE, Host
 from plutino.lab.peers.packages import STRONGSWAN, Peer, find_peer
 from plutino.lab.peers.strongswan import StrongSwan
 from plutino.lab.traffic import MARKER
 from plutino.lab.wire import FrameKind, WireTap
 from tests.support.guest import skip_loudly
-from tests.support.ike_lab import PSK, use_ike
+from tests.support.ike_lab import PSK, passes, use_ike
 from tests.support.multihomed_lab import run
+from tests.support.until import until
 
+PLANE: Final = "kernel" if GUEST_VARIABLE in os.environ else "userspace"
+TS: Final = (
+    ("0.0.0.0/0,::/0", "0.0.0.0/0,::/0")
+    if PLANE == "kernel"
+    else ("10.255.0.1/32,fd00:1::1/128", "10.255.0.0/32,fd00:1::/128")
+)
+"""charon's own ESP would route all, its outer packets too, into its tunnel."""
 IF_ID = 42
 _LENGTHS = (31, 127)
 _INSTALLED = (
@@ -52,6 +63,20 @@ class Mixed:
         listed = self.swanctl("--list-sas")
         pairs = re.findall(_INSTALLED, listed)
         return {spi for pair in pairs for spi in pair}
+
+    def renewed(self, before: set[str]) -> bool:
+        """Whether none of the CHILD_SAs of before is left, and there are others."""
+        now = self.spis()
+        return bool(now) and not now & before
+
+    def until_it_passes(self) -> None:
+        """Both versions through the tunnel, and nothing beside it."""
+        try:
+            until(lambda: passes(self.paris) and passes(self.paris, 1), "packets pass")
+        except AssertionError as error:
+            words = f"{error}\n{self.paris.last_words()}\n{self.strongswan.log()[-6000:]}"
+            raise AssertionError(words) from None
+        self.assert_nothing_in_clear()
 
     def make_interface(self) -> None:
         """The peer's device once more, where it went with charon."""

@@ -1,6 +1,6 @@
 """The gateway file's tunnels to the peers of the IKE core, and to its paths. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from ipaddress import ip_network
@@ -36,7 +36,7 @@ from plutino.ike.payloads.proposal import Transform
 from plutino.ike.proposals import Suite
 from plutino.model.child_sa import ChildSa
 from plutino.model.path import TunnelPaths
-from plutino.model.policy import IpAddress, IpNetwork, Mode
+from plutino.model.policy import IpAddress, Mode, is_within
 
 
 def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
@@ -66,17 +66,10 @@ def is_allowed(tunnel: Tunnel, child: ChildSa) -> bool:
         ends = (child.local_ts, child.local), (child.remote_ts, child.remote)
         return all(one == ip_network(end) for several, end in ends for one in several)
     sides = (child.local_ts, tunnel.local_ts), (child.remote_ts, tunnel.remote_ts)
-    return all(_are_within(several, allowed or EVERYTHING) for several, allowed in sides)
-
-
-def _are_within(several: Iterable[IpNetwork], allowed: Iterable[IpNetwork]) -> bool:
-    """Each within one: IKE narrows to parts of what was configured, and joins none."""
-    whole = [(one.version, int(one[0]), int(one[-1])) for one in allowed]
+    # IKE narrows to parts of what was configured, and joins none.
     return all(
-        any(
-            one.version == version and first <= int(one[0]) and int(one[-1]) <= last
-            for version, first, last in whole
-        )
+        any(is_within(one, whole) for whole in allowed or EVERYTHING)
+        for several, allowed in sides
         for one in several
     )
 

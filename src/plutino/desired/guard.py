@@ -28,6 +28,7 @@ from plutino.desired.rules import covers_a_peer
 from plutino.desired.state import Surroundings
 from plutino.model.errors import Problem
 from plutino.model.interface import Interface
+from plutino.model.policy import is_within
 
 COMMENT: Final = "plutino guard"
 """By it the drops are found and counted."""
@@ -124,7 +125,7 @@ def check_guard(gateway: Gateway, surroundings: Surroundings) -> Iterator[Proble
         longest = _holder(network, firm)
         if longest is None:
             continue
-        named = [one for one in gateway.outside if _is_within(network, one)]
+        named = [one for one in gateway.outside if is_within(network, one)]
         if not any(one.prefixlen > longest.prefixlen for one in named):
             why = f"{device} connects to {network}, which is within {longest} of a tunnel"
             hint = f'add "{network}" if it is to be reached in clear; the strict guard drops it'
@@ -175,12 +176,6 @@ def _connected(gateway: Gateway, surroundings: Surroundings) -> Iterator[tuple[s
             for one in several:
                 if one.network.num_addresses > 1 and not one.is_link_local and device != "lo":
                     yield device, one.network
-
-
-def _is_within(inner: IpNetwork, outer: IpNetwork) -> bool:
-    if isinstance(inner, IPv4Network):
-        return isinstance(outer, IPv4Network) and inner.subnet_of(outer)
-    return isinstance(outer, IPv6Network) and inner.subnet_of(outer)
 
 
 def _rows(

@@ -6,6 +6,7 @@ import socket
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from plutino.ike.endpoint import Endpoint
@@ -106,12 +107,12 @@ class Worker:
             old.close()
         for one in given:
             opened = self._sockets[version, port] = socket.socket(fileno=one)
-            reader = _Reader(self, opened, version, port)
-            self._selector.register(opened, selectors.EVENT_READ, reader.read)
+            reader = partial(self._hear, opened, version, port)
+            self._selector.register(opened, selectors.EVENT_READ, reader)
         if not given:
             self._descriptors.send(DONE)
 
-    def hear(self, opened: socket.socket, version: int, port: int) -> None:
+    def _hear(self, opened: socket.socket, version: int, port: int) -> None:
         """Whatever has come to a socket."""
         for one in read_all(opened, version, port):
             self._endpoint.receive(one.payload, one.path, time.monotonic())
@@ -192,18 +193,6 @@ class Worker:
             answered=answered,
             open=len(endpoint.sessions),
         )
-
-
-class _Reader:
-    """What the selector calls for one socket."""
-
-    def __init__(self, worker: Worker, opened: socket.socket, version: int, port: int) -> None:
-        self._worker = worker
-        self._arguments = opened, version, port
-
-    def read(self) -> None:
-        """All that has come."""
-        self._worker.hear(*self._arguments)
 
 
 def _notice(event: object) -> Notice | None:

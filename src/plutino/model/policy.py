@@ -10,6 +10,13 @@ IpAddress = IPv4Address | IPv6Address
 IpNetwork = IPv4Network | IPv6Network
 
 
+def is_within(inner: IpNetwork, outer: IpNetwork) -> bool:
+    """Whether a network is another one, or a part of it; never of the other IP version."""
+    if isinstance(inner, IPv4Network):
+        return isinstance(outer, IPv4Network) and inner.subnet_of(outer)
+    return isinstance(outer, IPv6Network) and inner.subnet_of(outer)
+
+
 class Direction(IntEnum):
     """XFRM_POLICY_IN, OUT and FWD."""
 

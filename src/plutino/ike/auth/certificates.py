@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
-from plutino.ike.auth.credentials import CertificateData, Prf
+from plutino.ike.auth.credentials import CertificateData, OfIdentity, Prf
 from plutino.ike.auth.identity import Identity, IdType
 from plutino.ike.auth.revocation import Revocation
 from plutino.ike.auth.signature import sign, verify
@@ -69,7 +69,7 @@ class LocalCertificate:
 
 
 @dataclass(frozen=True)
-class TrustedAuthorities:
+class TrustedAuthorities(OfIdentity):
     """A peer with a certificate of one of these authorities, for its identity."""
 
     identity: Identity | None
@@ -80,10 +80,6 @@ class TrustedAuthorities:
     def authorities(self) -> tuple[bytes, ...]:
         """For CERTREQ."""
         return tuple(map(key_hash, self.trusted))
-
-    def accepts(self, identity: Identity) -> bool:
-        """Whether a peer of this identity may be meant."""
-        return self.identity is None or self.identity == identity
 
     def verify(
         self,
@@ -97,8 +93,7 @@ class TrustedAuthorities:
     ) -> None:
         """AuthenticationFailedError unless chain, identity and signature are right."""
         del prf
-        if not self.accepts(received):
-            raise AuthenticationFailedError("the peer has another identity")
+        self.demand(received)
         leaf, *others = _parse(certificates)
         chain = self._chain(leaf, others, date)
         try:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hmac import compare_digest
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from plutino.ike.auth.identity import Identity
 from plutino.ike.errors import AuthenticationFailedError
@@ -69,6 +69,27 @@ class RemoteCredential(Protocol):
         """AuthenticationFailedError unless AUTH proves the received identity."""
 
 
+class OfIdentity:
+    """A peer that must be of one identity, or of any that its credential confirms (None)."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def identity(self) -> Identity | None:
+            """A field of whatever is one."""
+
+    def accepts(self, identity: Identity) -> bool:
+        """Whether a peer of this identity may be meant."""
+        return self.identity is None or self.identity == identity
+
+    def demand(self, received: Identity) -> None:
+        """AuthenticationFailedError unless it is accepted."""
+        if not self.accepts(received):
+            raise AuthenticationFailedError("the peer has another identity")
+
+
 @dataclass(frozen=True, slots=True)
 class LocalPresharedKey:
     """Our identity with a pre-shared key (RFC 7296, 2.15)."""
@@ -90,16 +111,12 @@ class LocalPresharedKey:
 
 
 @dataclass(frozen=True, slots=True)
-class RemotePresharedKey:
+class RemotePresharedKey(OfIdentity):
     """A peer with a pre-shared key; ``identity`` None accepts any who knows it."""
 
     identity: Identity | None
     key: Secret = field(repr=False)
     authorities: tuple[bytes, ...] = ()
-
-    def accepts(self, identity: Identity) -> bool:
-        """Whether a peer of this identity may be meant."""
-        return self.identity is None or self.identity == identity
 
     def verify(
         self,
@@ -114,8 +131,7 @@ class RemotePresharedKey:
         """AuthenticationFailedError unless AUTH is made of the same key."""
         del certificates, date
         method, data = auth
-        if not self.accepts(received):
-            raise AuthenticationFailedError("the peer has another identity")
+        self.demand(received)
         if method != SHARED_KEY:
             raise AuthenticationFailedError(f"AUTH method {method}, not a pre-shared key")
         if not compare_digest(data, _mac(self.key, octets, prf)):

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
-from plutino.ike.auth.credentials import CertificateData, Prf
+from plutino.ike.auth.credentials import CertificateData, OfIdentity, Prf
 from plutino.ike.auth.identity import Identity
 from plutino.ike.auth.signature import sign, verify
 from plutino.ike.errors import AuthenticationFailedError
@@ -53,16 +53,12 @@ class LocalRawKey:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteRawKey:
+class RemoteRawKey(OfIdentity):
     """A peer by its key (SubjectPublicKeyInfo, DER), and by its identity unless that is None."""
 
     identity: Identity | None
     public: bytes
     authorities: tuple[bytes, ...] = ()
-
-    def accepts(self, identity: Identity) -> bool:
-        """Whether a peer of this identity may be meant."""
-        return self.identity is None or self.identity == identity
 
     def verify(
         self,
@@ -76,8 +72,7 @@ class RemoteRawKey:
     ) -> None:
         """AuthenticationFailedError unless the signature is that of the configured key."""
         del prf, date
-        if not self.accepts(received):
-            raise AuthenticationFailedError("the peer has another identity")
+        self.demand(received)
         given = {one.data for one in certificates if one.encoding == RAW_PUBLIC_KEY}
         if given - {self.public}:
             raise AuthenticationFailedError("the peer's public key is not the configured one")

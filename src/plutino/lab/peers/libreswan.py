@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from plutino.lab.namespaces import NetworkNamespace
+from plutino.lab.peers.ending import kill, terminate
 from plutino.model.errors import PlaneError
 
 P12_PASSWORD: Final = "lab"  # noqa: S105
@@ -119,19 +120,13 @@ class Libreswan:
     def kill(self) -> None:
         """Ends it without a word."""
         if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+            kill(self.process)
             self.process = None
 
     def close(self) -> None:
         """Ends it; its peers are told."""
         if self.process is not None:
-            self.process.terminate()
-            try:
-                self.process.wait(_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            terminate(self.process, _TIMEOUT)
             self.process = None
 
     def _run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":

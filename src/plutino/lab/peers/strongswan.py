@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from plutino.lab.namespaces import NetworkNamespace
+from plutino.lab.peers.ending import kill, terminate
 from plutino.model.errors import PlaneError
 
 _PLUGINS: Final = (
@@ -108,20 +109,14 @@ class StrongSwan:
     def kill(self) -> None:
         """Ends it without a word."""
         if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+            kill(self.process)
             self.process = None
             (self.folder / "charon.vici").unlink(missing_ok=True)  # it could not be bound again
 
     def close(self) -> None:
         """Ends it."""
         if self.process is not None:
-            self.process.terminate()
-            try:
-                self.process.wait(_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            terminate(self.process, _TIMEOUT)
             self.process = None
 
     def _environment(self) -> dict[str, str]:
