@@ -37,6 +37,7 @@ def test_it_can_do_nothing_but_ike(plane: str) -> None:
         for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert status[name] == ["0000000000000000"]
         assert status["NoNewPrivs"] == ["1"]
+        assert status.get("Seccomp", ["2"]) == ["2"]  # user-mode Linux has no such filters
         assert list((process / "root").iterdir()) == []
         for kind in ("net", "ipc", "uts"):
             own = os.readlink(process / "ns" / kind)

@@ -1,8 +1,8 @@
 """Giving up, for good, all that IKE's arithmetic does not need.
 
 Descriptors that are open stay. After that the process sees an empty root directory, is nobody, has
-no capability, can start no process, and where it may make one is in an empty network namespace.
-What a container forbids is left out and told.
+no capability, can start no process, has few system calls left, and where it may make one is in an
+empty network namespace. What a container forbids is left out and told.
 """
 
 import ctypes
@@ -11,6 +11,8 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+
+from plutino.ike_process.system_calls import allow_few_system_calls
 
 NOBODY: Final = 65534
 _MOST_DESCRIPTORS: Final = 32
@@ -51,6 +53,7 @@ def drop_privileges(empty: Path) -> list[str]:
         (resource.RLIMIT_NOFILE, _MOST_DESCRIPTORS),
     ):
         resource.setrlimit(limit, (most, most))
+    attempt("all system calls", allow_few_system_calls)
     return kept
 
 
