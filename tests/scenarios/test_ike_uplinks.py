@@ -42,8 +42,12 @@ def configure(
     paris: str = "",
     berlin: str = "",
     encapsulation: str = "esp",
+    anywhere: bool = False,
 ) -> None:
-    """Paris goes by isp1, and by isp2 when that is lost; Berlin knows both of its addresses."""
+    """Paris goes by isp1, and by isp2 when that is lost; Berlin knows both of its addresses.
+
+    Or none, where Paris may come from ``anywhere``.
+    """
     one, two, far = (ADDRESS[version][link] for link in ("isp1", "isp2", "wan"))
     for host in (lab.paris, lab.berlin):
         file = host.folder / "ike.psk"
@@ -51,7 +55,8 @@ def configure(
         file.write_text(PSK)
     ends = f'uplinks = ["isp1", "isp2"]\nremote = "{far}"'
     lab.write(lab.paris, UPLINKS + tunnel("paris", "berlin", ends, paris, encapsulation))
-    ends = f'local = "{far}"\nremote = "{one}"\nremotes = ["{two}"]'
+    known = 'remote = "any"' if anywhere else f'remote = "{one}"\nremotes = ["{two}"]'
+    ends = f'local = "{far}"\n{known}'
     lab.write(lab.berlin, tunnel("berlin", "paris", ends, berlin, encapsulation))
 
 
@@ -135,4 +140,22 @@ def test_a_lost_uplink_is_left_and_used_again(
     until(lambda: uplink_of(lab) == "isp1", "it goes back", seconds=40)
     until(lambda: passes(lab), "both ends are back")
     assert made is None or handshakes(lab) == made
+    lab.assert_nothing_in_clear()
+
+
+@pytest.mark.parametrize("mobike", ["true", "false"])
+def test_the_peer_need_not_know_any_address(lab: MultihomedLab, mobike: str) -> None:
+    configure(lab, paris=f"mobike = {mobike}", berlin=LISTENS, anywhere=True)
+    lab.start()
+    until(lambda: passes(lab), "packets pass")
+    lose(lab, "blackholed")
+    until(lambda: passes(lab), "the tunnel goes by the other uplink", seconds=20)
+    assert uplink_of(lab) == "isp2"
+    before = lab.esp("isp1"), lab.esp("isp2")
+    assert passes(lab, 3)
+    assert (lab.esp("isp1"), lab.esp("isp2") - before[1]) == (before[0], 12)
+    lab.mend("isp1")
+    until(lambda: uplink_of(lab) == "isp1", "it goes back", seconds=40)
+    until(lambda: passes(lab), "both ends are back", seconds=20)
+    assert handshakes(lab) == (1 if mobike == "true" else 3)
     lab.assert_nothing_in_clear()
