@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from plutino.ike.exchanges.delete import answer_deletes, deletes_ike
 from plutino.ike.exchanges.mobike import answer_addresses
 from plutino.ike.message.message import Message
+from plutino.ike.numbers import NotifyType
 from plutino.ike.path import Path
 from plutino.ike.payloads.generic import Payload
 
@@ -20,5 +21,8 @@ def answer_informational(
     """What the request asks for, in one response; the end of the IKE SA needs none."""
     if deletes_ike(message):
         session.ends_with = "the peer deleted the IKE SA"
+        return []
+    if message.notify(NotifyType.AUTHENTICATION_FAILED) is not None:  # RFC 7296, 2.21.2
+        session.ends_with = "the peer refuses: AUTHENTICATION_FAILED"
         return []
     return [*answer_addresses(session, message, path), *answer_deletes(session, message, now)]
