@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address, ip_network
 from itertools import count
 from random import Random
@@ -11,6 +12,7 @@ from random import Random
 from plutino.ike.active_child import ActiveChild
 from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
 from plutino.ike.auth.identity import Identity
+from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig
 from plutino.ike.crypto.encryption import NotAuthenticError
 from plutino.ike.endpoint import Endpoint
@@ -72,7 +74,7 @@ class Conditions:
 class _Flight:
     at: float
     order: int
-    datagram: Datagram = field(compare=False)
+    arrive: Callable[[], None] = field(compare=False)
 
 
 class Network:
@@ -90,6 +92,8 @@ class Network:
         self.trace: list[str] = []
         self.sent: list[Datagram] = []
         self.hook: Callable[[str, Datagram], Iterable[Datagram]] | None = None
+        self.responder: Callable[[StatusQuestion], tuple[float, bytes]] | None = None
+        """After how many seconds an OCSP responder answers what; never, without one."""
         self.blocked = False
         self.silent = False
         self._flights: list[_Flight] = []
@@ -132,6 +136,11 @@ class Network:
                 hooked = (datagram,) if self.hook is None else self.hook(name, datagram)
                 for one in hooked:
                     self._launch(one)
+            for _, question in endpoint.questions_to_ask():
+                self.trace.append(f"{name} asks {question.url}")
+                if self.responder is not None:
+                    delay, response = self.responder(question)
+                    self._after(delay, partial(self._answer, name, question, response))
             self.events[name] += endpoint.next_events()
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
@@ -150,7 +159,7 @@ class Network:
                 return until is not None and until()
             self.now = max(self.now, following)
             while self._flights and self._flights[0].at <= self.now:
-                self._land(heapq.heappop(self._flights).datagram)
+                heapq.heappop(self._flights).arrive()
             for endpoint in self.endpoints.values():
                 due = endpoint.next_timer()
                 if due is not None and due <= self.now:
@@ -167,8 +176,13 @@ class Network:
         for _ in range(copies):
             if self.blocked or self.random.random() < self.conditions.loss:
                 continue
-            at = self.now + self.random.uniform(least, most)
-            heapq.heappush(self._flights, _Flight(at, next(self._order), datagram))
+            self._after(self.random.uniform(least, most), partial(self._land, datagram))
+
+    def _after(self, delay: float, arrive: Callable[[], None]) -> None:
+        heapq.heappush(self._flights, _Flight(self.now + delay, next(self._order), arrive))
+
+    def _answer(self, name: str, question: StatusQuestion, response: bytes) -> None:
+        self.endpoints[name].take_answer(question, response, self.now)
 
     def _land(self, datagram: Datagram) -> None:
         name = self.addresses.get(datagram.path.remote.address)

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from cryptography.x509.oid import NameOID
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from plutino.model.private_key import PrivateKey
 
@@ -130,3 +131,54 @@ def revoke(
     key = (signer or issuer).key
     assert not isinstance(key, ed448.Ed448PrivateKey)
     return builder.sign(key, hashes.SHA256())
+
+
+OCSP_SIGNING = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), False)
+"""Makes a certificate that of a responder."""
+
+
+def answered_at(url: str) -> tuple[x509.ExtensionType, bool]:
+    """What names the responder of a certificate."""
+    place = x509.UniformResourceIdentifier(url)
+    access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, place)
+    return x509.AuthorityInformationAccess([access]), False
+
+
+def respond(
+    about: Certified,
+    issuer: Certified,
+    status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD,
+    *,
+    signer: Certified | None = None,
+    begin: datetime = BEGIN,
+    end: datetime | None = END,
+    certificates: tuple[Certified, ...] = (),
+    algorithm: hashes.HashAlgorithm | None = None,
+    by_key: bool = False,
+    extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (),
+) -> bytes:
+    """A responder's answer (DER) of the issuer, or of another ``signer``."""
+    signer = signer or issuer
+    is_revoked = status is ocsp.OCSPCertStatus.REVOKED
+    encoding = ocsp.OCSPResponderEncoding.HASH if by_key else ocsp.OCSPResponderEncoding.NAME
+    builder = (
+        ocsp.OCSPResponseBuilder()
+        .add_response(
+            cert=about.certificate,
+            issuer=issuer.certificate,
+            algorithm=algorithm or hashes.SHA1(),
+            cert_status=status,
+            this_update=begin,
+            next_update=end,
+            revocation_time=begin if is_revoked else None,
+            revocation_reason=None,
+        )
+        .responder_id(encoding, signer.certificate)
+    )
+    if certificates:
+        builder = builder.certificates([one.certificate for one in certificates])
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    kind = None if isinstance(signer.key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    assert not isinstance(signer.key, ed448.Ed448PrivateKey)
+    return builder.sign(signer.key, kind).public_bytes(Encoding.DER)

@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -9,15 +10,16 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import ocsp
 
 from plutino.config.files import LoadedGateway, load_gateway
-from plutino.daemon.ike_peers import fingerprints_of, peers_of
+from plutino.daemon.ike_peers import fingerprints_of, ocsp_policy, peers_of
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.raw_keys import LocalRawKey, RemoteRawKey
-from plutino.ike.auth.revocation import Revocation
+from plutino.ike.auth.revocation import OcspPolicy, Revocation
 from plutino.ike.config import PostquantumKey
 from plutino.model.errors import ConfigError
-from tests.support.pki import Certified, issue, revoke
+from tests.support.pki import Certified, issue, respond, revoke
 
 TUNNEL = """\
 [tunnels.berlin]
@@ -122,6 +124,55 @@ def test_a_certificate_of_an_unknown_version_is_told(folder: Folder) -> None:
 def test_lists_need_authorities(folder: Folder) -> None:
     assert "needs `authorities`" in folder.why('psk-file = "psk"\ncrls = ["ca.crl"]')
     assert "needs `crls`" in folder.why(CERTIFICATES + 'crl-policy = "strict"')
+
+
+def test_ocsp_is_off_unless_asked_for(folder: Folder) -> None:
+    def policy(lines: str) -> OcspPolicy | None:
+        (peer,) = peers_of(folder.load(CERTIFICATES + lines))
+        return ocsp_policy(peer)
+
+    assert policy("") is None
+    assert policy('ocsp-policy = "if-present"') == OcspPolicy()
+    url = "http://192.0.2.9:2560"
+    own = f'ocsp-policy = "strict"\nocsp-url = "{url}"'
+    assert policy(own) == OcspPolicy(strict=True, url=url)
+
+
+def test_a_response_about_our_certificate_is_read(folder: Folder) -> None:
+    folder.write("own.ocsp", respond(own(), root()))
+    lines = CERTIFICATES + 'ocsp-response-file = "own.ocsp"'
+    before = folder.load(lines)
+    (peer,) = peers_of(before)
+    assert isinstance(peer.local_credential, LocalCertificate)
+    assert peer.local_credential.ocsp_response == (folder.path / "own.ocsp").read_bytes()
+    folder.write("own.ocsp", respond(own(), root(), begin=datetime(2026, 1, 1, tzinfo=UTC)))
+    after = folder.load(lines)
+    assert fingerprints_of(after) == fingerprints_of(before)  # nothing that is up begins anew
+    assert list(peers_of(after)) == [peer]
+
+
+def test_what_is_wrong_with_ocsp_is_told(folder: Folder) -> None:
+    stapled = CERTIFICATES + 'ocsp-response-file = "own.ocsp"'
+    assert "own.ocsp cannot be read" in folder.why(stapled)
+    later = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER)
+    for octets, words in (
+        (b"\x30nonsense", "holds no OCSP response"),
+        (bytes(1 << 14) + b"\0", "is larger than"),
+        (later.public_bytes(Encoding.DER), "the responder says TRY_LATER"),
+        (respond(root(), root()), "is not about our certificate, CN=own"),
+    ):
+        folder.write("own.ocsp", octets)
+        assert words in folder.why(stapled)
+    for lines, words in (
+        ('psk-file = "psk"\nocsp-policy = "strict"', "needs `authorities`"),
+        (CERTIFICATES + 'ocsp-url = "http://a/"', "needs `ocsp-policy`"),
+        ('psk-file = "psk"\nocsp-response-file = "own.ocsp"', "needs `certificate`"),
+        (CERTIFICATES + 'ocsp-policy = "maybe"', "ocsp-policy"),
+    ):
+        assert words in folder.why(lines)
+    for url in ("https://a/", "http://a/b c", "http://", "http://u:p@a/", "a"):
+        lines = f'ocsp-policy = "strict"\nocsp-url = "{url}"'
+        assert "is no URL of a responder" in folder.why(CERTIFICATES + lines)
 
 
 def test_a_public_key_is_enough_on_either_side(folder: Folder) -> None:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
+from cryptography.x509 import ocsp
 
 from plutino.model.errors import ConfigError
 from plutino.model.private_key import SMALLEST_RSA, PrivateKey, PublicKey
@@ -35,6 +36,7 @@ class SignatureFiles:
 
     ``chain`` is our certificate with those above it, empty for a raw public key. ``peer_key`` is
     the peer's SubjectPublicKeyInfo (DER), None where ``authorities`` vouch for it.
+    ``ocsp_response`` (DER) is about our certificate.
     """
 
     key: PrivateKey = field(repr=False)
@@ -42,6 +44,7 @@ class SignatureFiles:
     authorities: tuple[x509.Certificate, ...] = field(default=(), repr=False)
     peer_key: bytes | None = None
     revoked: tuple[x509.CertificateRevocationList, ...] = field(default=(), repr=False)
+    ocsp_response: bytes | None = field(default=None, repr=False)
 
 
 def parse_signature_files(
@@ -122,6 +125,25 @@ def parse_revocation_list(file: str, octets: bytes) -> x509.CertificateRevocatio
     if unusable is not None:
         raise ConfigError.single(file, "", unusable, "a complete list of one issuer is needed")
     return found
+
+
+def check_ocsp_response(file: str, octets: bytes, certificate: x509.Certificate) -> None:
+    """ConfigError unless it is a responder's answer about a certificate; its dates are no matter.
+
+    Whether the peer believes it is for the peer to say.
+    """
+    try:
+        found = ocsp.load_der_ocsp_response(octets)
+        if found.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            why = f"is no answer: the responder says {found.response_status.name}"
+            raise ConfigError.single(file, "", why, "fetch it anew")
+        numbers = {one.serial_number for one in found.responses}
+    except MALFORMED as error:
+        hint = "DER, as `openssl ocsp -respout` writes it"
+        raise ConfigError.single(file, "", "holds no OCSP response", hint) from error
+    if certificate.serial_number not in numbers:
+        who = certificate.subject.rfc4514_string()
+        raise ConfigError.single(file, "", f"is not about our certificate, {who}", "fetch it anew")
 
 
 def check_issuer(

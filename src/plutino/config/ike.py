@@ -84,6 +84,32 @@ class IkeKeying(Table):
             "needs a list of its issuer that is not out of date; `if-present` does without."
         ),
     ] = "if-present"
+    ocsp_policy: Annotated[
+        Literal["off", "if-present", "strict"],
+        Field(
+            description="Whether the peer's certificates are checked by OCSP (RFC 6960): the peer "
+            "is asked for a response along with its certificate (RFC 4806), and then, by http, the "
+            "responder that the certificate names. Who is revoked is refused. `strict`: each "
+            "certificate of the chain but the authority's own needs a current response that it is "
+            "good, or a current list of `crls` that it is not on; `if-present` does without.",
+        ),
+    ] = "off"
+    ocsp_url: Annotated[
+        str | None,
+        Field(
+            description="The responder for all of the peer's certificates, whatever they name.",
+            examples=["http://ocsp.example:2560/"],
+        ),
+    ] = None
+    ocsp_response_file: Annotated[
+        str | None,
+        Field(
+            description="File with a responder's answer about our own certificate (DER), such as "
+            "`openssl ocsp -respout` writes, for a peer that asks for it (RFC 4806); read at start "
+            "and reload. Another one does not disturb what is up.",
+            examples=["paris.ocsp"],
+        ),
+    ] = None
     ppk_file: Annotated[
         str | None,
         Field(

@@ -1,5 +1,6 @@
 """What is needed of a tunnel's keys, by IKE or static. Pure."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -21,6 +22,8 @@ _OF_ESP: Final = frozenset(
         "rekey_jitter",
     }
 )
+_RESPONDER: Final = re.compile(r"http://[A-Za-z0-9.\-\[\]:]{1,255}(/[!-~]{0,700})?")
+"""RFC 6960 has responders answer in clear, since they sign."""
 _OF_THE_PATH: Final = ("local", "remote_as_written", "remotes", "uplinks", "encapsulation")
 
 
@@ -115,6 +118,17 @@ def _check_revocation(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
         yield (*at, "crls"), why, "remove it"
     if ike.crl_policy == "strict" and not ike.crls:
         yield (*at, "crl-policy"), "needs `crls`: without any, nobody could connect", None
+    if ike.ocsp_policy != "off" and ike.authorities is None:
+        why = "needs `authorities`: only their certificates can be revoked"
+        yield (*at, "ocsp-policy"), why, "remove it"
+    if ike.ocsp_url is not None:
+        if ike.ocsp_policy == "off":
+            yield (*at, "ocsp-url"), "nobody asks it: needs `ocsp-policy`", '"if-present", "strict"'
+        if not _RESPONDER.fullmatch(ike.ocsp_url):
+            why = f"{ike.ocsp_url!r} is no URL of a responder"
+            yield (*at, "ocsp-url"), why, 'such as "http://ocsp.example:2560/"'
+    if ike.ocsp_response_file is not None and ike.certificate is None:
+        yield (*at, "ocsp-response-file"), "needs `certificate`: it is about that", "remove it"
 
 
 def _check_postquantum_key(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from cryptography import x509
 from plutino.config.credentials import (
     SignatureFiles,
     check_issuer,
+    check_ocsp_response,
     parse_revocation_list,
     parse_signature_files,
 )
@@ -21,6 +22,8 @@ _LARGEST_LIST: Final = 1 << 24
 """Bytes of a certificate revocation list; a hundred thousand entries take about 4 MB."""
 _LARGEST_LISTS: Final = 1 << 25
 """Bytes of all lists together: they go to the IKE process in one message."""
+_LARGEST_RESPONSE: Final = 1 << 14
+"""Bytes of an OCSP response; with the responder's certificate it takes about 2 KB."""
 
 
 def read_signature_files(
@@ -33,7 +36,9 @@ def read_signature_files(
     for name, ike in tunnels.items():
         try:
             files = _read_one(gateway_file, name, ike)
-            found[name] = replace(files, revoked=revoked.of(name, ike, files))
+            revoked_here = revoked.of(name, ike, files)
+            response = _read_ocsp_response(gateway_file, name, ike, files)
+            found[name] = replace(files, revoked=revoked_here, ocsp_response=response)
         except ConfigError as error:
             problems += error.problems
     return found, problems
@@ -54,6 +59,18 @@ def _read_one(gateway_file: Path, name: str, ike: IkeKeying) -> SignatureFiles:
         (str(path), read_text(path, gateway_file)),
         *map(named, (ike.certificate, ike.authorities, ike.remote_public_key)),
     )
+
+
+def _read_ocsp_response(
+    gateway_file: Path, name: str, ike: IkeKeying, files: SignatureFiles
+) -> bytes | None:
+    if ike.ocsp_response_file is None:
+        return None
+    path = gateway_file.parent / ike.ocsp_response_file
+    key = f"tunnels.{name}.ike.ocsp-response-file"
+    octets = read_octets(path, gateway_file, key, largest=_LARGEST_RESPONSE)
+    check_ocsp_response(str(path), octets, files.chain[0])
+    return octets
 
 
 class _RevocationLists:

@@ -12,6 +12,7 @@ from plutino.config.gateway import Gateway
 from plutino.config.ike import IkeKeying
 from plutino.config.proposals import parse_proposal
 from plutino.config.tunnel import Tunnel
+from plutino.daemon.ocsp_client import Outside
 from plutino.desired.child_sas import EVERYTHING
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.credentials import (
@@ -22,7 +23,7 @@ from plutino.ike.auth.credentials import (
 )
 from plutino.ike.auth.identity import parse_identity
 from plutino.ike.auth.raw_keys import LocalRawKey, RemoteRawKey
-from plutino.ike.auth.revocation import Revocation
+from plutino.ike.auth.revocation import OcspPolicy, Revocation
 from plutino.ike.config import (
     ChildConfig,
     Lifetimes,
@@ -142,6 +143,13 @@ class Ways:
             return None
         return first_path(several.active.local, several.active.remote)
 
+    def outside(self, name: str) -> Outside:
+        """How what is not for the tunnel itself, and yet of it, gets to the network."""
+        several = self._paths.get(name)
+        if several is None:
+            return Outside(None, 0)
+        return Outside(several.active.local, several.active.set_mark.value)
+
     def lost(self, name: str) -> frozenset[tuple[IpAddress, IpAddress]]:
         """The pairs of our address and the peer's that carry nothing."""
         several = self._paths.get(name)
@@ -149,6 +157,12 @@ class Ways:
         return frozenset(
             (one.local, one.remote) for one in every if one.local is not None and not one.usable
         )
+
+
+def ocsp_policy(peer: PeerConfig) -> OcspPolicy | None:
+    """None where a peer's certificate is no matter of responders."""
+    credential = peer.remote_credential
+    return credential.revocation.ocsp if isinstance(credential, TrustedAuthorities) else None
 
 
 def _credentials(
@@ -162,10 +176,13 @@ def _credentials(
     files = loaded.signature_files[name]
     ours: LocalCredential = LocalRawKey.of(local, files.key)
     if files.chain:
-        ours = LocalCertificate(local, files.key, files.chain)
+        ours = LocalCertificate(local, files.key, files.chain, files.ocsp_response)
     if files.peer_key is not None:
         return ours, RemoteRawKey(remote, files.peer_key)
-    revocation = Revocation(files.revoked, ike.crl_policy == "strict")
+    ocsp = None
+    if ike.ocsp_policy != "off":
+        ocsp = OcspPolicy(ike.ocsp_policy == "strict", ike.ocsp_url)
+    revocation = Revocation(files.revoked, ike.crl_policy == "strict", ocsp)
     return ours, TrustedAuthorities(remote, files.authorities, revocation)
 
 

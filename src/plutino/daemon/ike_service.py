@@ -14,16 +14,25 @@ from typing import Final
 from plutino.config.files import LoadedGateway
 from plutino.config.tunnel import Tunnel
 from plutino.daemon.ike_outbox import Outbox
-from plutino.daemon.ike_peers import Ways, fingerprints_of, is_allowed, peer_name, peers_of
+from plutino.daemon.ike_peers import (
+    Ways,
+    fingerprints_of,
+    is_allowed,
+    ocsp_policy,
+    peer_name,
+    peers_of,
+)
 from plutino.daemon.ike_sockets import IkeSockets
 from plutino.daemon.ike_status import IkeState, report_ike
 from plutino.daemon.ike_store import IkeStore
 from plutino.daemon.ike_worker import IkeWorker
 from plutino.daemon.key_log import KeyLog
+from plutino.daemon.ocsp_client import OcspClient
 from plutino.dataplane.engine_messages import EngineIke
 from plutino.dataplane.mappings import NewMapping
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.sas import tunnel_reqid
+from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.config import PeerConfig
 from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.ike_process.commands import (
@@ -36,8 +45,9 @@ from plutino.ike_process.commands import (
     LetDown,
     Rekey,
     SetPeers,
+    TakeAnswer,
 )
-from plutino.ike_process.outcome import IkeSaState, Notice, NoticeKind, Outcome
+from plutino.ike_process.outcome import IkeSaState, Notice, NoticeKind, OcspQuery, Outcome
 from plutino.model.child_sa import ChildSa
 from plutino.model.errors import PlaneError, PlutinoError
 from plutino.model.path import TunnelPaths
@@ -80,6 +90,7 @@ class IkeService:
         note_keys = key_log is not None
         self._worker = IkeWorker(runtime, self._hear, self._hear_end, note_keys=note_keys)
         self._sockets = IkeSockets(runtime, self._worker)
+        self._responders = OcspClient(self._take_answer, log)
         self._store = IkeStore(runtime, fingerprints_of(loaded), log)
         self._children: dict[str, tuple[ChildSa, ...]] = {}
         self._told: set[str] = set()
@@ -228,6 +239,7 @@ class IkeService:
             self._leaving.cancel()
         for task in self._tasks:
             task.cancel()
+        self._responders.close()
         self._worker.close()
         self._sockets.close()
 
@@ -264,6 +276,8 @@ class IkeService:
         self._ike_sas |= outcome.ike_sas
         for notice in outcome.notices:
             self._tell(notice)
+        for query in outcome.questions:
+            self._ask_responder(query)
         if self._key_log is not None:
             for line in outcome.key_lines:
                 self._key_log.note(line)
@@ -276,6 +290,21 @@ class IkeService:
             self._send(self._outbox.free(outcome.datagrams))
         if not outcome.open and self._says_farewell:
             self._gone.set()
+
+    def _ask_responder(self, query: OcspQuery) -> None:
+        """If the file allows it, whatever has become of the process that asks for it."""
+        question = StatusQuestion(query.url, query.request)
+        peer = self._peers.get(query.peer)
+        policy = None if peer is None else ocsp_policy(peer)
+        if policy is None or policy.url not in (None, query.url):
+            self._log(f"error: IKE wants to ask {query.url!a}: tunnel '{query.peer}' does not")
+            self._take_answer(question, b"")
+            return
+        outside = self._ways.outside(query.peer)
+        self._responders.ask(question, outside, anywhere=policy.url is not None)
+
+    def _take_answer(self, question: StatusQuestion, response: bytes) -> None:
+        self._worker.tell(TakeAnswer(question, response))
 
     def _may_have(self, peer: str, child: ChildSa) -> bool:
         """Whether the file allows it, whatever has become of the process that asks for it."""

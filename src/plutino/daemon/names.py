@@ -91,7 +91,7 @@ class Names:
         while True:
             async with self._turns:
                 again.clear()
-                found = await _ask(question)
+                found = await ask_resolver(question)
             self._note(question, found)
             if isinstance(found, str):
                 pause, back_off = back_off, min(2 * back_off, INTERVAL_DOWN)
@@ -117,8 +117,8 @@ class Names:
             self._changed()
 
 
-async def _ask(question: _Question) -> list[IpAddress] | str:
-    """The addresses of one family, as the system orders them, or why there are none."""
+async def ask_resolver(question: _Question) -> list[IpAddress] | str:
+    """The addresses of one IP version, as the system orders them, or why there are none."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[IpAddress] | str] = loop.create_future()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 class Abilities:
     """``signature_hashes`` None means that the peer knows classic signatures only (RFC 7427).
 
+    ``wants_ocsp``: its CERTREQ asks for a responder's answer about our certificate (RFC 4806).
     ``nat_here`` and ``nat_there``: a NAT changes our address, or the peer's (RFC 7296, 2.23).
     """
 
@@ -14,6 +15,7 @@ class Abilities:
     mobike: bool = False
     childless: bool = False
     ppk: bool = False
+    wants_ocsp: bool = False
     signature_hashes: frozenset[int] | None = None
     nat_here: bool = False
     nat_there: bool = False

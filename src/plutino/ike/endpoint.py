@@ -14,7 +14,7 @@ from itertools import count
 
 from plutino.ike.active_child import ActiveChild, active_children
 from plutino.ike.attempts import Attempts, Wanted
-from plutino.ike.child import Child
+from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.config import PeerConfig
 from plutino.ike.events import (
     ChildrenChanged,
@@ -29,11 +29,14 @@ from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
 from plutino.ike.exchanges.rekey_ike import RekeyIke
 from plutino.ike.half_open import HalfOpen
+from plutino.ike.held import resume
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.moves import change_path, follow_mapping
 from plutino.ike.numbers import MAJOR_VERSION, ExchangeType
+from plutino.ike.ocsp_queries import OcspQueries
 from plutino.ike.path import Datagram, Path, SocketAddress
+from plutino.ike.peers_by_address import PeersByAddress
 from plutino.ike.registry import Registry, heir, is_older
 from plutino.ike.saved import restore, save
 from plutino.ike.session import Session
@@ -63,6 +66,7 @@ class Endpoint:
         self.random = random
         self._registry = Registry()
         self._attempts = Attempts(random)
+        self._ocsp = OcspQueries()
         self._spis = Spis(random, self._registry.by_spi)
         self._surroundings = Surroundings(
             random,
@@ -71,6 +75,7 @@ class Endpoint:
             self._spis.new_ike,
             self._spis.new_child,
             self._has_other,
+            self._ocsp.answers,
             note_keys,
         )
         self._half_open = HalfOpen(random)
@@ -90,10 +95,7 @@ class Endpoint:
     def set_peers(self, peers: Iterable[PeerConfig]) -> None:
         """Who may connect from now on; IKE SAs of others have to be let down before."""
         self.peers = {peer.name: peer for peer in peers}
-        self._by_addresses: dict[tuple[IpAddress | None, IpAddress | None], list[PeerConfig]] = {}
-        for peer in self.peers.values():
-            for remote in peer.remotes or (None,):
-                self._by_addresses.setdefault((peer.local, remote), []).append(peer)
+        self._by_address = PeersByAddress(self.peers.values())
 
     # Inputs -------------------------------------------------------------------------------------
 
@@ -104,7 +106,7 @@ class Endpoint:
         except WireError:
             return
         is_ours = header.major_version == MAJOR_VERSION
-        session = self._session_of(header) if is_ours else None
+        session = self._registry.find(header) if is_ours else None
         if session is not None:
             session.receive(header, datagram, path, now)
             self._after(session, now)
@@ -200,7 +202,7 @@ class Endpoint:
 
     def rekey_child(self, spi: bytes, now: float) -> None:
         """An SA of the data plane, of either direction, has reached a soft limit."""
-        for session, child in self._having(spi):
+        for session, child in self._registry.having(spi):
             if child.is_current and not session.ahead(CreateChild):
                 session.enqueue(CreateChild(child.config, child), now)
                 self._after(session, now)
@@ -214,24 +216,29 @@ class Endpoint:
 
     def delete_child(self, spi_in: bytes, now: float) -> None:
         """Ends one CHILD_SA."""
-        for session, child in self._having(spi_in):
+        for session, child in self._registry.having(spi_in):
             if child.is_current:
                 session.wanted.pop(child.config.name, None)
                 session.enqueue(DeleteChild(child), now)
                 self._after(session, now)
 
-    def _having(self, spi: bytes) -> list[tuple[Session, Child]]:
-        pairs = ((session, child) for session in self._registry for child in session.children)
-        return [(one, child) for one, child in pairs if spi in {child.spi_in, child.spi_out}]
-
     def follow_mapping(self, spi_in: bytes, remote: SocketAddress, now: float) -> None:
         """Authentic ESP in UDP by one of our inbound SAs comes from elsewhere."""
-        for session, _ in self._having(spi_in):
+        for session, _ in self._registry.having(spi_in):
             follow_mapping(session, remote)
             self._after(session, now)
 
+    def take_answer(self, question: StatusQuestion, response: bytes, now: float) -> None:
+        """What an OCSP responder has answered (DER); empty where nothing came."""
+        for session in self._ocsp.take(question, response, self._surroundings.date()):
+            resume(session, now)
+            self._after(session, now)
+        self._start_due(now)
+
     def handle_timer(self, now: float) -> None:
         """Does all that is due."""
+        for question in self._ocsp.overdue(now):
+            self.take_answer(question, b"", now)
         while self._timers and self._timers[0][0] <= now:
             _, _, session = heapq.heappop(self._timers)
             due = session.next_timer()
@@ -245,6 +252,8 @@ class Endpoint:
     def next_timer(self) -> float | None:
         """When ``handle_timer`` wants to be called."""
         times = [self._timers[0][0]] if self._timers else []
+        unanswered = self._ocsp.next_due()
+        times += [] if unanswered is None else [unanswered]
         due = self._attempts.next_due()
         if due is not None and self._registry.initiating < MOST_AT_ONCE:
             times.append(due)
@@ -254,6 +263,10 @@ class Endpoint:
         """What has to be sent, once."""
         datagrams, self._outgoing = self._outgoing, []
         return datagrams
+
+    def questions_to_ask(self) -> list[tuple[str, StatusQuestion]]:
+        """What OCSP responders have to be asked, and about which peer, once."""
+        return self._ocsp.to_ask()
 
     def states_to_save(self) -> dict[tuple[str, bytes], bytes | None]:
         """What has to be kept before anything is sent, by peer and SPI, once; None: nothing."""
@@ -292,20 +305,8 @@ class Endpoint:
         if session is not None:
             self._add(session, now)
 
-    def _session_of(self, header: Header) -> Session | None:
-        spi = header.responder_spi if header.is_from_initiator else header.initiator_spi
-        session = self.sessions.get(spi)
-        if session is None:
-            return None
-        other = header.initiator_spi if header.is_from_initiator else header.responder_spi
-        known = session.initiator_spi if header.is_from_initiator else session.responder_spi
-        return session if known in {other, NO_SPI} else None
-
     def _peers_at(self, path: Path) -> Sequence[PeerConfig]:
-        """Those that are configured for both addresses before those for any."""
-        here, there = path.local.address, path.remote.address
-        keys = (here, there), (None, there), (here, None), (None, None)
-        return [peer for key in keys for peer in self._by_addresses.get(key, ())]
+        return self._by_address.at(path)  # which is another with the peers
 
     # IKE SAs ------------------------------------------------------------------------------------
 
@@ -345,6 +346,7 @@ class Endpoint:
         self._events += events
         for event in events:
             self._follow(session, event, now)
+        self._ocsp.note(session, now)
         self._touched[session.spi] = session
         self._note(session)
         self._plan(session)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from plutino.ike.child import Child
+from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.session import Session
 from plutino.ike.state import SessionState
 
@@ -42,6 +44,21 @@ class Registry:
         else:
             self._initiating.discard(spi)
         return {name} if before is None else {before, name}
+
+    def find(self, header: Header) -> Session | None:
+        """Whom a message is for, by our SPI and the peer's."""
+        spi = header.responder_spi if header.is_from_initiator else header.initiator_spi
+        session = self.by_spi.get(spi)
+        if session is None:
+            return None
+        other = header.initiator_spi if header.is_from_initiator else header.responder_spi
+        known = session.initiator_spi if header.is_from_initiator else session.responder_spi
+        return session if known in {other, NO_SPI} else None
+
+    def having(self, spi: bytes) -> list[tuple[Session, Child]]:
+        """The CHILD_SAs that an SA of the data plane, of either direction, is of."""
+        pairs = ((session, child) for session in self for child in session.children)
+        return [(one, child) for one, child in pairs if spi in {child.spi_in, child.spi_out}]
 
     def of(self, peer: str) -> list[Session]:
         """The IKE SAs of a peer, the oldest first."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 
 from plutino.ike import duties
 from plutino.ike.abilities import Abilities
+from plutino.ike.auth.ocsp import StatusWantedError
 from plutino.ike.auth.octets import IntermediateOctets
 from plutino.ike.child import ChildInput
 from plutino.ike.children import Children
@@ -34,6 +36,7 @@ from plutino.ike.exchanges.intermediate import Intermediate, cover, cover_own, m
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE
 from plutino.ike.exchanges.rekey_ike import RekeyIke, hand_over
 from plutino.ike.exchanges.sa_init import InitRecord, SaInit
+from plutino.ike.held import Held
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.message.message import Message
@@ -53,7 +56,7 @@ from plutino.ike.proposals import methods_of
 from plutino.ike.schedule import Schedule, back_off
 from plutino.ike.state import SessionInput, SessionState, following
 from plutino.ike.surroundings import Surroundings
-from plutino.ike.window import Outstanding, RequestWindow, ResponseWindow
+from plutino.ike.window import RequestWindow, ResponseWindow
 from plutino.model.errors import WireError
 
 FIRST_PAUSE = 2.0
@@ -101,6 +104,7 @@ class Session:
         self.successor: Session | None = None
         self.predecessor: Session | None = None
         self.record = InitRecord()
+        self.held: Held | None = None
         self.intermediate = IntermediateOctets()
         self.additional: list[tuple[int, int]] = []
         self.pending_secret: bytes | None = None
@@ -214,8 +218,8 @@ class Session:
                 self._send(datagrams, self.path, now)
 
     def underway(self, kind: type[Exchange]) -> Exchange | None:
-        """Our request of a kind that waits for its response."""
-        waiting = (one.exchange for one in self.window.waiting.values())
+        """Our request of a kind that waits for its response, or whose response is held."""
+        waiting = [one.exchange for one in (*self.window.waiting.values(), self.held) if one]
         return next((one for one in waiting if isinstance(one, kind)), None)
 
     def ahead(self, kind: type[Exchange]) -> bool:
@@ -244,7 +248,9 @@ class Session:
         if waiting is not None:
             whole = waiting.reassembly.add(opened)
             if whole is not None:
-                self._take_response(header, whole, waiting, path, now)
+                del self.window.waiting[header.message_id]
+                cover(self, header, (whole.first_payload, whole.chain))
+                self._take_response(header, whole, waiting.exchange, now)
         else:
             self._take_piece(header, opened, path, now)
         self.pump(now)
@@ -267,14 +273,15 @@ class Session:
         self.pump(now)
 
     def _take_response(
-        self, header: Header, opened: Opened, waiting: Outstanding[Exchange], path: Path, now: float
+        self, header: Header, opened: Opened, exchange: Exchange, now: float
     ) -> None:
-        del self.window.waiting[header.message_id]
-        cover(self, header, (opened.first_payload, opened.chain))
         try:
             message = _parsed(header, opened)
             check_rules(message)
-            waiting.exchange.response(self, message, now)
+            exchange.response(self, message, now)
+        except StatusWantedError as wanted:
+            again = partial(self._take_response, header, opened, exchange)
+            self.held = Held(wanted.questions, again, exchange)
         except PeerError as error:
             self.tell(Refused(self.peer.name, f"{header.exchange_name}: {error.reason}"))
             if error.fatal:
@@ -285,7 +292,8 @@ class Session:
 
         The responder may be done before we know who it is: its requests wait to come again.
         """
-        if self.is_initiator and self.state is SessionState.AUTHENTICATING:
+        is_early = self.is_initiator and self.state is SessionState.AUTHENTICATING
+        if is_early or self.held is not None:
             return
         given = self.responses.answer_to(header.message_id)
         if given is not None:
@@ -308,6 +316,9 @@ class Session:
             follow_request(self, path)
             self._inherit(message, now)
             payloads = answer(self, message, path, now)
+        except StatusWantedError as wanted:
+            self.held = Held(wanted.questions, partial(self._take_request, header, opened, path))
+            return
         except PeerError as error:
             failure = error
             self.tell(Refused(self.peer.name, f"{header.exchange_name}: {error.reason}"))

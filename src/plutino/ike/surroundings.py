@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from plutino.ike.auth.ocsp import Answers
 from plutino.ike.config import PeerConfig
 from plutino.ike.keys import SessionKeys
 from plutino.ike.path import Path
@@ -15,7 +16,8 @@ class Surroundings:
 
     ``peers_at`` lists whom a path may belong to. ``new_ike_spi`` gives 8 bytes and
     ``new_child_spi`` 4 that no other SA has. ``has_other_session`` says whether a peer has an IKE
-    SA besides the one of this SPI. ``note_keys`` gets the keys of each IKE SA, for debugging.
+    SA besides the one of this SPI. ``answers`` are those of OCSP responders so far. ``note_keys``
+    gets the keys of each IKE SA, for debugging.
     """
 
     random: Callable[[int], bytes]
@@ -24,4 +26,5 @@ class Surroundings:
     new_ike_spi: Callable[[], bytes]
     new_child_spi: Callable[[], bytes]
     has_other_session: Callable[[str, bytes], bool]
+    answers: Answers
     note_keys: Callable[[SessionKeys], None] | None = None

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.config import PeerConfig
 from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.model.policy import IpAddress
@@ -97,13 +98,33 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeAnswer:
+    """What an OCSP responder has answered; empty where nothing came."""
+
+    question: StatusQuestion
+    response: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Answered by this number once all that was told before is done."""
 
     number: int
 
 
-Command = SetPeers | Adopt | KeepUp | Acquire | GoBy | LetDown | Rekey | FollowMapping | Heard | Ask
+Command = (
+    SetPeers
+    | Adopt
+    | KeepUp
+    | Acquire
+    | GoBy
+    | LetDown
+    | Rekey
+    | FollowMapping
+    | Heard
+    | TakeAnswer
+    | Ask
+)
 _COMMANDS: Final = get_args(Command)
 
 

@@ -1,7 +1,8 @@
 """What the IKE process tells the daemon, as JSON: each value is checked, and none is code.
 
 The process may have been taken over by whoever it talks to. So nothing of what it says can do more
-than what IKE can do: send datagrams, have CHILD_SAs installed, and files of its own kept.
+than what IKE can do: send datagrams, have CHILD_SAs installed, files of its own kept, and, where
+the gateway file wants OCSP, responders asked.
 """
 
 from dataclasses import dataclass, field
@@ -37,6 +38,15 @@ class Notice:
     kind: NoticeKind
     peer: str
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OcspQuery:
+    """What a responder is to be asked about a certificate of the peer, and where it is."""
+
+    peer: str
+    url: str
+    request: Base64Bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class _Wire:
     datagrams: list[_WireDatagram]
     children: dict[str, list[_WireChild]]
     saved: list[SavedState]
+    questions: list[OcspQuery]
     notices: list[Notice]
     ike_sas: dict[str, IkeSaState | None]
     key_lines: list[str]
@@ -111,6 +122,7 @@ class Outcome:
     datagrams: tuple[Datagram, ...] = ()
     children: dict[str, tuple[ChildSa, ...]] = field(default_factory=dict)
     saved: tuple[SavedState, ...] = ()
+    questions: tuple[OcspQuery, ...] = ()
     notices: tuple[Notice, ...] = ()
     ike_sas: dict[str, IkeSaState | None] = field(default_factory=dict)
     key_lines: tuple[str, ...] = field(default=(), repr=False)
@@ -133,6 +145,7 @@ def encode_outcome(outcome: Outcome) -> bytes:
             for peer, several in outcome.children.items()
         },
         saved=list(outcome.saved),
+        questions=list(outcome.questions),
         notices=list(outcome.notices),
         ike_sas=outcome.ike_sas,
         key_lines=list(outcome.key_lines),
@@ -155,6 +168,7 @@ def decode_outcome(octets: bytes) -> Outcome:
                 peer: tuple(map(_decode_child, several)) for peer, several in wire.children.items()
             },
             saved=tuple(wire.saved),
+            questions=tuple(wire.questions),
             notices=tuple(wire.notices),
             ike_sas=wire.ike_sas,
             key_lines=tuple(wire.key_lines),

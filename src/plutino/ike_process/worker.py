@@ -27,12 +27,14 @@ from plutino.ike_process.commands import (
     LetDown,
     Rekey,
     SetPeers,
+    TakeAnswer,
     decode_commands,
 )
 from plutino.ike_process.framing import Frames, frame
 from plutino.ike_process.outcome import (
     Notice,
     NoticeKind,
+    OcspQuery,
     Outcome,
     SavedState,
     encode_outcome,
@@ -134,10 +136,17 @@ class Worker:
                 endpoint.rekey_child(spi, now)
             case FollowMapping(spi_in=spi, remote=remote):
                 endpoint.follow_mapping(spi, remote, now)
+            case TakeAnswer(question=question, response=response):
+                endpoint.take_answer(question, response, now)
             case Ask(number=number):
                 self._answered = number
-            case _ if command.peer not in endpoint.peers:
-                return
+            case KeepUp() | Acquire() | GoBy() | LetDown():
+                if command.peer in endpoint.peers:
+                    self._do_to_peer(command, now)
+
+    def _do_to_peer(self, command: KeepUp | Acquire | GoBy | LetDown, now: float) -> None:
+        endpoint = self._endpoint
+        match command:
             case KeepUp(peer=peer, path=path, children=children):
                 endpoint.keep_up(peer, path, children, now)
             case Acquire(peer=peer, child=child, path=path):
@@ -184,6 +193,9 @@ class Worker:
             if now != self._children.get(peer, ()):
                 self._children[peer] = children[peer] = now
         return Outcome(
+            questions=tuple(
+                OcspQuery(peer, one.url, one.request) for peer, one in endpoint.questions_to_ask()
+            ),
             datagrams=tuple(endpoint.datagrams_to_send()),
             children=children,
             saved=(*unusable, *(SavedState(*key, octets) for key, octets in saved.items())),

@@ -8,8 +8,9 @@ import pytest
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
 from plutino.ike.auth.identity import Identity
+from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.auth.raw_keys import LocalRawKey, RemoteRawKey
-from plutino.ike.auth.revocation import Revocation
+from plutino.ike.auth.revocation import OcspPolicy, Revocation
 from plutino.ike.auth.signature import verify
 from plutino.ike.config import PeerConfig
 from plutino.ike.path import first_path
@@ -20,6 +21,7 @@ from plutino.ike_process.commands import (
     GoBy,
     KeepUp,
     SetPeers,
+    TakeAnswer,
     decode_commands,
     encode_commands,
 )
@@ -35,8 +37,8 @@ HERE, THERE = ip_address("192.0.2.1"), ip_address("192.0.2.2")
 def test_peers_arrive_as_they_are(kind: str) -> None:
     root = issue("root", authority=True)
     leaf = issue("paris", root, kind=kind, dns="paris.example")
-    own = LocalCertificate(NAME, leaf.key, (leaf.certificate, root.certificate))
-    revocation = Revocation((revoke(root, leaf),), strict=True)
+    own = LocalCertificate(NAME, leaf.key, (leaf.certificate, root.certificate), b"response")
+    revocation = Revocation((revoke(root, leaf),), strict=True, ocsp=OcspPolicy(strict=True))
     trusted = TrustedAuthorities(None, (root.certificate,), revocation)
     assert trusted.authorities  # which is kept then
     shared = PeerConfig("one", (), KEY, RemotePresharedKey(NAME, KEY.key), remotes=(THERE,))
@@ -45,6 +47,7 @@ def test_peers_arrive_as_they_are(kind: str) -> None:
     (arrived,) = decode_commands(encode_commands([SetPeers((shared, certified, raw))]))
     assert isinstance(arrived, SetPeers)
     assert arrived.peers == (shared, certified, raw)
+    assert arrived.peers[1].local_credential.certificates({14})[-1].data == b"response"
     octets = b"what is signed"
     for credential in (one.local_credential for one in arrived.peers[1:]):
         auth = credential.authenticate(octets, frozenset({2, 3, 5}), lambda *_: b"")
@@ -57,6 +60,7 @@ def test_the_others_arrive_as_they_are() -> None:
         Adopt("one", b"12345678", b"saved"),
         KeepUp("one", path, ("one",)),
         GoBy("one", path, frozenset({(HERE, THERE)})),
+        TakeAnswer(StatusQuestion("http://ocsp.example/", b"asked"), b"answered"),
         Ask(5),
     ]
     assert decode_commands(encode_commands(commands)) == commands

@@ -13,6 +13,7 @@ from plutino.ike_process.outcome import (
     IkeSaState,
     Notice,
     NoticeKind,
+    OcspQuery,
     Outcome,
     SavedState,
     decode_outcome,
@@ -76,6 +77,7 @@ FULL = Outcome(
         "gone": (),
     },
     saved=(SavedState("berlin", b"12345678", b"\0\xff"), SavedState("gone", b"abcdefgh", None)),
+    questions=(OcspQuery("berlin", "http://ocsp.example/", b"\0\xff"),),
     notices=(Notice(NoticeKind.UP, "berlin"), Notice(NoticeKind.REFUSED, "", "no proposal")),
     ike_sas={
         "berlin": IkeSaState(
@@ -117,6 +119,7 @@ def test_anything_else_is_refused(octets: bytes) -> None:
         (("children", "berlin", 0, "mode"), 9),
         (("children", "berlin", 0, "local_ts", 0), "192.0.2.1/24"),
         (("saved", 0, "spi"), None),
+        (("questions", 0, "url"), 5),
         (("notices", 0, "kind"), "else"),
         (("answered",), "many"),
     ],

@@ -2,10 +2,11 @@
 
 Chains are built and checked by ``cryptography``: signatures, times, basic and name constraints,
 path length. What concerns IKE is checked here: key usage, and that the certificate bears the
-identity (RFC 4945, 3.1 and 5.1); in ``revocation``, that nothing of the chain is revoked.
+identity (RFC 4945, 3.1 and 5.1); in ``revocation``, that nothing of the chain is revoked. What a
+responder says of a certificate goes along with it where the peer asks for that (RFC 4806).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -20,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from plutino.ike.auth.credentials import CertificateData, OfIdentity, Prf
 from plutino.ike.auth.identity import Identity, IdType
+from plutino.ike.auth.ocsp import NO_ANSWERS, OCSP_CONTENT, Answers
 from plutino.ike.auth.revocation import Revocation
 from plutino.ike.auth.signature import sign, verify
 from plutino.ike.errors import AuthenticationFailedError
@@ -47,18 +49,24 @@ def key_hash(certificate: x509.Certificate) -> bytes:
 
 @dataclass(frozen=True)
 class LocalCertificate:
-    """Our identity with a key and its certificate, the leaf first."""
+    """Our identity with a key and its certificate, the leaf first.
+
+    ``ocsp_response`` is what a responder says of it; another one makes no other credential.
+    """
 
     identity: Identity
     key: PrivateKey = field(repr=False, compare=False)  # the certificate tells it
     chain: tuple[x509.Certificate, ...] = field(repr=False)
+    ocsp_response: bytes | None = field(default=None, repr=False, compare=False)
 
-    def certificates(self, requested: Sequence[bytes]) -> tuple[CertificateData, ...]:
+    def certificates(self, requested: Collection[int]) -> tuple[CertificateData, ...]:
         """The whole chain, whatever is asked for: most peers ask for too little."""
-        del requested
-        return tuple(
+        found = [
             CertificateData(X509_SIGNATURE, one.public_bytes(Encoding.DER)) for one in self.chain
-        )
+        ]
+        if OCSP_CONTENT in requested and self.ocsp_response is not None:
+            found.append(CertificateData(OCSP_CONTENT, self.ocsp_response))
+        return tuple(found)
 
     def authenticate(
         self, octets: bytes, peer_hashes: frozenset[int] | None, prf: Prf
@@ -81,6 +89,11 @@ class TrustedAuthorities(OfIdentity):
         """For CERTREQ."""
         return tuple(map(key_hash, self.trusted))
 
+    @property
+    def asks_for_ocsp(self) -> bool:
+        """Where the gateway file wants to know it."""
+        return self.revocation.ocsp is not None
+
     def verify(
         self,
         auth: tuple[int, bytes],
@@ -90,8 +103,12 @@ class TrustedAuthorities(OfIdentity):
         *,
         prf: Prf,
         date: datetime,
+        answers: Answers = NO_ANSWERS,
     ) -> None:
-        """AuthenticationFailedError unless chain, identity and signature are right."""
+        """AuthenticationFailedError unless chain, identity and signature are right.
+
+        StatusWantedError, when all else is right, where a responder has to be asked.
+        """
         del prf
         self.demand(received)
         leaf, *others = _parse(certificates)
@@ -107,7 +124,9 @@ class TrustedAuthorities(OfIdentity):
         if not isinstance(key, PublicKey):
             raise AuthenticationFailedError("the certificate's key is of an unknown kind")
         verify(key, auth, octets)
-        self.revocation.check(chain, date)  # last, since lists may be long
+        offered = [one.data for one in certificates if one.encoding == OCSP_CONTENT]
+        # Last: lists may be long, and only the authorities' own make us ask anybody.
+        self.revocation.check(chain, date, offered[:_MOST_CERTIFICATES], answers)
 
     def _chain(
         self, leaf: x509.Certificate, others: list[x509.Certificate], date: datetime

@@ -1,12 +1,13 @@
 """What the session needs of a credential, ours and the peer's, of whatever kind."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from plutino.ike.auth.identity import Identity
+from plutino.ike.auth.ocsp import NO_ANSWERS, Answers
 from plutino.ike.errors import AuthenticationFailedError
 from plutino.model.secret import Secret
 
@@ -30,8 +31,8 @@ class LocalCredential(Protocol):
     def identity(self) -> Identity:
         """IDi or IDr."""
 
-    def certificates(self, requested: Sequence[bytes]) -> tuple[CertificateData, ...]:
-        """What goes into CERT payloads, the leaf first; ``requested`` are hashes of authorities."""
+    def certificates(self, requested: Collection[int]) -> tuple[CertificateData, ...]:
+        """What goes into CERT payloads, the leaf first; ``requested`` are encodings of CERTREQ."""
 
     def authenticate(
         self, octets: bytes, peer_hashes: frozenset[int] | None, prf: Prf
@@ -53,6 +54,10 @@ class RemoteCredential(Protocol):
     def authorities(self) -> tuple[bytes, ...]:
         """SHA-1 hashes for CERTREQ; empty where no certificate is wanted."""
 
+    @property
+    def asks_for_ocsp(self) -> bool:
+        """Whether CERTREQ also asks for what a responder says of the certificate (RFC 4806)."""
+
     def accepts(self, identity: Identity) -> bool:
         """Whether a peer of this identity may be meant."""
 
@@ -65,8 +70,12 @@ class RemoteCredential(Protocol):
         *,
         prf: Prf,
         date: datetime,
+        answers: Answers = NO_ANSWERS,
     ) -> None:
-        """AuthenticationFailedError unless AUTH proves the received identity."""
+        """AuthenticationFailedError unless AUTH proves the received identity.
+
+        StatusWantedError where that depends on questions that ``answers`` has nothing about.
+        """
 
 
 class OfIdentity:
@@ -79,6 +88,11 @@ class OfIdentity:
         @property
         def identity(self) -> Identity | None:
             """A field of whatever is one."""
+
+    @property
+    def asks_for_ocsp(self) -> bool:
+        """Only certificates are revoked."""
+        return False
 
     def accepts(self, identity: Identity) -> bool:
         """Whether a peer of this identity may be meant."""
@@ -97,7 +111,7 @@ class LocalPresharedKey:
     identity: Identity
     key: Secret = field(repr=False)
 
-    def certificates(self, requested: Sequence[bytes]) -> tuple[CertificateData, ...]:
+    def certificates(self, requested: Collection[int]) -> tuple[CertificateData, ...]:
         """None."""
         del requested
         return ()
@@ -127,9 +141,10 @@ class RemotePresharedKey(OfIdentity):
         *,
         prf: Prf,
         date: datetime,
+        answers: Answers = NO_ANSWERS,
     ) -> None:
         """AuthenticationFailedError unless AUTH is made of the same key."""
-        del certificates, date
+        del certificates, date, answers
         method, data = auth
         self.demand(received)
         if method != SHARED_KEY:

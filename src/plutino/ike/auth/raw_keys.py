@@ -4,7 +4,7 @@ CERT bears a SubjectPublicKeyInfo for peers that look at it. What is believed is
 whether one came or not, so none is asked for by CERTREQ.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Self
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from plutino.ike.auth.credentials import CertificateData, OfIdentity, Prf
 from plutino.ike.auth.identity import Identity
+from plutino.ike.auth.ocsp import NO_ANSWERS, Answers
 from plutino.ike.auth.signature import sign, verify
 from plutino.ike.errors import AuthenticationFailedError
 from plutino.model.private_key import PrivateKey, PublicKey
@@ -39,8 +40,8 @@ class LocalRawKey:
         form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         return cls(identity, key.public_key().public_bytes(*form), key)
 
-    def certificates(self, requested: Sequence[bytes]) -> tuple[CertificateData, ...]:
-        """The key, whatever authorities are asked for."""
+    def certificates(self, requested: Collection[int]) -> tuple[CertificateData, ...]:
+        """The key, whatever is asked for."""
         del requested
         return (CertificateData(RAW_PUBLIC_KEY, self.public),)
 
@@ -69,9 +70,10 @@ class RemoteRawKey(OfIdentity):
         *,
         prf: Prf,
         date: datetime,
+        answers: Answers = NO_ANSWERS,
     ) -> None:
         """AuthenticationFailedError unless the signature is that of the configured key."""
-        del prf, date
+        del prf, date, answers
         self.demand(received)
         given = {one.data for one in certificates if one.encoding == RAW_PUBLIC_KEY}
         if given - {self.public}:

@@ -1,7 +1,8 @@
-"""Whether a chain is revoked by the lists that the gateway file names (RFC 5280, 5 and 6.3).
+"""Whether a chain is revoked: by lists that the gateway file names, or by what responders say.
 
-Lists that no rule here can judge (delta, indirect, unknown critical extensions) are refused when
-the file is read; what is left is whose list it is, which certificates it is about, and its dates.
+Lists (RFC 5280, 5 and 6.3) that no rule here can judge (delta, indirect, unknown critical
+extensions) are refused when the file is read; what is left is whose list it is, which certificates
+it is about, and its dates. Responders (RFC 6960) are believed by ``ocsp``.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,17 @@ from itertools import pairwise
 from typing import TypeVar
 
 from cryptography import x509
+from cryptography.x509.ocsp import OCSPCertStatus
 
+from plutino.ike.auth.ocsp import (
+    NO_ANSWERS,
+    Answers,
+    CertificateStatus,
+    StatusQuestion,
+    StatusWantedError,
+    question_about,
+    read_status,
+)
 from plutino.ike.errors import AuthenticationFailedError
 from plutino.model.x509_errors import MALFORMED
 
@@ -19,35 +30,116 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
 @dataclass(frozen=True, slots=True)
+class OcspPolicy:
+    """Responders are asked: at ``url``, or where each certificate says.
+
+    ``strict``: a certificate that none says to be good needs a current list that it is not on.
+    """
+
+    strict: bool = False
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Revocation:
-    """Lists of any issuers; ``strict``: without a current list of its issuer nobody is believed."""
+    """Lists of any issuers; ``strict``: without a current list of its issuer nobody is believed.
+
+    ``ocsp`` None: nobody is asked, and what peers send of it is not looked at.
+    """
 
     lists: tuple[x509.CertificateRevocationList, ...] = field(default=(), repr=False)
     strict: bool = False
+    ocsp: OcspPolicy | None = None
 
-    def check(self, chain: Sequence[x509.Certificate], date: datetime) -> None:
+    def check(
+        self,
+        chain: Sequence[x509.Certificate],
+        date: datetime,
+        offered: Sequence[bytes] = (),
+        answers: Answers = NO_ANSWERS,
+    ) -> None:
         """AuthenticationFailedError if a certificate of a chain, the leaf first, is revoked.
 
-        The last one is trusted as it is. Of several lists of an issuer the newest decides; one
-        that is out of date still revokes what is on it.
+        The last one is trusted as it is. Of several lists or responses the newest decides; one
+        that is out of date still revokes. ``offered`` are responses that came from the peer,
+        ``answers`` those of responders. Raises StatusWantedError where one has to be asked yet.
         """
-        for certificate, issuer in pairwise(chain if self.lists or self.strict else ()):
+        wanted: list[StatusQuestion] = []
+        is_needed = self.lists or self.strict or self.ocsp is not None
+        for certificate, issuer in pairwise(chain if is_needed else ()):
             try:
-                found = self._list_about(certificate, issuer, date)
-                who = certificate.subject.rfc4514_string()
+                is_listed = self._check_lists(certificate, issuer, date)
+                if self.ocsp is None:
+                    continue
+                question = question_about(certificate, issuer, self.ocsp.url)
+                answer = None if question is None else answers.get(question)
+                is_kept = answer is not None and answer.is_kept(date)
+                responses = (*offered, answer.response) if answer and is_kept else offered
+                why = self._why_not_good(certificate, issuer, responses, date)
+                if why is None:
+                    continue
+                if question is not None and (answer is None or not answer.is_recent(date)):
+                    wanted.append(question)
+                elif self.ocsp.strict and not is_listed:
+                    who = certificate.subject.rfc4514_string()
+                    why = "it names no responder" if question is None and not offered else why
+                    words = f"no OCSP response says that the certificate of {who} is good: {why}"
+                    raise AuthenticationFailedError(words)
             except MALFORMED as error:
                 raise AuthenticationFailedError(f"a certificate of the chain: {error}") from error
-            if found is None:
-                if self.strict:
-                    words = f"no certificate revocation list is about {who}"
-                    raise AuthenticationFailedError(words)
-                continue
-            entry = found.get_revoked_certificate_by_serial_number(certificate.serial_number)
-            if entry is not None:
-                raise AuthenticationFailedError(f"the certificate of {who} is revoked")
-            if self.strict and (found.next_update_utc is None or found.next_update_utc < date):
-                words = f"the certificate revocation list about {who} is out of date"
+        if wanted:
+            raise StatusWantedError(tuple(wanted))
+
+    def _check_lists(
+        self, certificate: x509.Certificate, issuer: x509.Certificate, date: datetime
+    ) -> bool:
+        """Whether a current list is about a certificate, which is not on it."""
+        found = self._list_about(certificate, issuer, date)
+        who = certificate.subject.rfc4514_string()
+        if found is None:
+            if self.strict:
+                words = f"no certificate revocation list is about {who}"
                 raise AuthenticationFailedError(words)
+            return False
+        entry = found.get_revoked_certificate_by_serial_number(certificate.serial_number)
+        if entry is not None:
+            raise AuthenticationFailedError(f"the certificate of {who} is revoked")
+        is_current = found.next_update_utc is not None and found.next_update_utc >= date
+        if self.strict and not is_current:
+            words = f"the certificate revocation list about {who} is out of date"
+            raise AuthenticationFailedError(words)
+        return is_current
+
+    def _why_not_good(
+        self,
+        certificate: x509.Certificate,
+        issuer: x509.Certificate,
+        responses: Sequence[bytes],
+        date: datetime,
+    ) -> str | None:
+        """None if the newest response that can be believed says that a certificate is good."""
+        why = "there is none"
+        newest: CertificateStatus | None = None
+        for octets in filter(None, responses):
+            try:
+                found = read_status(octets, certificate, issuer, date)
+                if found.delegate is not None:
+                    self._check_lists(found.delegate, issuer, date)
+            except AuthenticationFailedError as error:
+                why = f"of the responder, {error.reason}"
+            except MALFORMED as error:
+                why = str(error)
+            else:
+                if newest is None or found.this_update > newest.this_update:
+                    newest = found
+        if newest is None:
+            return why
+        if newest.status is OCSPCertStatus.REVOKED:
+            who = certificate.subject.rfc4514_string()
+            raise AuthenticationFailedError(f"the certificate of {who} is revoked (OCSP)")
+        if newest.status is OCSPCertStatus.UNKNOWN:
+            return "the responder does not know it"
+        return None if newest.is_current(date) else "the response is out of date"
 
     def _list_about(
         self, certificate: x509.Certificate, issuer: x509.Certificate, date: datetime

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from plutino.ike.auth.certificates import X509_SIGNATURE
 from plutino.ike.auth.credentials import CertificateData
 from plutino.ike.auth.identity import Identity
 from plutino.ike.auth.octets import signed_octets
 from plutino.ike.config import ChildConfig, PeerConfig
 from plutino.ike.errors import AuthenticationFailedError, InvalidSyntaxError, PeerError
 from plutino.ike.events import ChildrenChanged, IkeEstablished, Refused
+from plutino.ike.exchanges.certificates import (
+    certificate_requests,
+    certificates,
+    note_requests,
+)
 from plutino.ike.exchanges.child_offer import (
     ChildOffer,
     answer_offer,
@@ -24,7 +28,7 @@ from plutino.ike.keys import SessionKeys
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType, PayloadType
 from plutino.ike.payloads.generic import Payload
-from plutino.ike.payloads.identification import AuthPayload, CertPayload, CertReqPayload, IdPayload
+from plutino.ike.payloads.identification import AuthPayload, CertPayload, IdPayload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
 from plutino.ike.schedule import due_at
@@ -126,8 +130,8 @@ def answer_auth(session: Session, message: Message, now: float) -> list[Payload]
     session.abilities.mobike = (
         peer.mobike and message.notify(NotifyType.MOBIKE_SUPPORTED) is not None
     )
-    requested = [one.authorities for one in message.all(CertReqPayload)]
-    payloads: list[Payload] = [own_id(session), *certificates(session, requested)]
+    note_requests(session, message)
+    payloads: list[Payload] = [own_id(session), *certificates(session)]
     payloads.append(AuthPayload(*prove(session, keys, message.header.message_id)))
     payloads += ppk
     if session.abilities.mobike:
@@ -186,20 +190,6 @@ def own_id(session: Session) -> IdPayload:
     return IdPayload(number, identity.id_type, identity.data)
 
 
-def certificates(session: Session, requested: Sequence[bytes] = ()) -> list[CertPayload]:
-    """Our CERT payloads, the leaf first."""
-    if not session.peer.send_certificates:
-        return []
-    found = session.peer.local_credential.certificates(requested)
-    return [CertPayload(one.encoding, one.data) for one in found]
-
-
-def certificate_requests(peer: PeerConfig) -> list[CertReqPayload]:
-    """CERTREQ with all authorities we trust, if any."""
-    authorities = peer.remote_credential.authorities
-    return [CertReqPayload(X509_SIGNATURE, b"".join(authorities))] if authorities else []
-
-
 def prove(session: Session, keys: SessionKeys, auth_id: int) -> tuple[int, bytes]:
     """Our AUTH; ``auth_id`` is the message id of the first IKE_AUTH."""
     record = session.record
@@ -241,6 +231,7 @@ def verify(
         [CertificateData(one.encoding, one.data) for one in message.all(CertPayload)],
         prf=keys.prf.compute,
         date=session.surroundings.date(),
+        answers=session.surroundings.answers,
     )
 
 

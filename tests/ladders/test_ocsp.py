@@ -1,0 +1,230 @@
+"""An IKE_AUTH that waits for an OCSP responder: late answers, none, and what comes meanwhile."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from cryptography.x509 import ocsp
+
+from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
+from plutino.ike.auth.identity import Identity
+from plutino.ike.auth.ocsp import StatusQuestion
+from plutino.ike.auth.revocation import OcspPolicy, Revocation
+from plutino.ike.config import PeerConfig
+from plutino.ike.ocsp_queries import PATIENCE
+from plutino.ike.state import SessionState
+from tests.support.ike_network import IkePair, peer
+from tests.support.pki import Certified, answered_at, issue, respond
+
+URL = "http://ocsp.example/"
+GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
+
+
+@cache
+def root() -> Certified:
+    return issue("root", authority=True)
+
+
+@cache
+def end(side: str) -> Certified:
+    return issue(side, root(), dns=side, extensions=(answered_at(URL),))
+
+
+def knows(side: str, policy: OcspPolicy | None, response: bytes | None = None) -> PeerConfig:
+    """What a side knows of the other, and sends of itself when asked."""
+    here, there = ("a", "b") if side == "a" else ("b", "a")
+    own = LocalCertificate(Identity.fqdn(here), end(here).key, (end(here).certificate,), response)
+    trusted = TrustedAuthorities(
+        Identity.fqdn(there), (root().certificate,), Revocation(ocsp=policy)
+    )
+    return peer(side, local_credential=own, remote_credential=trusted)
+
+
+STRICT, IF_PRESENT = OcspPolicy(strict=True), OcspPolicy()
+
+
+def one_asks(side: str, policy: OcspPolicy = STRICT) -> IkePair:
+    """A pair of which one wants to know more of the other's certificate."""
+    return IkePair(
+        a=knows("a", policy if side == "a" else None),
+        b=knows("b", policy if side == "b" else None),
+    )
+
+
+def answers(pair: IkePair, delay: float, status: ocsp.OCSPCertStatus = GOOD) -> None:
+    """From now on the responder does."""
+
+    def responder(question: StatusQuestion) -> tuple[float, bytes]:
+        number = ocsp.load_der_ocsp_request(question.request).serial_number
+        about = next(one for one in map(end, "ab") if one.certificate.serial_number == number)
+        return delay, respond(about, root(), status)
+
+    pair.responder = responder
+
+
+def questions(pair: IkePair) -> list[str]:
+    return [one for one in pair.trace if " asks " in one]
+
+
+def told(pair: IkePair, side: str) -> str:
+    return " ".join(map(str, pair.events[side]))
+
+
+def states(pair: IkePair, side: str) -> list[SessionState]:
+    return [one.state for one in pair.endpoints[side].sessions.values()]
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_nothing_is_up_before_the_responder_says_good(side: str) -> None:
+    """Whichever end asks; what comes again meanwhile is answered once the answer is there."""
+    pair = one_asks(side)
+    answers(pair, 3.5)
+    pair.start("a")
+    pair.run(3)
+    assert questions(pair) == [f"{side} asks {URL}"]
+    assert pair.endpoints[side].child_sas() == []
+    assert states(pair, side) == [SessionState.AUTHENTICATING]
+    assert pair.run(10, pair.is_up)
+    requests = [one for one in pair.trace if one.startswith("a> IKE_AUTH")]
+    replies = [one for one in pair.trace if one.startswith("b> IKE_AUTH")]
+    # b has the request three times before it may answer once; to a nothing is owed.
+    assert (len(requests), len(replies)) == ((3, 1) if side == "b" else (1, 1))
+    pair.run(60)
+    assert pair.is_settled()
+    assert questions(pair) == [f"{side} asks {URL}"]
+
+
+def test_requests_that_come_while_the_response_is_held_are_answered_later() -> None:
+    pair = IkePair(a=knows("a", STRICT), b=replace(knows("b", None), liveness_after=1.0))
+    answers(pair, 3.5)
+    pair.start("a")
+    pair.run(2)
+    assert any(one.startswith("b> INFORMATIONAL") for one in pair.trace)
+    assert not any(one.startswith("a> INFORMATIONAL") for one in pair.trace)
+    assert pair.run(10, pair.is_up)
+    pair.run(5)
+    assert any(one.startswith("a> INFORMATIONAL") for one in pair.trace)
+    assert pair.is_up()
+
+
+@pytest.mark.parametrize("policy", [STRICT, IF_PRESENT])
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_who_is_revoked_is_refused_and_does_not_learn_why(side: str, policy: OcspPolicy) -> None:
+    pair = one_asks(side, policy)
+    answers(pair, 0.5, REVOKED)
+    pair.start("a")
+    pair.run(2)
+    other = "b" if side == "a" else "a"
+    assert pair.endpoints[side].child_sas() == []
+    assert f"the certificate of CN={other} is revoked (OCSP)" in told(pair, side)
+    assert "revoked" not in told(pair, other)
+    assert "the peer refuses: AUTHENTICATION_FAILED" in told(pair, other)
+    assert pair.endpoints[other].child_sas() == []
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_a_responder_that_never_answers_counts_by_the_policy(side: str) -> None:
+    strict, other = one_asks(side), "b" if side == "a" else "a"
+    strict.start("a")
+    strict.run(PATIENCE + 1)
+    assert f"says that the certificate of CN={other} is good: there is none" in told(strict, side)
+    assert strict.endpoints[side].child_sas() == []
+    lenient = one_asks(side, IF_PRESENT)
+    lenient.start("a")
+    lenient.run(PATIENCE - 0.5)
+    assert lenient.endpoints[side].child_sas() == []
+    assert lenient.run(5, lenient.is_up)
+
+
+def test_an_answer_after_its_time_serves_nobody() -> None:
+    pair = one_asks("b", IF_PRESENT)
+    answers(pair, PATIENCE + 1, REVOKED)
+    pair.establish()
+    pair.run(10)
+    assert pair.is_up()
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_an_answer_that_nobody_waits_for_any_more_changes_nothing(side: str) -> None:
+    pair = one_asks(side)
+    answers(pair, 3)
+    pair.start("a")
+    pair.run(1)
+    pair.endpoints["a"].let_down("b", pair.now)
+    pair.kept_up.clear()
+    pair.endpoints[side].let_down("b" if side == "a" else "a", pair.now)
+    pair.run(5)
+    assert pair.endpoints[side].child_sas() == []
+    assert pair.endpoints[side].sessions == {}
+
+
+def test_a_peer_that_has_gone_leaves_nothing_half_open() -> None:
+    """The answer comes, the IKE SA is up, and nobody is there: liveness finds it."""
+    pair = IkePair(a=knows("a", None), b=replace(knows("b", STRICT), liveness_after=5.0))
+    answers(pair, 3)
+    pair.start("a")
+    pair.run(1)
+    pair.blocked = True
+    pair.run(120)
+    assert pair.b.sessions == {}
+
+
+def test_whoever_waits_is_not_saved() -> None:
+    pair = one_asks("b")
+    answers(pair, 3)
+    pair.start("a")
+    pair.run(1)
+    assert questions(pair)
+    assert pair.saved["b"] == {}
+    pair.restart("b")
+    assert pair.run(200, pair.is_up)
+
+
+def test_an_answer_serves_the_next_handshakes_too() -> None:
+    pair = one_asks("b")
+    answers(pair, 0.1)
+    pair.establish()
+    pair.a.let_down("b", pair.now)
+    pair.run(5)
+    pair.establish()
+    assert len(questions(pair)) == 1
+    pair.run(3600)
+    pair.a.let_down("b", pair.now)
+    pair.run(5)
+    pair.establish()
+    assert len(questions(pair)) == 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_both_ask_and_both_begin_at_once(seed: int) -> None:
+    pair = IkePair(seed, a=knows("a", STRICT), b=knows("b", STRICT))
+    answers(pair, 0.7)
+    pair.start("a")
+    pair.start("b")
+    assert pair.run(60, lambda: pair.is_up() and pair.is_settled()), pair.trace
+    assert sorted(questions(pair)) == [f"a asks {URL}", f"b asks {URL}"]
+
+
+def test_a_response_comes_along_with_the_certificate() -> None:
+    """RFC 4806, in both directions: nobody else is asked."""
+    stapled = [respond(end(side), root()) for side in "ab"]
+    pair = IkePair(a=knows("a", STRICT, stapled[0]), b=knows("b", STRICT, stapled[1]))
+    pair.establish()
+    assert questions(pair) == []
+    first, reply = (one for one in pair.trace if "IKE_SA_INIT" in one)
+    assert "CERTREQ" not in first
+    assert "CERTREQ" in reply
+    revoked = respond(end("a"), root(), REVOKED)
+    pair = IkePair(a=knows("a", None, revoked), b=knows("b", IF_PRESENT))
+    pair.start("a")
+    pair.run(2)
+    assert "the certificate of CN=a is revoked (OCSP)" in told(pair, "b")
+
+
+def test_a_response_is_sent_only_to_who_asks() -> None:
+    pair = IkePair(
+        a=knows("a", None, respond(end("a"), root(), REVOKED)),
+        b=knows("b", None, respond(end("b"), root(), REVOKED)),
+    )
+    pair.establish()
+    assert not any("CERTREQ" in one for one in pair.trace if "IKE_SA_INIT" in one)
