@@ -10,23 +10,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.ike_lab import passes
 from tests.support.pki import issue, revoke
-from tests.support.strongswan_lab import PLANE, TS, Mixed, mixed_pair, swanctl_conf
+from tests.support.strongswan_lab import PLANE, TS, Mixed, by_public_keys, mixed_pair, swanctl_conf
 from tests.support.until import until
 
 NAMES = 'local-id = "paris.example"\nremote-id = "berlin.example"\n'
-
-
-def by_public_keys(local: str, remote: str, connection: str = "") -> str:
-    """swanctl.conf with these lines for the two ends."""
-    conf = swanctl_conf(4, ts=TS, connection=connection)
-    for mine, name, line in (
-        ("192.0.2.2", "berlin.example", local),
-        ("192.0.2.1", "paris.example", remote),
-    ):
-        old = f"auth = psk\n    id = {mine}\n"
-        assert old in conf
-        conf = conf.replace(old, f"auth = pubkey\n    id = {name}\n    {line}\n")
-    return conf
 
 
 def test_a_peer_that_is_revoked_is_cut_off_by_a_reload() -> None:

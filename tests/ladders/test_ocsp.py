@@ -213,7 +213,7 @@ def test_a_response_comes_along_with_the_certificate() -> None:
     assert questions(pair) == []
     first, reply = (one for one in pair.trace if "IKE_SA_INIT" in one)
     assert "CERTREQ" not in first
-    assert "CERTREQ" in reply
+    assert reply.count("CERTREQ") == 2
     revoked = respond(end("a"), root(), REVOKED)
     pair = IkePair(a=knows("a", None, revoked), b=knows("b", IF_PRESENT))
     pair.start("a")
@@ -227,4 +227,5 @@ def test_a_response_is_sent_only_to_who_asks() -> None:
         b=knows("b", None, respond(end("b"), root(), REVOKED)),
     )
     pair.establish()
-    assert not any("CERTREQ" in one for one in pair.trace if "IKE_SA_INIT" in one)
+    reply = next(one for one in pair.trace if one.startswith("b> IKE_SA_INIT"))
+    assert reply.count("CERTREQ") == 1

@@ -138,6 +138,19 @@ secrets {{ ike-paris {{ secret = "{PSK.strip()}" }} }}
 """
 
 
+def by_public_keys(local: str, remote: str, connection: str = "") -> str:
+    """swanctl.conf with these lines for the two ends."""
+    conf = swanctl_conf(4, ts=TS, connection=connection)
+    for mine, name, line in (
+        ("192.0.2.2", "berlin.example", local),
+        ("192.0.2.1", "paris.example", remote),
+    ):
+        old = f"auth = psk\n    id = {mine}\n"
+        assert old in conf
+        conf = conf.replace(old, f"auth = pubkey\n    id = {name}\n    {line}\n")
+    return conf
+
+
 @contextmanager
 def mixed_pair(
     plane: str,

@@ -62,7 +62,7 @@ class Auth:
         elif peer.ppk is not None and peer.ppk.required:
             raise AuthenticationFailedError("the peer has no post-quantum pre-shared key")
         payloads: list[Payload] = [own_id(session), *certificates(session)]
-        payloads += certificate_requests(peer)
+        payloads += certificate_requests([peer])
         expected = peer.remote_credential.identity
         if expected is not None:
             payloads.append(IdPayload(PayloadType.ID_R, expected.id_type, expected.data))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 from plutino.ike.auth.certificates import X509_SIGNATURE
 from plutino.ike.auth.ocsp import OCSP_CONTENT
@@ -13,6 +14,9 @@ from plutino.ike.payloads.identification import CertPayload, CertReqPayload
 
 if TYPE_CHECKING:
     from plutino.ike.session import Session
+
+_MOST_HASHES: Final = 16
+"""IKE_SA_INIT goes to anybody, and has to fit into a packet; few peers look at them."""
 
 
 def certificates(session: Session) -> list[CertPayload]:
@@ -24,17 +28,16 @@ def certificates(session: Session) -> list[CertPayload]:
     return [CertPayload(one.encoding, one.data) for one in found]
 
 
-def certificate_requests(peer: PeerConfig) -> list[CertReqPayload]:
-    """CERTREQ with all authorities we trust, if any, and one that asks for OCSP."""
-    authorities = peer.remote_credential.authorities
-    found = [CertReqPayload(X509_SIGNATURE, b"".join(authorities))] if authorities else []
-    return [*found, *ocsp_requests([peer])]
+def certificate_requests(peers: Sequence[PeerConfig]) -> list[CertReqPayload]:
+    """CERTREQ with the authorities that we trust for any of these, if there are such.
 
-
-def ocsp_requests(peers: Sequence[PeerConfig]) -> list[CertReqPayload]:
-    """CERTREQ for the response of whatever responder the authority trusts (RFC 4806, 3.1)."""
-    is_wanted = any(one.remote_credential.asks_for_ocsp for one in peers)
-    return [CertReqPayload(OCSP_CONTENT, b"")] if is_wanted else []
+    One more asks for the response of whatever responder the authority trusts (RFC 4806, 3.1).
+    """
+    hashes = dict.fromkeys(one for peer in peers for one in peer.remote_credential.authorities)
+    found = [CertReqPayload(X509_SIGNATURE, b"".join(islice(hashes, _MOST_HASHES)))]
+    if any(one.remote_credential.asks_for_ocsp for one in peers):
+        found.append(CertReqPayload(OCSP_CONTENT, b""))
+    return found if hashes else []
 
 
 def note_requests(session: Session, message: Message) -> None:

@@ -10,7 +10,7 @@ from plutino.ike.config import ChildConfig, PeerConfig
 from plutino.ike.crypto.key_exchange import KeyExchange
 from plutino.ike.crypto.keymat import Exchanged, first_keys
 from plutino.ike.errors import InvalidKeError, InvalidSyntaxError, NoProposalChosenError, PeerError
-from plutino.ike.exchanges.certificates import note_requests, ocsp_requests
+from plutino.ike.exchanges.certificates import certificate_requests, note_requests
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE, sa_ke_nonce, start
 from plutino.ike.exchanges.key_exchange import respond as respond_ke
 from plutino.ike.keys import IkeSuite, SessionKeys
@@ -171,7 +171,7 @@ def respond(session: Session, message: Message, now: float) -> bytes:
         *abilities_of(peer),
         *(_use_ppk(session.candidates) if session.abilities.ppk else ()),
         NotifyPayload(NotifyType.CHILDLESS_IKEV2_SUPPORTED),
-        *ocsp_requests(session.candidates),
+        *certificate_requests(session.candidates),
         *vendor_ids(session.candidates),
     ]
     spis = session.initiator_spi, session.responder_spi

@@ -18,7 +18,7 @@ from plutino.model.errors import PlaneError
 
 _PLUGINS: Final = (
     "random nonce openssl aes sha1 sha2 hmac kdf gcm chapoly curve25519 xcbc cmac ctr ccm gmp "
-    "pem pkcs1 pkcs8 pubkey x509 revocation constraints {kernel} socket-default updown vici"
+    "pem pkcs1 pkcs8 pubkey x509 curl revocation constraints {kernel} socket-default updown vici"
 )
 _LIBIPSEC: Final = "kernel-libipsec kernel-netlink"
 _CONF: Final = """\
