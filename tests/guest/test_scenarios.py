@@ -30,7 +30,7 @@ CHOSEN = {
     "test_ike.py": "4-esp or 6-udp or packet_starts or rekey-packets",
     "test_ike_any.py": "comes_from",
     "test_ike_keys_for_wireshark.py": "modp",
-    "test_ike_ocsp.py": "responder_decides",
+    "test_ike_ocsp.py": "asked_outside",
     "test_ike_process.py": "nothing_but_ike or esp",
     "test_ike_restart.py": "esp-9",
     "test_ike_uplinks.py": "blackholed and 6",

@@ -1,17 +1,21 @@
 """An IKE_AUTH that waits for an OCSP responder: late answers, none, and what comes meanwhile."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 import pytest
 from cryptography.x509 import ocsp
 
+from plutino.ike import ocsp_queries
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.identity import Identity
 from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.auth.revocation import OcspPolicy, Revocation
 from plutino.ike.config import PeerConfig
-from plutino.ike.ocsp_queries import PATIENCE
+from plutino.ike.exchanges.certificates import certificate_requests
+from plutino.ike.ocsp_queries import PATIENCE, OcspQueries
 from plutino.ike.state import SessionState
 from tests.support.ike_network import IkePair, peer
 from tests.support.pki import Certified, answered_at, issue, respond
@@ -94,6 +98,30 @@ def test_nothing_is_up_before_the_responder_says_good(side: str) -> None:
     assert questions(pair) == [f"{side} asks {URL}"]
 
 
+@dataclass(frozen=True)
+class Counting(TrustedAuthorities):
+    """Counts how often a proof is looked at."""
+
+    proofs: list[int] = field(default_factory=list, compare=False)
+
+    def verify(self, *arguments: Any, **named: Any) -> None:
+        """As ever."""
+        self.proofs.append(1)
+        super().verify(*arguments, **named)
+
+
+def test_what_comes_again_meanwhile_is_no_more_work() -> None:
+    known = knows("b", STRICT)
+    trusted = known.remote_credential
+    assert isinstance(trusted, TrustedAuthorities)
+    counting = Counting(trusted.identity, trusted.trusted, trusted.revocation)
+    pair = IkePair(a=knows("a", None), b=replace(known, remote_credential=counting))
+    answers(pair, 3.5)
+    pair.establish()
+    assert sum(one.startswith("a> IKE_AUTH") for one in pair.trace) == 3
+    assert len(counting.proofs) == 2  # when it came, and with the answer
+
+
 def test_requests_that_come_while_the_response_is_held_are_answered_later() -> None:
     pair = IkePair(a=knows("a", STRICT), b=replace(knows("b", None), liveness_after=1.0))
     answers(pair, 3.5)
@@ -142,6 +170,10 @@ def test_an_answer_after_its_time_serves_nobody() -> None:
     pair.establish()
     pair.run(10)
     assert pair.is_up()
+    pair.a.let_down("b", pair.now)
+    pair.run(1)
+    pair.establish()  # nor the next one; who gave none is not asked so soon
+    assert len(questions(pair)) == 1
 
 
 @pytest.mark.parametrize("side", ["a", "b"])
@@ -196,13 +228,17 @@ def test_an_answer_serves_the_next_handshakes_too() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_both_ask_and_both_begin_at_once(seed: int) -> None:
-    pair = IkePair(seed, a=knows("a", STRICT), b=knows("b", STRICT))
+@pytest.mark.parametrize("asking", ["a", "ab"])
+def test_both_begin_at_once(asking: str, seed: int) -> None:
+    """Where one asks, both its request's response and the peer's request wait for the answer."""
+    a, b = (knows(side, STRICT if side in asking else None) for side in "ab")
+    pair = IkePair(seed, a=a, b=b)
     answers(pair, 0.7)
     pair.start("a")
     pair.start("b")
-    assert pair.run(60, lambda: pair.is_up() and pair.is_settled()), pair.trace
-    assert sorted(questions(pair)) == [f"a asks {URL}", f"b asks {URL}"]
+    assert pair.run(3, lambda: pair.is_up() and pair.is_settled()), pair.trace
+    assert sum("IKE_SA_INIT" in one and "reply" not in one for one in pair.trace) == 2
+    assert sorted(questions(pair)) == [f"{side} asks {URL}" for side in asking]
 
 
 def test_a_response_comes_along_with_the_certificate() -> None:
@@ -229,3 +265,28 @@ def test_a_response_is_sent_only_to_who_asks() -> None:
     pair.establish()
     reply = next(one for one in pair.trace if one.startswith("b> IKE_SA_INIT"))
     assert reply.count("CERTREQ") == 1
+
+
+def test_a_response_of_ike_sa_init_stays_small() -> None:
+    """Whatever the number of authorities that peers at that path may have."""
+    many = tuple(issue(f"root {number}", authority=True).certificate for number in range(20))
+    known = knows("b", STRICT)
+    trusted = TrustedAuthorities(Identity.fqdn("a"), (root().certificate, *many))
+    requests = certificate_requests([known, replace(known, remote_credential=trusted)])
+    assert [len(one.authorities) for one in requests] == [16 * 20, 0]
+    assert certificate_requests([peer("b")]) == []
+
+
+def test_answers_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ocsp_queries, "_MOST_KEPT", 2)
+    pair, queries = one_asks("b"), OcspQueries()
+    pair.start("a")
+    pair.run(1)
+    (session,) = pair.b.sessions.values()
+    assert session.held is not None
+    several = [StatusQuestion(URL, bytes((number,))) for number in range(3)]
+    session.held = replace(session.held, questions=tuple(several))
+    queries.note(session, pair.now)
+    for question in several:
+        queries.take(question, b"", datetime(2026, 1, 1, tzinfo=UTC))
+    assert list(queries.answers) == several[1:]

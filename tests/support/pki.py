@@ -26,6 +26,7 @@ KEYS: dict[str, Callable[[], PrivateKey]] = {
     "ecdsa": lambda: ec.generate_private_key(ec.SECP256R1()),
     "ecdsa384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "weak": lambda: rsa.generate_private_key(65537, 1024),
 }
 
 
@@ -68,6 +69,7 @@ def issue(
     end: datetime = END,
     extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (),
     signs_lists: bool = True,
+    signed_with: hashes.SHA224 | None = None,
 ) -> Certified:
     """A certificate of ``issuer``, or of itself."""
     key = KEYS[kind]()
@@ -104,8 +106,12 @@ def issue(
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical)
-    algorithm = None if isinstance(above, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    algorithm = signed_with or _algorithm_of(above)
     return Certified(key, builder.sign(above, algorithm))
+
+
+def _algorithm_of(key: PrivateKey) -> hashes.SHA256 | None:
+    return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
 
 
 def revoke(
@@ -155,6 +161,7 @@ def respond(
     certificates: tuple[Certified, ...] = (),
     algorithm: hashes.HashAlgorithm | None = None,
     by_key: bool = False,
+    signed_with: hashes.SHA224 | None = None,
     extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (),
 ) -> bytes:
     """A responder's answer (DER) of the issuer, or of another ``signer``."""
@@ -179,6 +186,6 @@ def respond(
         builder = builder.certificates([one.certificate for one in certificates])
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical)
-    kind = None if isinstance(signer.key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    kind = signed_with or _algorithm_of(signer.key)
     assert not isinstance(signer.key, ed448.Ed448PrivateKey)
     return builder.sign(signer.key, kind).public_bytes(Encoding.DER)

@@ -127,15 +127,17 @@ def test_lists_need_authorities(folder: Folder) -> None:
 
 
 def test_ocsp_is_off_unless_asked_for(folder: Folder) -> None:
-    def policy(lines: str) -> OcspPolicy | None:
-        (peer,) = peers_of(folder.load(CERTIFICATES + lines))
-        return ocsp_policy(peer)
+    def policy(lines: str, url: str = "http://a/") -> OcspPolicy | None:
+        (peer,) = peers_of(folder.load(lines))
+        return ocsp_policy(peer, url)
 
-    assert policy("") is None
-    assert policy('ocsp-policy = "if-present"') == OcspPolicy()
+    assert policy(CERTIFICATES) is None
+    assert policy('psk-file = "psk"') is None
+    assert policy(CERTIFICATES + 'ocsp-policy = "if-present"') == OcspPolicy()
     url = "http://192.0.2.9:2560"
-    own = f'ocsp-policy = "strict"\nocsp-url = "{url}"'
-    assert policy(own) == OcspPolicy(strict=True, url=url)
+    own = f'{CERTIFICATES}ocsp-policy = "strict"\nocsp-url = "{url}"'
+    assert policy(own, url) == OcspPolicy(strict=True, url=url)
+    assert policy(own) is None  # whoever asks for another
 
 
 def test_a_response_about_our_certificate_is_read(folder: Folder) -> None:

@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.credentials import CertificateData
@@ -156,6 +157,17 @@ def usage(**changes: bool) -> tuple[x509.ExtensionType, bool]:
         (lambda: respond(paris(), root(), signer=issue("root", root())), "signed neither"),
         (lambda: respond(paris(), root(), signer=responder()), "signed neither"),
         (lambda: respond(paris(), root(), extensions=(critical(),)), "critical extension"),
+        (lambda: respond(paris(), root(), signed_with=hashes.SHA224()), "signed with sha224"),
+        (
+            lambda: by_responder(
+                issue("other", root(), extensions=(OCSP_SIGNING,), signed_with=hashes.SHA224())
+            ),
+            "certificate is signed with sha224",
+        ),
+        (
+            lambda: by_responder(issue("other", root(), kind="weak", extensions=(OCSP_SIGNING,))),
+            "has 1024 bits",
+        ),
         (lambda: by_responder(issue("other", root())), "is not for OCSP"),
         (lambda: by_responder(paris()), "is not for OCSP"),
         (
@@ -317,6 +329,14 @@ def test_the_file_may_name_another_responder() -> None:
 def test_what_is_no_plain_http_is_not_asked(url: str) -> None:
     one = issue("paris", root(), dns="paris.example", extensions=(answered_at(url),))
     assert question_about(one.certificate, root().certificate, None) is None
+    judge(one=one, policy=IF_PRESENT)
+
+
+def test_where_the_issuers_certificate_is_answers_nothing() -> None:
+    place = x509.UniformResourceIdentifier("http://ca.example/ca.cer")
+    access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, place)
+    named = (x509.AuthorityInformationAccess([access]), False)
+    one = issue("paris", root(), dns="paris.example", extensions=(named,))
     judge(one=one, policy=IF_PRESENT)
 
 

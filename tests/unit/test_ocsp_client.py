@@ -131,3 +131,37 @@ def test_nothing_listens() -> None:
     exchange = Exchange(GOOD)
     assert exchange.ask(url="http://127.0.0.1:1/") == b""
     assert "Connection refused" in exchange.log[0]
+
+
+def test_few_are_asked_at_once_and_few_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred questions to a responder that keeps all of them waiting."""
+    monkeypatch.setattr(ocsp_client, "_PATIENCE", 0.3)
+
+    async def work() -> None:
+        connections = 0
+        answers: list[bytes] = []
+        done = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            await reader.read()
+            writer.close()
+
+        def answer(_: StatusQuestion, response: bytes) -> None:
+            answers.append(response)
+            if len(answers) == 100:
+                done.set()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        client = OcspClient(answer, lambda _: None)
+        for number in range(100):
+            client.ask(StatusQuestion(url, bytes((number,))), HERE, anywhere=True)
+        assert answers == [b""] * 36
+        async with asyncio.timeout(20):
+            await done.wait()
+        assert 8 <= connections < 32  # their time is over together
+        server.close()
+
+    asyncio.run(work())

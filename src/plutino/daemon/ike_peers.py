@@ -159,10 +159,11 @@ class Ways:
         )
 
 
-def ocsp_policy(peer: PeerConfig) -> OcspPolicy | None:
-    """None where a peer's certificate is no matter of responders."""
+def ocsp_policy(peer: PeerConfig, url: str) -> OcspPolicy | None:
+    """By which the responder at a URL may be asked about a peer; None if it may not."""
     credential = peer.remote_credential
-    return credential.revocation.ocsp if isinstance(credential, TrustedAuthorities) else None
+    policy = credential.revocation.ocsp if isinstance(credential, TrustedAuthorities) else None
+    return policy if policy is not None and policy.url in (None, url) else None
 
 
 def _credentials(

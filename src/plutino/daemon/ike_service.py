@@ -295,8 +295,8 @@ class IkeService:
         """If the file allows it, whatever has become of the process that asks for it."""
         question = StatusQuestion(query.url, query.request)
         peer = self._peers.get(query.peer)
-        policy = None if peer is None else ocsp_policy(peer)
-        if policy is None or policy.url not in (None, query.url):
+        policy = None if peer is None else ocsp_policy(peer, query.url)
+        if policy is None:
             self._log(f"error: IKE wants to ask {query.url!a}: tunnel '{query.peer}' does not")
             self._take_answer(question, b"")
             return

@@ -143,8 +143,9 @@ def _open(address: IpAddress, outside: Outside) -> socket.socket:
             bypass_policies(opened)
         if outside.mark:
             opened.setsockopt(socket.SOL_SOCKET, _SO_MARK, outside.mark)
-        if outside.source is not None and outside.source.version == address.version:
-            opened.bind((str(outside.source), 0))
+        source = outside.source
+        if source is not None and source.version == address.version and not source.is_link_local:
+            opened.bind((str(source), 0))
     except OSError:
         opened.close()
         raise
