@@ -1,6 +1,7 @@
 """OCSP: which responses are believed, who is refused, and when a responder has to be asked."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -22,9 +23,11 @@ from plutino.ike.auth.ocsp import (
     StatusQuestion,
     StatusWantedError,
     question_about,
+    read_status,
 )
 from plutino.ike.auth.revocation import OcspPolicy, Revocation
 from plutino.ike.errors import AuthenticationFailedError
+from plutino.model.x509_errors import MALFORMED
 from tests.support.pki import OCSP_SIGNING, Certified, answered_at, issue, respond, revoke
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -248,6 +251,20 @@ def _newer(status: ocsp.OCSPCertStatus) -> list[bytes]:
 
 def test_the_newest_response_decides() -> None:
     judge(respond(paris(), root(), REVOKED, begin=NOW - YEAR / 12), *_newer(GOOD))
+    for pair in ((GOOD, REVOKED), (REVOKED, GOOD)):
+        same_age = [respond(paris(), root(), status) for status in pair]
+        with pytest.raises(AuthenticationFailedError, match="is revoked"):
+            judge(*same_age)
+
+
+def test_whatever_octets_come_they_are_refused_in_order() -> None:
+    """Each byte changed once, of a response with a certificate in it; and cut at each place."""
+    octets = by_responder(responder())
+    for place in range(len(octets)):
+        changed = octets[:place] + bytes((octets[place] ^ 0x15,)) + octets[place + 1 :]
+        for response in (changed, octets[:place]):
+            with suppress(*MALFORMED):
+                read_status(response, paris().certificate, root().certificate, NOW)
 
 
 def test_any_authority_of_the_chain_may_be_revoked() -> None:

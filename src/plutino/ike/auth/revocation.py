@@ -119,7 +119,7 @@ class Revocation:
     ) -> str | None:
         """None if the newest response that can be believed says that a certificate is good."""
         why = "there is none"
-        newest: CertificateStatus | None = None
+        believed: list[CertificateStatus] = []
         for octets in filter(None, responses):
             try:
                 found = read_status(octets, certificate, issuer, date)
@@ -130,11 +130,11 @@ class Revocation:
             except MALFORMED as error:
                 why = str(error)
             else:
-                if newest is None or found.this_update > newest.this_update:
-                    newest = found
-        if newest is None:
+                believed.append(found)
+        if not believed:
             return why
-        if newest.status is OCSPCertStatus.REVOKED:
+        newest = max(believed, key=lambda one: (one.this_update, _is_revoked(one)))
+        if _is_revoked(newest):
             who = certificate.subject.rfc4514_string()
             raise AuthenticationFailedError(f"the certificate of {who} is revoked (OCSP)")
         if newest.status is OCSPCertStatus.UNKNOWN:
@@ -154,6 +154,10 @@ class Revocation:
             ):
                 return one
         return None
+
+
+def _is_revoked(one: CertificateStatus) -> bool:
+    return one.status is OCSPCertStatus.REVOKED
 
 
 def is_signed_by(one: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
