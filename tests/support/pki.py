@@ -26,7 +26,10 @@ KEYS: dict[str, Callable[[], PrivateKey]] = {
     "ecdsa": lambda: ec.generate_private_key(ec.SECP256R1()),
     "ecdsa384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "ed25519": ed25519.Ed25519PrivateKey.generate,
-    "weak": lambda: rsa.generate_private_key(65537, 1024),
+}
+"""Of all kinds that are good for IKE."""
+_MORE_KEYS: dict[str, Callable[[], PrivateKey]] = {
+    "weak": lambda: rsa.generate_private_key(65537, 1024)
 }
 
 
@@ -72,7 +75,7 @@ def issue(
     signed_with: hashes.SHA224 | None = None,
 ) -> Certified:
     """A certificate of ``issuer``, or of itself."""
-    key = KEYS[kind]()
+    key = (KEYS | _MORE_KEYS)[kind]()
     builder = (
         x509.CertificateBuilder()
         .subject_name(name(subject))
