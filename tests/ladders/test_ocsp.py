@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cryptography.x509 import ocsp
 
-from plutino.ike import ocsp_queries
+from plutino.ike import half_open, ocsp_queries
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.identity import Identity
 from plutino.ike.auth.ocsp import StatusQuestion
@@ -199,6 +199,21 @@ def test_a_peer_that_has_gone_leaves_nothing_half_open() -> None:
     pair.blocked = True
     pair.run(120)
     assert pair.b.sessions == {}
+
+
+def test_whoever_waits_is_half_open_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that cannot be judged yet is no way around the limits."""
+    monkeypatch.setattr(half_open, "COOKIES_ABOVE", 1)
+    pair = one_asks("b")
+    answers(pair, 3)
+    pair.start("a")
+    pair.run(1)
+    assert states(pair, "b") == [SessionState.AUTHENTICATING]
+    assert not any("COOKIE" in one for one in pair.trace)
+    pair.a.let_down("b", pair.now)
+    pair.start("a")
+    pair.run(1)
+    assert any(one.startswith("b> IKE_SA_INIT {N(COOKIE)}") for one in pair.trace)
 
 
 def test_whoever_waits_is_not_saved() -> None:
