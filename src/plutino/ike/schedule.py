@@ -36,7 +36,7 @@ class Schedule:
     expires_at: float | None = None
 
     def heard(self, now: float) -> None:
-        """Something authentic came."""
+        """Something authentic came that had not come before (RFC 7296, 2.4)."""
         self.last_heard = now
 
 

@@ -240,10 +240,10 @@ class Session:
             opened = open_message(header, memoryview(datagram), self.keys.cipher_in)
         except (NotAuthenticError, WireError):
             return
-        self.schedule.heard(now)
         if waiting is not None:
             whole = waiting.reassembly.add(opened)
             if whole is not None:
+                self.schedule.heard(now)
                 self._take_response(header, whole, waiting, path, now)
         else:
             self._take_piece(header, opened, path, now)
@@ -296,6 +296,7 @@ class Session:
             return
         whole = self.responses.reassembly.add(opened)
         if whole is not None:
+            self.schedule.heard(now)
             self._take_request(header, whole, path, now)
 
     def _take_request(self, header: Header, opened: Opened, path: Path, now: float) -> None:
@@ -413,7 +414,8 @@ class Session:
         return packet - (20 if self.path.local.address.version == 4 else 40) - 8 - 4
 
     def _send(self, payloads: Sequence[bytes], path: Path, now: float) -> None:
-        self.schedule.last_sent = now
+        if path == self.path:
+            self.schedule.last_sent = now  # what goes elsewhere keeps no mapping of a NAT
         self.outgoing.extend(Datagram(path, one) for one in payloads)
 
 
