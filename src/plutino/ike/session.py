@@ -45,10 +45,10 @@ from plutino.ike.message.protection import (
 )
 from plutino.ike.message.rules import check_rules
 from plutino.ike.moves import follow_request
-from plutino.ike.numbers import ExchangeType, Flag, NotifyType
+from plutino.ike.numbers import ExchangeType, Flag, NotifyType, Protocol
 from plutino.ike.path import Datagram, Path
 from plutino.ike.payloads.generic import Payload
-from plutino.ike.payloads.notify import NotifyPayload
+from plutino.ike.payloads.notify import DeletePayload, NotifyPayload
 from plutino.ike.proposals import methods_of
 from plutino.ike.schedule import Schedule, back_off
 from plutino.ike.state import SessionInput, SessionState, following
@@ -274,6 +274,14 @@ class Session:
         try:
             message = _parsed(header, opened)
             check_rules(message)
+        except PeerError as error:  # no exchange has a use for it
+            self.tell(Refused(self.peer.name, f"{header.exchange_name}: {error.reason}"))
+            self.fail(error, now)
+            return
+        if self.established_at is not None and message.notify(NotifyType.INVALID_SYNTAX):
+            self.close("the peer found our request malformed, which ends it there as well", now)
+            return
+        try:
             waiting.exchange.response(self, message, now)
         except PeerError as error:
             self.tell(Refused(self.peer.name, f"{header.exchange_name}: {error.reason}"))
@@ -362,13 +370,17 @@ class Session:
     # Ends ---------------------------------------------------------------------------------------
 
     def fail(self, error: PeerError, now: float) -> None:
-        """A response was not acceptable: the peer is told if it could be, and the IKE SA ends."""
-        if self.keys is not None and self.state is not SessionState.INITIATING:
+        """A response was not acceptable: the IKE SA ends, and the peer is told once.
+
+        By a notify as long as it has not proved who it is, else by a delete (RFC 7296, 2.21).
+        """
+        if self.keys is not None and not self.additional:  # else no INFORMATIONAL may come yet
             header = self._header(ExchangeType.INFORMATIONAL, self.window.next_id)
-            notify = NotifyPayload(error.notify, error.data)
-            # the peer is told that its proof failed, not what else we think of it
-            told = (notify,) if error.notify is NotifyType.AUTHENTICATION_FAILED else ()
-            self._send(self._encode(Message(header, told)), self.path, now)
+            is_up = self.established_at is not None
+            told: Payload = (
+                DeletePayload(Protocol.IKE) if is_up else NotifyPayload(error.notify, error.data)
+            )
+            self._send(self._encode(Message(header, (told,))), self.path, now)
         self.close(error.reason, now)
 
     def close(self, reason: str, now: float) -> None:
@@ -420,7 +432,7 @@ class Session:
 
 
 def _parsed(header: Header, opened: Opened) -> Message:
-    """The message; what is authentic and malformed ends the IKE SA (RFC 7296, 2.21.2)."""
+    """The message; what is authentic and malformed ends the IKE SA (RFC 7296, 2.21.3)."""
     try:
         return parse_plain(header, opened.first_payload, opened.chain)
     except WireError as error:

@@ -145,6 +145,8 @@ def _answer_first_child(session: Session, message: Message, now: float) -> list[
     try:
         child, payloads = answer_offer(session, message, None, (b"", nonces), now)
     except PeerError as error:
+        if error.fatal:
+            raise
         session.tell(Refused(session.peer.name, error.reason))
         return [NotifyPayload(error.notify, error.data)]
     session.children.append(child)
