@@ -9,7 +9,7 @@ import pytest
 from plutino.ike import session as session_module
 from plutino.ike.auth.credentials import RemotePresharedKey
 from plutino.ike.auth.identity import Identity
-from plutino.ike.exchanges.exchange import Exchange
+from plutino.ike.exchanges import answers
 from plutino.ike.message import message as message_module
 from plutino.ike.message import protection as protection_module
 from plutino.ike.message.chain import encode_chain
@@ -29,7 +29,7 @@ class Ask:
     """A request of any payloads; ``answers`` has what came back."""
 
     payloads: Sequence[Payload]
-    exchange_type: ExchangeType = ExchangeType.INFORMATIONAL  # type: ignore[misc]
+    exchange_type: ExchangeType = ExchangeType.INFORMATIONAL
     answers: list[Message] = field(default_factory=list)
 
     def request(self, session: Session, now: float) -> Sequence[Payload]:
@@ -39,13 +39,12 @@ class Ask:
         self.answers.append(message)
 
 
-def ask(pair: IkePair, *payloads: Payload, kind: Any = ExchangeType.INFORMATIONAL) -> Message:
+def ask(pair: IkePair, *payloads: Payload) -> Message:
     """What b answers to a, in an IKE SA that is up."""
     (session,) = pair.a.sessions.values()
-    exchange: Exchange = Ask(payloads, kind)
-    session.enqueue(exchange, pair.now)
+    exchange = Ask(payloads)
+    session.enqueue(exchange, pair.now)  # type: ignore[arg-type]  # its type is no constant
     pair.a._after(session, pair.now)
-    assert isinstance(exchange, Ask)
     assert pair.run(5, lambda: bool(exchange.answers)), pair.trace
     return exchange.answers[0]
 
@@ -54,7 +53,7 @@ def answer_with(
     monkeypatch: pytest.MonkeyPatch, kind: ExchangeType, change: Callable[[list[Payload]], Any]
 ) -> list[int]:
     """The first answer to a request of a kind is another; how many were asked for."""
-    genuine, asked = session_module.answer, []
+    genuine, asked = answers.answer, list[int]()
 
     def answer(session: Session, message: Message, path: Any, now: float) -> Sequence[Payload]:
         payloads = list(genuine(session, message, path, now))
