@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 from ipaddress import ip_network
 
@@ -214,6 +215,8 @@ def _child(name: str, tunnel: Tunnel) -> ChildConfig:
     )
 
 
+@cache
 def _suite(text: str, *, for_ike: bool, weak: tuple[str, ...]) -> Suite:
+    """The same value for the same words: peers share it, and are compared fast."""
     proposal = parse_proposal(text, for_ike=for_ike, weak=weak)
     return tuple(Transform(one.type, one.number, one.key_bits) for one in proposal)

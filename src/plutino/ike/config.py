@@ -87,3 +87,10 @@ class PeerConfig:
             if one.name == name:
                 return one
         raise KeyError(name)
+
+
+def are_the_same(one: PeerConfig, other: PeerConfig) -> bool:
+    """Whether IKE SAs of both may be between the same two identities."""
+    ours = one.local_credential.identity == other.local_credential.identity
+    theirs = {one.remote_credential.identity, other.remote_credential.identity}
+    return ours and (len(theirs) == 1 or None in theirs)

@@ -15,7 +15,7 @@ from itertools import count
 from plutino.ike.active_child import ActiveChild, active_children
 from plutino.ike.attempts import Attempts, Wanted
 from plutino.ike.child import Child
-from plutino.ike.config import PeerConfig
+from plutino.ike.config import PeerConfig, are_the_same
 from plutino.ike.events import (
     ChildrenChanged,
     Event,
@@ -431,7 +431,21 @@ class Endpoint:
         return any(one.state is not SessionState.DELETING for one in self.sessions_of(peer))
 
     def _has_other(self, peer: str, spi: bytes) -> bool:
-        return any(one.spi != spi and one.is_established for one in self.sessions_of(peer))
+        """Whether another IKE SA is between the same identities, of whichever tunnel."""
+        wanted = self.peers[peer]
+        return any(
+            one.spi != spi and _may_be_known(one, peer)
+            for name, other in self.peers.items()
+            if are_the_same(wanted, other)
+            for one in self.sessions_of(name)
+        )
+
+
+def _may_be_known(session: Session, peer: str) -> bool:
+    """Whether the other end may have it: INITIAL_CONTACT would end it there."""
+    if session.peer.name == peer:
+        return session.is_established
+    return session.established_at is not None or session.underway(Auth) is not None
 
 
 def _waits_for_children(session: Session) -> bool:

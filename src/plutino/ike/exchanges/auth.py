@@ -27,6 +27,7 @@ from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.identification import AuthPayload, CertPayload, CertReqPayload, IdPayload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
+from plutino.ike.proposals import allows
 from plutino.ike.schedule import due_at
 from plutino.ike.state import SessionInput
 
@@ -247,12 +248,25 @@ def verify(
 
 
 def _candidate(session: Session, identity: Identity, wanted: Identity | None) -> PeerConfig:
-    """The peer that is meant, by its identity and by the one it wants of us."""
-    for peer in session.candidates:
-        fits = wanted is None or peer.local_credential.identity == wanted
-        if fits and peer.remote_credential.accepts(identity):
+    """The peer that is meant, by its identity and by the one it wants of us.
+
+    It must be allowed what was agreed upon before anybody knew who it is (RFC 7296, 3.3.4).
+    """
+    named = [
+        peer
+        for peer in session.candidates
+        if peer.remote_credential.accepts(identity)
+        and (wanted is None or peer.local_credential.identity == wanted)
+    ]
+    if not named:
+        raise AuthenticationFailedError(
+            f"nobody of identity {identity} is configured for this path"
+        )
+    transforms = session.session_keys.suite.transforms
+    for peer in named:
+        if allows(peer.suites, transforms):
             return peer
-    raise AuthenticationFailedError(f"nobody of identity {identity} is configured for this path")
+    raise AuthenticationFailedError(f"the chosen proposal is not allowed with {identity}")
 
 
 def _identity(payload: Payload | None) -> Identity:
