@@ -351,7 +351,7 @@ class Endpoint:
 
     def _follow(self, session: Session, event: Event, now: float) -> None:
         if isinstance(event, IkeEstablished):
-            self._half_open.done(session.spi)
+            self._half_open.done(session.spi, proved=True)
             if event.replaces is None:
                 self._want(session, now)
                 if not _waits_for_children(session):
@@ -361,7 +361,7 @@ class Endpoint:
             if is_due and not _waits_for_children(session):
                 self._settle(session, now)
         elif isinstance(event, IkeClosed):
-            self._half_open.done(session.spi)
+            self._half_open.done(session.spi, proved=False)
             self._contests.pop(session.spi, None)
             if session.established_at is not None:
                 self._attempts.had_success(session.peer.name, now)
