@@ -11,10 +11,10 @@ from plutino.ike.crypto.keymat import IkeKeys
 from plutino.ike.errors import InvalidSyntaxError, PeerError, UnsupportedCriticalPayloadError
 from plutino.ike.keys import IkeSuite
 from plutino.ike.message.chain import encode_chain, parse_chain
-from plutino.ike.message.fragments import Reassembly
+from plutino.ike.message.fragments import MOST_OCTETS, Reassembly
 from plutino.ike.message.header import Header
 from plutino.ike.message.message import Message
-from plutino.ike.message.protection import Cipher, open_message, parse_plain, seal_fragments
+from plutino.ike.message.protection import Cipher, Opened, open_message, parse_plain, seal_fragments
 from plutino.ike.message.rules import check_rules
 from plutino.ike.numbers import PayloadType
 from plutino.ike.payloads.generic import NoncePayload, OpaquePayload, Payload
@@ -126,6 +126,35 @@ def test_fragments_are_as_small_as_they_must_be_and_make_the_whole(cipher: Ciphe
     whole = open_all(fragments[::-1], cipher)
     assert whole is not None
     assert whole.payloads == message.payloads
+
+
+def piece(number: int, total: int, chain: bytes = b"x") -> Opened:
+    return Opened(33 if number == 1 else 0, chain, number, total)
+
+
+def test_smaller_fragments_take_the_place_of_those_before() -> None:
+    """RFC 7383, 2.6: of a larger total all is taken anew, one of a smaller total is late."""
+    reassembly = Reassembly()
+    assert reassembly.add(piece(1, 2, b"old")) is None
+    assert reassembly.add(piece(2, 3, b"b")) is None
+    assert reassembly.add(piece(2, 2, b"old")) is None
+    assert reassembly.add(piece(2, 3, b"doubled")) is None
+    assert reassembly.add(piece(3, 3, b"c")) is None
+    assert reassembly.add(piece(1, 3, b"a")) == Opened(33, b"abc")
+
+
+def test_a_message_in_one_piece_is_whole_whatever_came_before() -> None:
+    reassembly = Reassembly()
+    reassembly.add(piece(1, 3))
+    assert reassembly.add(Opened(33, b"all")) == Opened(33, b"all")
+
+
+def test_fragments_take_no_more_memory_than_a_message_may() -> None:
+    """Whoever can begin a key exchange can send them."""
+    reassembly = Reassembly()
+    for number in range(1, 65):
+        assert reassembly.add(piece(number, 64, bytes(60000))) is None
+        assert sum(len(one.chain) for one in reassembly.pieces.values()) <= MOST_OCTETS
 
 
 @given(st.integers(0, 255), st.binary(max_size=200))
