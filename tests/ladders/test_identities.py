@@ -1,16 +1,19 @@
 """Which peer it is, where several are configured for the same addresses (RFC 7296, 2.4 and 3.5)."""
 
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 
 from plutino.ike.auth.credentials import RemotePresharedKey
 from plutino.ike.auth.identity import Identity
+from plutino.ike.narrowing import selector_of
 from plutino.ike.path import first_path
 from plutino.ike.payloads.proposal import Transform
+from plutino.ike.payloads.traffic_selector import TrafficSelector
 from plutino.ike.proposals import Suite
 from plutino.model.secret import Secret
-from tests.support.ike_network import IKE_GCM, KEY, A, B, IkePair, peer
+from tests.support.ike_network import IKE_GCM, KEY, A, B, IkePair, child, peer
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.025, 5.0])
@@ -70,3 +73,19 @@ def test_what_most_peers_of_a_path_are_allowed_is_chosen() -> None:
     pair = IkePair(a=peer("a", suites=(WEAK, IKE_GCM)))
     pair.add("b", B, [old, new, peer("b", suites=(IKE_GCM,))])
     pair.establish()
+
+
+def test_the_child_that_has_the_first_selectors_is_meant() -> None:
+    """RFC 7296, 2.9: they are of the packet that asks; the narrowed ones must hold them."""
+
+    def nets(*texts: str) -> tuple[TrafficSelector, ...]:
+        return tuple(selector_of(ip_network(one)) for one in texts)
+
+    first = child("first", local=nets("10.2.0.0/24"), remote=nets("10.1.0.0/24"))
+    second = child("second", local=nets("10.2.1.0/24"), remote=nets("10.1.0.0/24"))
+    asked = child(local=nets("10.1.0.7", "10.1.0.0/16"), remote=nets("10.2.1.9", "10.2.0.0/16"))
+    pair = IkePair(a=peer("a", children=(asked,)), b=peer("b", children=(first, second)))
+    pair.establish()
+    (made,) = pair.current("b")
+    assert made.child.config.name == "second"
+    assert made.child.local == nets("10.2.1.0/24")

@@ -184,11 +184,18 @@ def _fit(
     offered: tuple[tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]],
     wanted: Mode,
 ) -> tuple[ChildConfig, tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]]:
-    """The configuration whose mode and selectors fit first, and its selectors narrowed."""
-    ranked = sorted(
-        configs,
-        key=lambda one: (one.mode is not wanted, _selectors(session, one) != offered),
-    )
+    """The configuration that fits best, and its selectors narrowed.
+
+    By mode, then one of just these selectors, then one that has the first ones that are offered:
+    they are of the packet that asks for it (RFC 7296, 2.9).
+    """
+
+    def distance(config: ChildConfig) -> tuple[bool, bool, bool]:
+        local, remote = own = _selectors(session, config)
+        has_first = is_subset(offered[0][:1], local) and is_subset(offered[1][:1], remote)
+        return config.mode is not wanted, own != offered, not has_first
+
+    ranked = sorted(configs, key=distance)
     for config in ranked:
         own_local, own_remote = _selectors(session, config)
         local, remote = narrow(offered[0], own_local), narrow(offered[1], own_remote)
