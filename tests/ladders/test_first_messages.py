@@ -1,4 +1,4 @@
-"""First messages: repeated ones, cookies, other key exchanges, forgeries (RFC 7296, 2.1 and 2.6)."""
+"""First messages: repeated ones, cookies, other key exchanges, forgeries (RFC 7296, 2.1, 2.6)."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -137,7 +137,7 @@ def test_smaller_fragments_take_the_place_of_those_before() -> None:
     reassembly = Reassembly()
     assert reassembly.add(piece(1, 2, b"old")) is None
     assert reassembly.add(piece(2, 3, b"b")) is None
-    assert reassembly.add(piece(2, 2, b"old")) is None
+    assert reassembly.add(piece(1, 2, b"late")) is None
     assert reassembly.add(piece(2, 3, b"doubled")) is None
     assert reassembly.add(piece(3, 3, b"c")) is None
     assert reassembly.add(piece(1, 3, b"a")) == Opened(33, b"abc")
