@@ -1,7 +1,6 @@
 """What is malformed, unknown or refused, in requests and in responses (RFC 7296, 2.5 and 2.21)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -20,33 +19,9 @@ from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.session import Session
 from plutino.model.secret import Secret
 from tests.support.ike_network import IkePair, peer
+from tests.support.ike_requests import Ask, ask
 
 UNKNOWN = OpaquePayload(200, critical=True, body=b"of the future")
-
-
-@dataclass
-class Ask:
-    """A request of any payloads; ``answers`` has what came back."""
-
-    payloads: Sequence[Payload]
-    exchange_type: ExchangeType = ExchangeType.INFORMATIONAL
-    answers: list[Message] = field(default_factory=list)
-
-    def request(self, session: Session, now: float) -> Sequence[Payload]:
-        return self.payloads
-
-    def response(self, session: Session, message: Message, now: float) -> None:
-        self.answers.append(message)
-
-
-def ask(pair: IkePair, *payloads: Payload) -> Message:
-    """What b answers to a, in an IKE SA that is up."""
-    (session,) = pair.a.sessions.values()
-    exchange = Ask(payloads)
-    session.enqueue(exchange, pair.now)  # type: ignore[arg-type]  # its type is no constant
-    pair.a._after(session, pair.now)
-    assert pair.run(5, lambda: bool(exchange.answers)), pair.trace
-    return exchange.answers[0]
 
 
 def answer_with(

@@ -20,6 +20,7 @@ from plutino.ike.exchanges.child_offer import (
     take_answer,
 )
 from plutino.ike.exchanges.delete import DeleteUnusable
+from plutino.ike.exchanges.mobike import check_no_nats
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType, PayloadType
@@ -123,6 +124,7 @@ def answer_auth(session: Session, message: Message, now: float) -> list[Payload]
     session.peer = peer
     keys, ppk = _responder_keys(session, peer, message)
     verify(session, keys, peer, message, message.header.message_id)
+    check_no_nats(message, session.path)
     session.set_keys(keys)
     session.abilities.mobike = (
         peer.mobike and message.notify(NotifyType.MOBIKE_SUPPORTED) is not None

@@ -35,4 +35,4 @@ def answer_informational(
     if fatal is not None:
         session.ends_with = f"the peer refuses our response: {fatal.name}"
         return []
-    return [*answer_addresses(session, message, path), *answer_deletes(session, message, now)]
+    return [*answer_addresses(session, message, path, now), *answer_deletes(session, message, now)]
