@@ -25,6 +25,7 @@ from plutino.ike.payloads.proposal import SaPayload
 from plutino.ike.payloads.traffic_selector import TrafficSelector, TsPayload
 from plutino.ike.proposals import Chosen, Suite, check_answer, choose, offer, without_key_exchange
 from plutino.ike.schedule import due_at
+from plutino.model.numbers import SPI_RESERVED
 from plutino.model.policy import IpAddress, Mode
 from plutino.model.secret import Secret
 
@@ -86,6 +87,7 @@ def take_answer(
     """
     sa, initiator, responder = _three(message)
     chosen = check_answer(sa, offered.suites, Protocol.ESP, SPI_SIZE)
+    _check_spi(session, chosen.spi)
     local, remote = initiator.known, responder.known
     if not local or not remote:
         raise TsUnacceptableError("no traffic selector is left")
@@ -121,8 +123,7 @@ def answer_offer(
     if chosen is None:
         suites = without_key_exchange(config.suites)
         chosen = choose(sa, suites, Protocol.ESP)
-    if len(chosen.spi) != SPI_SIZE:
-        raise NoProposalChosenError(f"an SPI of {len(chosen.spi)} bytes")
+    _check_spi(session, chosen.spi)
     spi = session.surroundings.new_child_spi()
     mode = wanted if wanted is config.mode else Mode.TUNNEL
     association, sides = (spi, chosen), (local, remote)
@@ -136,6 +137,16 @@ def answer_offer(
         TsPayload(PayloadType.TS_R, local),
     ]
     return child, answered
+
+
+def _check_spi(session: Session, spi: bytes) -> None:
+    """NoProposalChosenError for one that no ESP packet may bear, or that two SAs would have."""
+    if len(spi) != SPI_SIZE:
+        raise NoProposalChosenError(f"an SPI of {len(spi)} bytes")
+    if int.from_bytes(spi, "big") <= SPI_RESERVED:
+        raise NoProposalChosenError(f"SPI {spi.hex()} is reserved (RFC 4303, 2.1)")
+    if session.children.by_outbound(spi) is not None:
+        raise NoProposalChosenError(f"SPI {spi.hex()} is that of another CHILD_SA")
 
 
 def config_for(session: Session, message: Message) -> ChildConfig:
