@@ -101,8 +101,10 @@ def test_several_are_deleted_at_once_and_unknown_ones_are_passed_over() -> None:
     pair.establish()
     assert refusals(answer_to(pair, *wanted())) == []
     there = [one.child for one in pair.b.child_sas()]
+    other = ask(pair, DeletePayload(Protocol.AH, (there[0].spi_out,)))
+    assert other.payloads == ()
     spis = [*(one.spi_out for one in there), b"\7\7\7\7", there[0].spi_in]
-    answer = ask(pair, DeletePayload(Protocol.AH, (b"\1\1\1\1",)), DeletePayload.of_children(spis))
+    answer = ask(pair, DeletePayload.of_children(spis))
     assert list(answer.all(DeletePayload)) == [
         DeletePayload.of_children([one.spi_in for one in there])
     ]

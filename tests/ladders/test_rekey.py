@@ -4,10 +4,16 @@ from collections.abc import Iterable
 
 import pytest
 
-from plutino.ike.errors import NoProposalChosenError
+from plutino.ike.config import Lifetimes
+from plutino.ike.errors import (
+    NoAdditionalSasError,
+    NoProposalChosenError,
+    PeerError,
+    TemporaryFailureError,
+)
 from plutino.ike.exchanges import answers
 from plutino.ike.path import Datagram
-from tests.support.ike_network import IkePair, peer
+from tests.support.ike_network import IkePair, child, peer
 
 
 def sending(pair: IkePair, side: str) -> list[bytes]:
@@ -79,3 +85,27 @@ def test_a_peer_that_refuses_to_rekey_the_ike_sa(monkeypatch: pytest.MonkeyPatch
             assert set(sending(pair, here)) <= receiving(pair, there), pair.trace
     assert pair.is_up()
     assert not old & set(pair.a.sessions)
+
+
+@pytest.mark.parametrize("what", ["answer_create_child", "answer_rekey_ike"])
+@pytest.mark.parametrize("error", [NoAdditionalSasError, TemporaryFailureError])
+def test_keys_do_not_outlive_their_time_because_the_peer_wants_no_others(
+    monkeypatch: pytest.MonkeyPatch, what: str, error: type[PeerError]
+) -> None:
+    """RFC 7296, 2.8: the IKE SA is closed with its CHILD_SAs, and another one made."""
+
+    def refuse(*_: object) -> None:
+        raise error("never")
+
+    monkeypatch.setattr(answers, what, refuse)
+    lifetimes = Lifetimes(100.0)
+    own = peer("a", lifetimes=lifetimes, children=(child(lifetimes=lifetimes),))
+    pair = IkePair(a=own, b=peer("b"))
+    pair.establish()
+    for _ in range(600):
+        pair.run(1)
+        for session in pair.a.sessions.values():
+            assert pair.now - session.created < 300
+            assert all(pair.now - one.created < 300 for one in session.children)
+    assert sum("IKE_SA_INIT" in rung for rung in pair.trace) >= 6
+    assert "no new keys" in str(pair.events["a"])
