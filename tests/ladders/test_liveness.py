@@ -1,6 +1,7 @@
 """Whether the peer lives, and what proves nothing of it (RFC 7296, 2.4; RFC 3948, 2.3)."""
 
 from ipaddress import ip_address
+from itertools import pairwise
 
 from plutino.ike.message.header import Header
 from plutino.ike.path import Datagram, Path, SocketAddress
@@ -46,3 +47,53 @@ def test_repeated_requests_from_elsewhere_do_not_stop_keepalives() -> None:
         pair.a.receive(last.payload, Path(SocketAddress(A, 4500), STRANGER), pair.now)
         pair.run(10)
     assert pair.trace.count("a> keepalive") - before >= 5
+
+
+def test_message_ids_do_not_begin_again() -> None:
+    """RFC 7296, 2.2: the IKE SA ends, and another one is made."""
+    pair = IkePair(a=peer("a", liveness_after=5.0))
+    pair.establish()
+    (ours,), (theirs,) = pair.a.sessions.values(), pair.b.sessions.values()
+    ours.window.next_id = theirs.responses.next_id = 0xFFFFFFFF
+    pair.run(7)
+    assert list(pair.a.sessions.values()) == [ours]
+    assert pair.run(60, lambda: ours.is_closed)
+    assert "message ids are used up" in str(pair.events["a"])
+    assert pair.run(10, pair.is_up)
+
+
+def test_requests_are_repeated_octet_by_octet_and_answers_only_when_asked_for() -> None:
+    """RFC 7296, 2.1."""
+    pair = IkePair()
+    pair.establish()
+    (child,) = pair.current("a")
+    pair.hook = lambda name, datagram: () if name == "b" else (datagram,)
+    before = len(pair.sent)
+    pair.a.rekey_child(child.child.spi_in, pair.now)
+    pair.run(8)
+    asked = [one.payload for one in pair.sent[before:]]
+    assert len(asked) == 4
+    assert len(set(asked)) == 1
+    said: list[bytes] = []
+
+    def note(name: str, datagram: Datagram) -> list[Datagram]:
+        said.extend([datagram.payload] if name == "b" else [])
+        return [datagram] if name == "a" else []
+
+    pair.hook = note
+    pair.run(30)
+    assert len(said) == 2  # the requests that came after 15 and 26 seconds
+    assert len(set(said)) == 1
+
+
+def test_repetitions_come_later_each_time() -> None:
+    """RFC 7296, 2.4: exponentially."""
+    pair = IkePair()
+    pair.blocked = True
+    times: list[float] = []
+    pair.hook = lambda _, datagram: times.append(pair.now) or [datagram]  # type: ignore[func-returns-value]
+    pair.start()
+    pair.run(70)
+    pauses = [later - one for one, later in pairwise(times)][:6]
+    assert len(pauses) == 6
+    assert all(later > 1.5 * one for one, later in pairwise(pauses[:6]))

@@ -53,7 +53,7 @@ from plutino.ike.proposals import methods_of
 from plutino.ike.schedule import Schedule, back_off
 from plutino.ike.state import SessionInput, SessionState, following
 from plutino.ike.surroundings import Surroundings
-from plutino.ike.window import Outstanding, RequestWindow, ResponseWindow
+from plutino.ike.window import LAST_ID, Outstanding, RequestWindow, ResponseWindow
 from plutino.model.errors import WireError
 
 FIRST_PAUSE = 2.0
@@ -197,6 +197,9 @@ class Session:
     def pump(self, now: float) -> None:
         """Sends what waits and may go."""
         while self.queue and self.window.is_open and not self.is_closed:
+            if self.window.next_id > LAST_ID:
+                self.close("its message ids are used up", now)
+                return
             exchange = self.queue.popleft()
             try:
                 payloads = exchange.request(self, now)
