@@ -34,7 +34,7 @@ from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.moves import change_path, follow_mapping
 from plutino.ike.numbers import MAJOR_VERSION, ExchangeType
 from plutino.ike.path import Datagram, Path, SocketAddress
-from plutino.ike.registry import Registry, heir, is_older
+from plutino.ike.registry import Registry, heir, is_older, may_be_known, waits_for_children
 from plutino.ike.saved import restore, save
 from plutino.ike.session import Session
 from plutino.ike.spis import Spis
@@ -354,11 +354,11 @@ class Endpoint:
             self._half_open.done(session.spi, proved=True)
             if event.replaces is None:
                 self._want(session, now)
-                if not _waits_for_children(session):
+                if not waits_for_children(session):
                     self._settle(session, now)
         elif isinstance(event, ChildrenChanged):
             is_due = session.replaces_older and session.is_established
-            if is_due and not _waits_for_children(session):
+            if is_due and not waits_for_children(session):
                 self._settle(session, now)
         elif isinstance(event, IkeClosed):
             self._half_open.done(session.spi, proved=False)
@@ -434,24 +434,8 @@ class Endpoint:
         """Whether another IKE SA is between the same identities, of whichever tunnel."""
         wanted = self.peers[peer]
         return any(
-            one.spi != spi and _may_be_known(one, peer)
+            one.spi != spi and may_be_known(one, peer)
             for name, other in self.peers.items()
             if are_the_same(wanted, other)
             for one in self.sessions_of(name)
         )
-
-
-def _may_be_known(session: Session, peer: str) -> bool:
-    """Whether the other end may have it: INITIAL_CONTACT would end it there."""
-    if session.peer.name == peer:
-        return session.is_established
-    return session.established_at is not None or session.underway(Auth) is not None
-
-
-def _waits_for_children(session: Session) -> bool:
-    """Whether it was begun childless, and those that it replaces have the children (RFC 6023)."""
-    return (
-        session.replaces_older
-        and session.first_child is None
-        and bool(session.children.missing(session.wanted))
-    )

@@ -17,7 +17,7 @@ from plutino.ike.child import ChildInput
 from plutino.ike.children import Children
 from plutino.ike.config import ChildConfig, PeerConfig
 from plutino.ike.crypto.encryption import NotAuthenticError
-from plutino.ike.errors import InvalidSyntaxError, PeerError
+from plutino.ike.errors import PeerError
 from plutino.ike.events import (
     ChildrenChanged,
     Event,
@@ -40,10 +40,9 @@ from plutino.ike.message.message import Message
 from plutino.ike.message.protection import (
     Opened,
     open_message,
-    parse_plain,
     seal_fragments,
 )
-from plutino.ike.message.rules import check_rules
+from plutino.ike.message.rules import check_rules, checked
 from plutino.ike.moves import follow_request
 from plutino.ike.numbers import ExchangeType, Flag, NotifyType, Protocol
 from plutino.ike.path import Datagram, Path
@@ -275,8 +274,7 @@ class Session:
         del self.window.waiting[header.message_id]
         cover(self, header, (opened.first_payload, opened.chain))
         try:
-            message = _parsed(header, opened)
-            check_rules(message)
+            message = checked(header, opened)
         except PeerError as error:  # no exchange has a use for it
             self.tell(Refused(self.peer.name, f"{header.exchange_name}: {error.reason}"))
             self.fail(error, now)
@@ -314,8 +312,7 @@ class Session:
         failure: PeerError | None = None
         payloads: Sequence[Payload]
         try:
-            message = _parsed(header, opened)
-            check_rules(message)
+            message = checked(header, opened)
             cover(self, header, (opened.first_payload, opened.chain))
             follow_request(self, path)
             self._inherit(message, now)
@@ -432,11 +429,3 @@ class Session:
         if path == self.path:
             self.schedule.last_sent = now  # what goes elsewhere keeps no mapping of a NAT
         self.outgoing.extend(Datagram(path, one) for one in payloads)
-
-
-def _parsed(header: Header, opened: Opened) -> Message:
-    """The message; what is authentic and malformed ends the IKE SA (RFC 7296, 2.21.3)."""
-    try:
-        return parse_plain(header, opened.first_payload, opened.chain)
-    except WireError as error:
-        raise InvalidSyntaxError(str(error)) from error
