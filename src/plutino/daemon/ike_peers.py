@@ -63,10 +63,13 @@ def is_allowed(tunnel: Tunnel, child: ChildSa) -> bool:
     mode = Mode[tunnel.mode.upper()]
     if child.mode not in {mode, Mode.TUNNEL}:
         return False
+    packets = child.packets or ()
+    ours = *child.local_ts, *(one.source for one in packets)
+    theirs = *child.remote_ts, *(one.destination for one in packets)
     if mode is Mode.TRANSPORT:
-        ends = (child.local_ts, child.local), (child.remote_ts, child.remote)
+        ends = (ours, child.local), (theirs, child.remote)
         return all(one == ip_network(end) for several, end in ends for one in several)
-    sides = (child.local_ts, tunnel.local_ts), (child.remote_ts, tunnel.remote_ts)
+    sides = (ours, tunnel.local_ts), (theirs, tunnel.remote_ts)
     # IKE narrows to parts of what was configured, and joins none.
     return all(
         any(is_within(one, whole) for whole in allowed or EVERYTHING)

@@ -17,7 +17,7 @@ from plutino.ike.errors import (
 )
 from plutino.ike.esp_suites import keymat_size
 from plutino.ike.message.message import Message
-from plutino.ike.narrowing import is_subset, narrow, selector_of
+from plutino.ike.narrowing import count_of, is_subset, narrow, selector_of
 from plutino.ike.numbers import NotifyType, PayloadType, Protocol
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import NotifyPayload
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from plutino.ike.session import Session
 
 SPI_SIZE = 4
+MOST_SELECTORS = 1024
+"""Pairs of prefixes, unless more are configured: a peer may narrow to ranges that make many."""
 Nonces = tuple[bytes, bytes]
 Material = tuple[bytes, Nonces]
 """The shared secret of the child's own key exchange, empty without one, and both nonces."""
@@ -167,6 +169,9 @@ def _child(
     now: float,
     ours: bool,
 ) -> Child:
+    most = max(MOST_SELECTORS, count_of(config.local, config.remote))
+    if count_of(*selectors) > most:
+        raise TsUnacceptableError(f"the traffic selectors make more than {most} policies")
     spi, chosen = association
     shared, nonces = material
     keys = session.session_keys
