@@ -162,3 +162,21 @@ def test_a_temporary_failure_is_waited_for(monkeypatch: pytest.MonkeyPatch, agai
     assert pair.run(30, lambda: pair.is_up() and pair.current("a")[0].child.spi_in != old)
     assert len(asked) == again + 1
     assert all(later - one >= 0.5 for one, later in pairwise(asked))
+
+
+def test_deletes_that_cross_are_answered_by_nothing() -> None:
+    """RFC 7296, 1.4.1: each end deletes its own half once."""
+    pair = IkePair()
+    pair.establish()
+    for side in "ab":
+        endpoint = pair.endpoints[side]
+        endpoint.delete_child(pair.current(side)[0].child.spi_in, pair.now)
+    pair.run(5)
+    assert sorted(pair.trace[-4:]) == [
+        "a> INFORMATIONAL {D}",
+        "a> INFORMATIONAL {} reply",
+        "b> INFORMATIONAL {D}",
+        "b> INFORMATIONAL {} reply",
+    ]
+    assert not pair.a.child_sas()
+    assert not pair.b.child_sas()

@@ -8,17 +8,20 @@ import pytest
 from plutino.ike import session as session_module
 from plutino.ike.auth.credentials import RemotePresharedKey
 from plutino.ike.auth.identity import Identity
-from plutino.ike.exchanges import answers
+from plutino.ike.config import ChildConfig
+from plutino.ike.exchanges import answers, rekey_ike
 from plutino.ike.message import message as message_module
 from plutino.ike.message import protection as protection_module
 from plutino.ike.message.chain import encode_chain
 from plutino.ike.message.message import Message
-from plutino.ike.numbers import ExchangeType, NotifyType
+from plutino.ike.numbers import ExchangeType, NotifyType, Protocol
 from plutino.ike.payloads.generic import OpaquePayload, Payload
-from plutino.ike.payloads.notify import NotifyPayload
+from plutino.ike.payloads.notify import DeletePayload, NotifyPayload
+from plutino.ike.payloads.proposal import Proposal, SaPayload, Transform
+from plutino.ike.proposals import Chosen
 from plutino.ike.session import Session
 from plutino.model.secret import Secret
-from tests.support.ike_network import IkePair, peer
+from tests.support.ike_network import IKE_GCM, IkePair, child, peer
 from tests.support.ike_requests import Ask, ask
 
 UNKNOWN = OpaquePayload(200, critical=True, body=b"of the future")
@@ -69,8 +72,9 @@ def test_notifies_that_say_nothing_to_us_are_ignored(type_: int) -> None:
         (ExchangeType.CREATE_CHILD_SA, ()),
         (99, ()),
         (ExchangeType.INFORMATIONAL, (OpaquePayload(42, critical=False, body=b"\3"),)),
+        (ExchangeType.INFORMATIONAL, (OpaquePayload(46, critical=False, body=bytes(40)),)),
     ],
-    ids=["nothing in it", "unknown exchange", "truncated"],
+    ids=["nothing in it", "unknown exchange", "truncated", "SK in SK"],
 )
 def test_a_malformed_request_ends_the_ike_sa_on_both_sides(
     kind: int, payloads: tuple[Payload, ...]
@@ -143,3 +147,63 @@ def test_invalid_syntax_as_an_answer_ends_the_ike_sa_here_as_well(
     pair.run(0.05)
     assert not old & set(pair.a.sessions)
     assert pair.run(10, pair.is_up)
+
+
+@pytest.mark.parametrize("children", [(), (child(suites=((Transform(1, 20, 256),),)),)])
+def test_the_first_child_fails_alone(children: tuple[ChildConfig, ...]) -> None:
+    """RFC 7296, 2.21.2: an error stands beside AUTH, and the child is asked for again."""
+    pair = IkePair(b=peer("b", children=children))
+    pair.start()
+    pair.run(1)
+    error = "NO_PROPOSAL_CHOSEN" if children else "TS_UNACCEPTABLE"
+    assert f"b> IKE_AUTH {{IDr,AUTH,N(MOBIKE_SUPPORTED),N({error})}} reply" in pair.trace
+    assert [one.is_established for one in pair.a.sessions.values()] == [True]
+    pair.run(30)
+    assert sum("a> CREATE_CHILD_SA" in rung for rung in pair.trace) > 1
+    assert sum("a> IKE_SA_INIT" in rung for rung in pair.trace) == 1
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [ExchangeType.INFORMATIONAL, ExchangeType.CREATE_CHILD_SA, ExchangeType.IKE_INTERMEDIATE],
+)
+def test_nothing_else_comes_before_ike_auth(
+    monkeypatch: pytest.MonkeyPatch, kind: ExchangeType
+) -> None:
+    """RFC 7296, 1.4; RFC 9242, 3.2: who has proved nothing can neither delete nor create."""
+    asked = Ask([], kind)
+    monkeypatch.setattr(Session, "proceed", lambda self, now: self.enqueue(asked, now))
+    pair = IkePair()
+    pair.start()
+    pair.run(0.1)
+    (answer,) = asked.answers
+    assert [one.type for one in answer.notifies] == [NotifyType.INVALID_SYNTAX]
+    assert not pair.b.sessions
+
+
+def test_the_delete_of_an_ike_sa_is_answered_by_nothing() -> None:
+    """RFC 7296, 1.4.1."""
+    pair = IkePair()
+    pair.establish()
+    assert ask(pair, DeletePayload(Protocol.IKE)).payloads == ()
+    assert not pair.b.sessions
+    assert not pair.b.child_sas()
+
+
+@pytest.mark.parametrize("side", ["request", "answer"])
+def test_an_ike_sa_has_no_spi_of_zero(monkeypatch: pytest.MonkeyPatch, side: str) -> None:
+    """RFC 7296, 2.6: it says that an SPI is not known yet."""
+    zero = SaPayload((Proposal(1, Protocol.IKE, bytes(8), IKE_GCM),))
+    pair = IkePair()
+    pair.establish()
+    if side == "request":
+        monkeypatch.setattr(rekey_ike, "offer", lambda *_: zero)
+    else:
+        monkeypatch.setattr(Chosen, "answer", lambda *_: zero)
+    pair.a.rekey_ike("b", pair.now)
+    pair.run(0.025)
+    monkeypatch.undo()
+    every = [one for end in (pair.a, pair.b) for one in end.sessions.values()]
+    spis = [(one.initiator_spi, one.responder_spi) for one in every if one.is_established]
+    assert not any(bytes(8) in both for both in spis)
+    assert pair.run(20, pair.is_settled)

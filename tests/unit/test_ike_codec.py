@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plutino.ike.crypto.encryption import NotAuthenticError
+from plutino.ike.crypto.encryption import ENCRYPTIONS, NotAuthenticError
 from plutino.ike.crypto.keymat import IkeKeys
 from plutino.ike.errors import InvalidSyntaxError, PeerError, UnsupportedCriticalPayloadError
-from plutino.ike.keys import IkeSuite
+from plutino.ike.keys import CombinedCipher, IkeSuite
 from plutino.ike.message.chain import encode_chain, parse_chain
 from plutino.ike.message.fragments import MOST_OCTETS, Reassembly
 from plutino.ike.message.header import Header
@@ -79,6 +79,8 @@ CIPHERS = [
     cipher_of(Transform(1, 13, 128), Transform(2, 8), Transform(3, 8)),
 ]
 
+COMBINED = CombinedCipher(ENCRYPTIONS[20], bytes(20))  # type: ignore[arg-type]
+
 
 def open_all(datagrams: list[bytes], cipher: Cipher) -> Message | None:
     reassembly, whole = Reassembly(), None
@@ -118,6 +120,9 @@ def test_fragments_are_as_small_as_they_must_be_and_make_the_whole(cipher: Ciphe
     fragments = seal_fragments(message, cipher, random, 576)
     assert len(fragments) > 5
     assert max(map(len, fragments)) <= 576
+    assert [one[28] for one in fragments] == [int(PAYLOADS[0].payload_type)] + [0] * (
+        len(fragments) - 1
+    )
     for order in (fragments, fragments[::-1], fragments + fragments):
         opened = open_all(order, cipher)
         if order is not fragments + fragments:
@@ -188,3 +193,15 @@ def test_rules_name_what_is_missing_and_what_is_too_much() -> None:
         check_rules(Message(HEADER, (OpaquePayload(200, True, b""),)))
     assert caught.value.data == b"\xc8"
     check_rules(Message(HEADER, (OpaquePayload(200, False, b""),)))
+
+
+@pytest.mark.parametrize("padding", [b"\0", b"abc\3", bytes(range(200)) + b"\xc8"])
+def test_padding_may_be_of_any_content_and_length(padding: bytes) -> None:
+    """RFC 7296, 3.14; RFC 5282, 3: the sender chooses."""
+    mode = COMBINED.mode
+    sealed = bytes(8) + mode.seal(COMBINED.keymat, bytes(8), b"header", b"payloads" + padding)
+    assert COMBINED.open(b"header", sealed) == b"payloads"
+    for wrong in (b"", b"\1", b"abc\xff"):
+        sealed = bytes(8) + mode.seal(COMBINED.keymat, bytes(8), b"header", wrong)
+        with pytest.raises(NotAuthenticError):
+            COMBINED.open(b"header", sealed)
