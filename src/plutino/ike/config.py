@@ -6,6 +6,7 @@ Times are in seconds of the daemon's monotonic clock.
 from dataclasses import dataclass, field
 
 from plutino.ike.auth.credentials import LocalCredential, RemoteCredential
+from plutino.ike.auth.identity import Identity
 from plutino.ike.payloads.traffic_selector import TrafficSelector
 from plutino.ike.proposals import Suite
 from plutino.model.policy import IpAddress, Mode
@@ -81,16 +82,14 @@ class PeerConfig:
     window: int = 1
     send_certificates: bool = True
 
+    @property
+    def identities(self) -> tuple[Identity, Identity | None]:
+        """Ours and the peer's, which is None where any will do."""
+        return self.local_credential.identity, self.remote_credential.identity
+
     def child(self, name: str) -> ChildConfig:
         """The child of a name; KeyError if the peer has none such."""
         for one in self.children:
             if one.name == name:
                 return one
         raise KeyError(name)
-
-
-def are_the_same(one: PeerConfig, other: PeerConfig) -> bool:
-    """Whether IKE SAs of both may be between the same two identities."""
-    ours = one.local_credential.identity == other.local_credential.identity
-    theirs = {one.remote_credential.identity, other.remote_credential.identity}
-    return ours and (len(theirs) == 1 or None in theirs)

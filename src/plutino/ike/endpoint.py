@@ -15,7 +15,7 @@ from itertools import count
 from plutino.ike.active_child import ActiveChild, active_children
 from plutino.ike.attempts import Attempts, Wanted
 from plutino.ike.child import Child
-from plutino.ike.config import PeerConfig, are_the_same
+from plutino.ike.config import PeerConfig
 from plutino.ike.events import (
     ChildrenChanged,
     Event,
@@ -91,7 +91,9 @@ class Endpoint:
         """Who may connect from now on; IKE SAs of others have to be let down before."""
         self.peers = {peer.name: peer for peer in peers}
         self._by_addresses: dict[tuple[IpAddress | None, IpAddress | None], list[PeerConfig]] = {}
+        self._by_identities: dict[object, list[str]] = {}
         for peer in self.peers.values():
+            self._by_identities.setdefault(peer.identities, []).append(peer.name)
             for remote in peer.remotes or (None,):
                 self._by_addresses.setdefault((peer.local, remote), []).append(peer)
 
@@ -432,10 +434,7 @@ class Endpoint:
 
     def _has_other(self, peer: str, spi: bytes) -> bool:
         """Whether another IKE SA is between the same identities, of whichever tunnel."""
-        wanted = self.peers[peer]
-        return any(
-            one.spi != spi and may_be_known(one, peer)
-            for name, other in self.peers.items()
-            if are_the_same(wanted, other)
-            for one in self.sessions_of(name)
-        )
+        known = self.peers.get(peer)
+        names = [peer] if known is None else self._by_identities[known.identities]
+        every = (one for name in names for one in self.sessions_of(name))
+        return any(one.spi != spi and may_be_known(one, peer) for one in every)
