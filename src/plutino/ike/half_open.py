@@ -62,7 +62,7 @@ class HalfOpen:
     ) -> Answered:
         """The same answer to the same request; a cookie, a refusal or a new IKE SA to others.
 
-        None to one whose IKE SA is up already. Requests are told apart by all their octets: the
+        One whose IKE SA is up already has no answer. Requests are told apart by all their octets: the
         SPI alone may be that of another peer behind the same NAT (RFC 7296, 2.1).
         """
         key = sha256(f"{path}".encode() + datagram).digest()

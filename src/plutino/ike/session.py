@@ -37,11 +37,7 @@ from plutino.ike.exchanges.sa_init import InitRecord, SaInit
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.message.message import Message
-from plutino.ike.message.protection import (
-    Opened,
-    open_message,
-    seal_fragments,
-)
+from plutino.ike.message.protection import Opened, open_message, seal_fragments
 from plutino.ike.message.rules import check_rules, checked
 from plutino.ike.moves import follow_request
 from plutino.ike.numbers import ExchangeType, Flag, NotifyType, Protocol

@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from plutino.ike.config import ChildConfig, PeerConfig
 from plutino.ike.crypto.key_exchange import KeyExchange
 from plutino.ike.crypto.keymat import Exchanged, first_keys
-from plutino.ike.errors import (
-    InvalidKeError,
-    InvalidSyntaxError,
-    NoProposalChosenError,
-    PeerError,
-)
+from plutino.ike.errors import InvalidKeError, InvalidSyntaxError, NoProposalChosenError, PeerError
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE, sa_ke_nonce, start
 from plutino.ike.exchanges.key_exchange import respond as respond_ke
 from plutino.ike.keys import IkeSuite, SessionKeys
