@@ -13,12 +13,14 @@ from plutino.ike.auth.identity import Identity
 from plutino.ike.config import PostquantumKey
 from plutino.ike.events import IkeClosed, Refused
 from plutino.ike.exchanges import sa_init
+from plutino.ike.exchanges.auth import Auth
 from plutino.ike.message.header import Header
 from plutino.ike.message.message import Message
 from plutino.ike.narrowing import selector_of
 from plutino.ike.path import Datagram, Path, SocketAddress, first_path
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.proposal import Transform
+from plutino.ike.session import Session
 from plutino.model.policy import Mode
 from plutino.model.secret import Secret
 from tests.support.ike_network import ESP_GCM_PFS, IKE_GCM, A, B, IkePair, child, peer
@@ -73,6 +75,24 @@ def test_more_key_exchanges_come_in_ike_intermediate(methods: tuple[int, ...]) -
     assert count >= len(methods)
     (session,) = pair.a.sessions.values()
     assert session.intermediate.covered(len(methods) + 1)[-4:] == bytes((0, 0, 0, len(methods) + 1))
+
+
+def test_no_key_exchange_that_was_agreed_upon_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RFC 9370, 2.2.2: an initiator cannot do without ML-KEM by going on to IKE_AUTH."""
+
+    def skip(session: Session, now: float) -> None:
+        session.additional.clear()
+        session.enqueue(Auth(session.first_child), now, first=True)
+
+    monkeypatch.setattr(Session, "proceed", skip)
+    suites = ((*IKE_GCM, Transform(6, 36)),)
+    pair = IkePair(a=peer("a", suites=suites), b=peer("b", suites=suites))
+    pair.start()
+    pair.run(1)
+    assert not pair.b.sessions
+    assert "IKE_AUTH before IKE_AUTH" in reasons(pair, "b")
 
 
 def test_childless_the_first_child_has_a_key_exchange_of_its_own() -> None:
@@ -139,6 +159,11 @@ def test_a_post_quantum_key_can_be_done_without() -> None:
     pair.start()
     pair.run(20)
     assert not pair.a.child_sas()
+    pair = IkePair(b=peer("b", ppk=strict))
+    pair.start()
+    pair.run(20)
+    assert not pair.b.child_sas()
+    assert "does not know the post-quantum key" in reasons(pair, "b")
 
 
 def test_a_responder_offers_the_post_quantum_key_of_any_who_may_be_meant() -> None:
@@ -224,6 +249,21 @@ def test_large_messages_go_in_fragments_and_a_lost_one_comes_again() -> None:
     pair.establish()
     assert lost
     assert max(len(one.payload) for one in pair.sent[2:]) <= 600 - 32
+
+
+def test_only_the_first_fragment_asks_for_the_answer_again() -> None:
+    """RFC 7383, 2.6.1; and the answer comes in all its fragments."""
+    many = tuple(selector_of(ip_network(f"10.{n}.0.0/16")) for n in range(60))
+    config = {"children": (child(local=many, remote=many),), "fragment_size": 600}
+    pair = IkePair(a=peer("a", **config), b=peer("b", **config))
+    pair.establish()
+    asked = [one for one in pair.sent if one.path.local == SocketAddress(A, 4500)]
+    said = [one for one in pair.sent if one.path.local == SocketAddress(B, 4500)]
+    assert len(asked) == len(said) > 2
+    for number, one in enumerate(asked):
+        pair.b.receive(one.payload, said[0].path, pair.now)
+        again = [each.payload for each in pair.b.datagrams_to_send()]
+        assert again == ([each.payload for each in said] if number == 0 else [])
 
 
 def test_selectors_are_narrowed_and_modes_agreed_upon() -> None:

@@ -115,3 +115,25 @@ def test_without_a_nat_nobody_follows() -> None:
     (child,) = pair.current("b")
     pair.b.follow_mapping(child.child.spi_in, SocketAddress(A, 2048), pair.now)
     assert where(pair) == {SocketAddress(A, 4500)}
+
+
+def test_with_mobike_a_request_alone_moves_nothing() -> None:
+    """RFC 4555, 3.8: the answer goes back, and nothing else."""
+    pair, nat = behind_a_nat(mobike=True, liveness_after=None)
+    before, nat.at = nat.at, SocketAddress(OUTSIDE, 2048)
+    old = pair.current("a")[0].child.spi_in
+    pair.a.rekey_child(old, pair.now)
+    pair.run(0.5)
+    assert pair.current("a")[0].child.spi_in != old
+    assert where(pair) == {before}
+
+
+def test_who_is_behind_a_nat_follows_nobody() -> None:
+    """RFC 7296, 2.23: one packet could break it off."""
+    pair, nat = behind_a_nat(mobike=False, liveness_after=None)
+    (session,) = pair.b.sessions.values()
+    session.abilities.nat_here = True
+    before, nat.at = nat.at, SocketAddress(OUTSIDE, 2048)
+    pair.a.rekey_child(pair.current("a")[0].child.spi_in, pair.now)
+    pair.run(0.5)
+    assert where(pair) == {before}

@@ -1,13 +1,21 @@
 """Which CHILD_SA is sent by while one takes the place of another (RFC 7296, 2.8)."""
 
 from collections.abc import Iterable
+from random import Random
 
 import pytest
 
-from plutino.ike.errors import NoProposalChosenError
+from plutino.ike.config import Lifetimes
+from plutino.ike.errors import (
+    NoAdditionalSasError,
+    NoProposalChosenError,
+    PeerError,
+    TemporaryFailureError,
+)
 from plutino.ike.exchanges import answers
 from plutino.ike.path import Datagram
-from tests.support.ike_network import IkePair, peer
+from plutino.ike.schedule import due_at
+from tests.support.ike_network import IkePair, child, peer
 
 
 def sending(pair: IkePair, side: str) -> list[bytes]:
@@ -79,3 +87,61 @@ def test_a_peer_that_refuses_to_rekey_the_ike_sa(monkeypatch: pytest.MonkeyPatch
             assert set(sending(pair, here)) <= receiving(pair, there), pair.trace
     assert pair.is_up()
     assert not old & set(pair.a.sessions)
+
+
+@pytest.mark.parametrize("what", ["answer_create_child", "answer_rekey_ike"])
+@pytest.mark.parametrize("error", [NoAdditionalSasError, TemporaryFailureError])
+def test_keys_do_not_outlive_their_time_because_the_peer_wants_no_others(
+    monkeypatch: pytest.MonkeyPatch, what: str, error: type[PeerError]
+) -> None:
+    """RFC 7296, 2.8: the IKE SA is closed with its CHILD_SAs, and another one made."""
+
+    def refuse(*_: object) -> None:
+        raise error("never")
+
+    monkeypatch.setattr(answers, what, refuse)
+    lifetimes = Lifetimes(100.0)
+    own = peer("a", lifetimes=lifetimes, children=(child(lifetimes=lifetimes),))
+    pair = IkePair(a=own, b=peer("b"))
+    pair.establish()
+    for _ in range(600):
+        pair.run(1)
+        for session in pair.a.sessions.values():
+            assert pair.now - session.created < 300
+            assert all(pair.now - one.created < 300 for one in session.children)
+    assert sum("IKE_SA_INIT" in rung for rung in pair.trace) >= 6
+    assert "no new keys" in str(pair.events["a"])
+
+
+def test_rekeys_of_many_do_not_come_at_once() -> None:
+    """RFC 7296, 2.8.1: jittered, and never later than configured."""
+    random = Random(1).randbytes
+    times = {due_at(Lifetimes(1000.0, 0.1), 0.0, random) for _ in range(100)}
+    assert len(times) > 90
+    assert all(one is not None and 900 <= one <= 1000 for one in times)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_of_two_that_came_about_at_once_that_with_the_lowest_nonce_goes(seed: int) -> None:
+    """RFC 7296, 2.8.1 and 2.8.2: as other implementations see it, too."""
+    pair = IkePair(seed)
+    pair.establish()
+    old = pair.current("a")[0].child.spi_in
+    pair.a.rekey_child(old, pair.now)
+    pair.b.rekey_child(pair.current("b")[0].child.spi_in, pair.now)
+    pair.run(0.025)
+    made = [one.child for one in pair.a.child_sas() if one.child.spi_in != old]
+    assert len(made) == 2
+    assert pair.run(10, pair.is_settled)
+    (left,) = pair.current("a")
+    assert left.child is max(made, key=lambda one: one.lowest_nonce)
+
+    before = set(pair.a.sessions)
+    pair.a.rekey_ike("b", pair.now)
+    pair.b.rekey_ike("a", pair.now)
+    pair.run(0.025)
+    new = [one for spi, one in pair.a.sessions.items() if spi not in before]
+    assert len(new) == 2
+    assert pair.run(10, pair.is_settled)
+    (stays,) = pair.a.sessions.values()
+    assert stays is max(new, key=lambda one: one.session_keys.lowest_nonce)

@@ -1,5 +1,6 @@
 """What an IKE process that was taken over could ask for, and does not get."""
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -10,7 +11,7 @@ from plutino.daemon.ike_peers import is_allowed
 from plutino.model.algorithms import AeadKey
 from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import Spi
-from plutino.model.policy import Mode
+from plutino.model.policy import Mode, Selector
 from plutino.model.secret import Secret
 from tests.support.gateways import gateway_text
 
@@ -60,3 +61,15 @@ def test_selectors_and_mode_are_within_the_file(
     more: str, wanted: ChildSa, *, allowed: bool
 ) -> None:
     assert is_allowed(tunnel(more), wanted) == allowed
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "allowed"),
+    [("10.1.0.0/16", "10.2.5.0/24", True), ("10.0.0.0/8", "10.2.0.0/16", False)],
+)
+def test_packets_of_some_ports_are_within_the_file(
+    source: str, target: str, *, allowed: bool
+) -> None:
+    packets = (Selector(ip_network(source), ip_network(target), 6, 443, 0xFFFF),)
+    wanted = replace(child("10.1.0.0/16", "10.2.0.0/16"), packets=packets)
+    assert is_allowed(tunnel(NARROW), wanted) == allowed

@@ -182,3 +182,15 @@ def test_two_endpoints_prove_themselves_by_certificates(kind: str) -> None:
     pair = IkePair(a=peer("a", **credentials(a, "a", "b")), b=peer("b", **credentials(b, "b", "a")))
     pair.establish()
     assert any("CERTREQ" in rung or "1/" in rung for rung in pair.trace)
+
+
+def test_a_signature_is_by_what_the_peer_says_to_know() -> None:
+    """RFC 7427, 4: by a hash of its list; without a list by the methods of RFC 4754, or not."""
+    ecdsa, rsa, edwards = (KEYS[kind]() for kind in ("ecdsa", "rsa", "ed25519"))
+    with_sha384 = bytes.fromhex("2a8648ce3d040303")
+    method, data = sign(ecdsa, b"octets", frozenset({3}))
+    assert (method, with_sha384 in data[: 1 + data[0]]) == (14, True)
+    assert sign(ecdsa, b"octets", None)[0] == 9
+    for key, hashes in ((rsa, None), (edwards, None), (rsa, frozenset({1})), (edwards, {2, 3})):
+        with pytest.raises(AuthenticationFailedError, match="the peer"):
+            sign(key, b"octets", None if hashes is None else frozenset(hashes))

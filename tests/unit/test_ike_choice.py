@@ -3,12 +3,14 @@
 from ipaddress import ip_address, ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plutino.config.proposals import DEFAULT_ESP, DEFAULT_IKE, parse_proposal
 from plutino.ike.errors import NoProposalChosenError
-from plutino.ike.narrowing import is_subset, narrow, networks_of, selector_of
+from plutino.ike.narrowing import is_subset, narrow, networks_of, packets_of, selector_of
 from plutino.ike.numbers import Protocol
-from plutino.ike.payloads.proposal import Transform
+from plutino.ike.payloads.proposal import Proposal, SaPayload, Transform
 from plutino.ike.payloads.traffic_selector import TrafficSelector
 from plutino.ike.proposals import Suite, check_answer, choose, offer
 
@@ -100,3 +102,91 @@ def test_a_range_becomes_the_prefixes_that_make_it_up() -> None:
     assert [str(one) for one in networks_of(selector)] == [
         "10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/32",
     ]  # fmt: skip
+
+
+@given(
+    st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(sorted),
+    st.lists(st.integers(0, 65535), max_size=20),
+)
+def test_ports_become_prefixes_that_make_up_the_range(ends: list[int], ports: list[int]) -> None:
+    first, last = ends
+    ours = TrafficSelector(ip_address("10.0.0.0"), ip_address("10.0.0.255"), 6, first, last)
+    theirs = selector_of(ip_network("10.1.0.0/24"))
+    found = list(packets_of([ours], [theirs]))
+    assert {(one.protocol, one.destination_port_mask) for one in found} == {(6, 0)}
+    for port in (*ports, first, last, max(first - 1, 0), min(last + 1, 65535)):
+        hits = [one for one in found if not (port ^ one.source_port) & one.source_port_mask]
+        assert len(hits) == (first <= port <= last)
+
+
+def test_packets_are_those_that_both_sides_select() -> None:
+    tcp = selector_of(ip_network("10.0.0.0/24"), 6, 443)
+    udp = selector_of(ip_network("10.0.1.0/24"), 17)
+    theirs = [
+        selector_of(ip_network("10.1.0.0/24"), 6, 80),
+        selector_of(ip_network("fd00::/64"), 6),
+        TrafficSelector(ip_address("10.1.0.1"), ip_address("10.1.0.2"), 17),
+    ]
+    assert list(map(str, packets_of([tcp, udp], theirs))) == [
+        "10.0.0.0/24 port 0x1bb/0xffff -> 10.1.0.0/24 port 0x50/0xffff protocol 6",
+        "10.0.1.0/24 -> 10.1.0.1/32 protocol 17",
+        "10.0.1.0/24 -> 10.1.0.2/32 protocol 17",
+    ]
+    everything = selector_of(ip_network("0.0.0.0/0"))
+    echo = TrafficSelector(ip_address("10.0.0.0"), ip_address("10.0.0.255"), 1, 0x800, 0x8FF)
+    assert list(packets_of([echo], [everything])) == []
+    (icmp,) = packets_of([selector_of(ip_network("10.0.0.0/24"), 1)], [everything])
+    assert icmp.protocol == 1
+
+
+GCM = suite("aes128gcm16-noesn", for_ike=False)
+
+
+@pytest.mark.parametrize(
+    "proposals",
+    [
+        (),
+        (Proposal(1, 3, b"\1\2\3\4", GCM),) * 2,
+        (Proposal(2, 3, b"\1\2\3\4", GCM),),
+        (Proposal(1, 2, b"\1\2\3\4", GCM),),
+        (Proposal(1, 3, b"\1\2\3", GCM),),
+        (Proposal(1, 3, b"\1\2\3\4", (Transform(1, 20, 256), GCM[1])),),
+        (Proposal(1, 3, b"\1\2\3\4", (*GCM, Transform(1, 20, 128))),),
+        (Proposal(1, 3, b"\1\2\3\4", (*GCM, Transform(4, 31))),),
+        (Proposal(1, 3, b"\1\2\3\4", ()),),
+    ],
+    ids=["none", "two", "number", "protocol", "SPI", "key", "doubled", "more", "empty"],
+)
+def test_answers_that_do_not_meet_an_offer(proposals: tuple[Proposal, ...]) -> None:
+    """RFC 7296, 2.7 and 3.3.6: the initiator checks what was chosen."""
+    good = SaPayload((Proposal(1, 3, b"\1\2\3\4", GCM),))
+    assert check_answer(good, [GCM], Protocol.ESP, 4).spi == b"\1\2\3\4"
+    with pytest.raises(NoProposalChosenError):
+        check_answer(SaPayload(proposals), [GCM], Protocol.ESP, 4)
+
+
+def test_key_length_only_where_the_key_varies() -> None:
+    """RFC 7296, 3.3.5: absent, doubled or out of place, it makes another transform."""
+    chacha, prf = suite("chacha20poly1305-prfsha256-x25519"), Transform(2, 5)
+    assert chacha[0] == Transform(1, 28)
+    for offered in (
+        (Transform(1, 28, 256), prf, Transform(4, 31)),
+        (Transform(1, 28), Transform(2, 5, 256), Transform(4, 31)),
+    ):
+        with pytest.raises(NoProposalChosenError):
+            choose(SaPayload((Proposal(1, 1, b"", offered),)), [chacha], Protocol.IKE)
+    for strange in (
+        Transform(1, 20),
+        Transform(1, 20, 128, ((0x800E, b"\1\0"),)),
+        Transform(1, 20, None, ((14, b"\0\x80"),)),
+    ):
+        with pytest.raises(NoProposalChosenError):
+            choose(SaPayload((Proposal(1, 3, b"", (strange, GCM[1])),)), [GCM], Protocol.ESP)
+
+
+def test_opaque_ports_never_meet() -> None:
+    """RFC 7296, 3.13.1: start 65535 with end 0."""
+    opaque = TrafficSelector(ip_address("10.0.0.0"), ip_address("10.0.0.9"), 6, 65535, 0)
+    everything = selector_of(ip_network("0.0.0.0/0"))
+    assert narrow([opaque], [everything]) == ()
+    assert not is_subset([opaque], [everything])

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plutino.ike.crypto.encryption import NotAuthenticError
+from plutino.ike.crypto.encryption import ENCRYPTIONS, NotAuthenticError
 from plutino.ike.crypto.keymat import IkeKeys
 from plutino.ike.errors import InvalidSyntaxError, PeerError, UnsupportedCriticalPayloadError
-from plutino.ike.keys import IkeSuite
+from plutino.ike.keys import CombinedCipher, IkeSuite
 from plutino.ike.message.chain import encode_chain, parse_chain
-from plutino.ike.message.fragments import Reassembly
+from plutino.ike.message.fragments import MOST_OCTETS, Reassembly
 from plutino.ike.message.header import Header
 from plutino.ike.message.message import Message
-from plutino.ike.message.protection import Cipher, open_message, parse_plain, seal_fragments
+from plutino.ike.message.protection import Cipher, Opened, open_message, parse_plain, seal_fragments
 from plutino.ike.message.rules import check_rules
 from plutino.ike.numbers import PayloadType
 from plutino.ike.payloads.generic import NoncePayload, OpaquePayload, Payload
@@ -79,6 +79,8 @@ CIPHERS = [
     cipher_of(Transform(1, 13, 128), Transform(2, 8), Transform(3, 8)),
 ]
 
+COMBINED = CombinedCipher(ENCRYPTIONS[20], bytes(20))  # type: ignore[arg-type]
+
 
 def open_all(datagrams: list[bytes], cipher: Cipher) -> Message | None:
     reassembly, whole = Reassembly(), None
@@ -118,6 +120,9 @@ def test_fragments_are_as_small_as_they_must_be_and_make_the_whole(cipher: Ciphe
     fragments = seal_fragments(message, cipher, random, 576)
     assert len(fragments) > 5
     assert max(map(len, fragments)) <= 576
+    assert [one[28] for one in fragments] == [int(PAYLOADS[0].payload_type)] + [0] * (
+        len(fragments) - 1
+    )
     for order in (fragments, fragments[::-1], fragments + fragments):
         opened = open_all(order, cipher)
         if order is not fragments + fragments:
@@ -126,6 +131,35 @@ def test_fragments_are_as_small_as_they_must_be_and_make_the_whole(cipher: Ciphe
     whole = open_all(fragments[::-1], cipher)
     assert whole is not None
     assert whole.payloads == message.payloads
+
+
+def piece(number: int, total: int, chain: bytes = b"x") -> Opened:
+    return Opened(33 if number == 1 else 0, chain, number, total)
+
+
+def test_smaller_fragments_take_the_place_of_those_before() -> None:
+    """RFC 7383, 2.6: of a larger total all is taken anew, one of a smaller total is late."""
+    reassembly = Reassembly()
+    assert reassembly.add(piece(1, 2, b"old")) is None
+    assert reassembly.add(piece(2, 3, b"b")) is None
+    assert reassembly.add(piece(1, 2, b"late")) is None
+    assert reassembly.add(piece(2, 3, b"doubled")) is None
+    assert reassembly.add(piece(3, 3, b"c")) is None
+    assert reassembly.add(piece(1, 3, b"a")) == Opened(33, b"abc")
+
+
+def test_a_message_in_one_piece_is_whole_whatever_came_before() -> None:
+    reassembly = Reassembly()
+    reassembly.add(piece(1, 3))
+    assert reassembly.add(Opened(33, b"all")) == Opened(33, b"all")
+
+
+def test_fragments_take_no_more_memory_than_a_message_may() -> None:
+    """Whoever can begin a key exchange can send them."""
+    reassembly = Reassembly()
+    for number in range(1, 65):
+        assert reassembly.add(piece(number, 64, bytes(60000))) is None
+        assert sum(len(one.chain) for one in reassembly.pieces.values()) <= MOST_OCTETS
 
 
 @given(st.integers(0, 255), st.binary(max_size=200))
@@ -159,3 +193,15 @@ def test_rules_name_what_is_missing_and_what_is_too_much() -> None:
         check_rules(Message(HEADER, (OpaquePayload(200, True, b""),)))
     assert caught.value.data == b"\xc8"
     check_rules(Message(HEADER, (OpaquePayload(200, False, b""),)))
+
+
+@pytest.mark.parametrize("padding", [b"\0", b"abc\3", bytes(range(200)) + b"\xc8"])
+def test_padding_may_be_of_any_content_and_length(padding: bytes) -> None:
+    """RFC 7296, 3.14; RFC 5282, 3: the sender chooses."""
+    mode = COMBINED.mode
+    sealed = bytes(8) + mode.seal(COMBINED.keymat, bytes(8), b"header", b"payloads" + padding)
+    assert COMBINED.open(b"header", sealed) == b"payloads"
+    for wrong in (b"", b"\1", b"abc\xff"):
+        sealed = bytes(8) + mode.seal(COMBINED.keymat, bytes(8), b"header", wrong)
+        with pytest.raises(NotAuthenticError):
+            COMBINED.open(b"header", sealed)

@@ -14,8 +14,9 @@ class IkeKeying(Table):
     local_id: Annotated[
         str | None,
         Field(
-            description="Who we are to the peer: a name, an address, `user@host`; our outer "
-            "address if not given.",
+            description="Who we are to the peer: a name, an address, `user@host`, a certificate's "
+            "subject such as `C=CH, O=Example, CN=paris`, a key id such as `@#7061726973` in "
+            "hexadecimal; our outer address if not given.",
             examples=["paris.example"],
         ),
     ] = None

@@ -9,6 +9,7 @@ from plutino.config.ike import IkeKeying
 from plutino.config.positions import Finding, KeyPath
 from plutino.config.proposals import WEAK_WORDS, parse_proposal
 from plutino.config.tunnel import Tunnel
+from plutino.model.identity import identity_of
 
 _OF_ESP: Final = frozenset(
     {
@@ -77,6 +78,7 @@ def _check_ike(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
             where = (*at, key.replace("_", "-"))
             yield where, f"belongs to the IKE SA: write it at tunnel '{ike.ike_sa_of}'", None
     else:
+        yield from _check_identities(ike, at)
         yield from _check_proof(ike, at)
         yield from _check_revocation(ike, at)
         yield from _check_postquantum_key(ike, at)
@@ -95,6 +97,15 @@ def _check_ike(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
                 parse_proposal(text, for_ike=for_ike, weak=ike.allow_weak)
             except ValueError as error:
                 yield (*at, key, number), str(error), None
+
+
+def _check_identities(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
+    for key, text in (("local-id", ike.local_id), ("remote-id", ike.remote_id)):
+        if text is not None:
+            try:
+                identity_of(text)
+            except ValueError as error:
+                yield (*at, key), f"{text!r}: {error}", 'such as "paris.example"'
 
 
 def _check_proof(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:

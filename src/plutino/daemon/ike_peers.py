@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 from ipaddress import ip_network
 
@@ -63,10 +64,13 @@ def is_allowed(tunnel: Tunnel, child: ChildSa) -> bool:
     mode = Mode[tunnel.mode.upper()]
     if child.mode not in {mode, Mode.TUNNEL}:
         return False
+    packets = child.packets or ()
+    ours = *child.local_ts, *(one.source for one in packets)
+    theirs = *child.remote_ts, *(one.destination for one in packets)
     if mode is Mode.TRANSPORT:
-        ends = (child.local_ts, child.local), (child.remote_ts, child.remote)
+        ends = (ours, child.local), (theirs, child.remote)
         return all(one == ip_network(end) for several, end in ends for one in several)
-    sides = (child.local_ts, tunnel.local_ts), (child.remote_ts, tunnel.remote_ts)
+    sides = (ours, tunnel.local_ts), (theirs, tunnel.remote_ts)
     # IKE narrows to parts of what was configured, and joins none.
     return all(
         any(is_within(one, whole) for whole in allowed or EVERYTHING)
@@ -232,6 +236,8 @@ def _child(name: str, tunnel: Tunnel) -> ChildConfig:
     )
 
 
+@cache
 def _suite(text: str, *, for_ike: bool, weak: tuple[str, ...]) -> Suite:
+    """The same value for the same words: peers share it, and are compared fast."""
     proposal = parse_proposal(text, for_ike=for_ike, weak=weak)
     return tuple(Transform(one.type, one.number, one.key_bits) for one in proposal)

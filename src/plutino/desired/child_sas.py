@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from ipaddress import ip_network
+from itertools import product
 from typing import Final
 
 from plutino.config.numbers import TunnelNumbers
@@ -15,7 +16,7 @@ from plutino.model.algorithms import DEFAULT_ALGORITHM, ESP_SUITES, EspSuite
 from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import Mark, ReqId, Spi
 from plutino.model.path import Path, TunnelPaths
-from plutino.model.policy import IpNetwork, Mode, Selector
+from plutino.model.policy import Mode, Selector
 from plutino.model.sa import (
     UNLIMITED,
     Lifetime,
@@ -47,16 +48,17 @@ def paths_in_use(paths: TunnelPaths, children: Sequence[ChildSa]) -> TunnelPaths
     return replace(paths, own=active, active=active)
 
 
-def child_selectors(children: Sequence[ChildSa]) -> Iterator[tuple[IpNetwork, IpNetwork]]:
-    """Pairs of prefixes of one family, ours and the peer's, that any child has."""
-    pairs = {
-        (local, remote): None
-        for child in children
-        for local in child.local_ts
-        for remote in child.remote_ts
-        if local.version == remote.version
-    }
-    yield from pairs
+def child_selectors(children: Sequence[ChildSa]) -> tuple[Selector, ...]:
+    """What leaves by any child: pairs of prefixes of one family, or less (``packets``)."""
+    found: dict[Selector, None] = {}
+    for child in children:
+        if child.packets is not None:
+            found |= dict.fromkeys(child.packets)
+            continue
+        for local, remote in product(child.local_ts, child.remote_ts):
+            if local.version == remote.version:
+                found[Selector(local, remote)] = None
+    return tuple(found)
 
 
 def compile_children(
@@ -163,7 +165,8 @@ def _sa(
         udp = UdpEncapsulation(udp.destination_port, udp.source_port)
     inner = None
     if child.mode is Mode.BEET:
-        local, remote = next(child_selectors([child]))
+        pairs = product(child.local_ts, child.remote_ts)
+        local, remote = next(one for one in pairs if one[0].version == one[1].version)
         inner = Selector(local, remote) if is_out else Selector(remote, local)
     return SecurityAssociation(
         spi=child.spi_out if is_out else child.spi_in,

@@ -75,12 +75,15 @@ def compile_policies(
     if len(paths.every) > 1 and tunnel.mode != "transport":
         anyone = unspecified(active.remote.version)
         inward = Template(anyone, anyone, reqid, mode)
-    agreed = tuple(child_selectors(children))
-    for local, remote in agreed or traffic_selectors(tunnel, active):
+    leaving = child_selectors(children)
+    if not children:
+        leaving = tuple(Selector(*one) for one in traffic_selectors(tunnel, active))
+    for one in leaving:
+        back = one.reversed()
         for direction, selector, template, mark in (
-            (Direction.OUT, Selector(local, remote), outward, numbers.mark_out),
-            (Direction.IN, Selector(remote, local), inward, numbers.mark_in),
-            (Direction.FWD, Selector(remote, local), inward, numbers.mark_in),
+            (Direction.OUT, one, outward, numbers.mark_out),
+            (Direction.IN, back, inward, numbers.mark_in),
+            (Direction.FWD, back, inward, numbers.mark_in),
         ):
             yield Policy(
                 direction, selector, numbers.if_id, (template,), POLICY_PRIORITY, mark=mark

@@ -6,6 +6,7 @@ Times are in seconds of the daemon's monotonic clock.
 from dataclasses import dataclass, field
 
 from plutino.ike.auth.credentials import LocalCredential, RemoteCredential
+from plutino.ike.auth.identity import Identity
 from plutino.ike.payloads.traffic_selector import TrafficSelector
 from plutino.ike.proposals import Suite
 from plutino.model.policy import IpAddress, Mode
@@ -80,6 +81,11 @@ class PeerConfig:
     ppk: PostquantumKey | None = None
     window: int = 1
     send_certificates: bool = True
+
+    @property
+    def identities(self) -> tuple[Identity, Identity | None]:
+        """Ours and the peer's, which is None where any will do."""
+        return self.local_credential.identity, self.remote_credential.identity
 
     def child(self, name: str) -> ChildConfig:
         """The child of a name; KeyError if the peer has none such."""

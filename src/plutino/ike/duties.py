@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from plutino.ike.child import Child, ChildInput, ChildState
 from plutino.ike.events import ChildrenChanged, ReauthenticationDue
 from plutino.ike.exchanges.create_child import CreateChild
-from plutino.ike.exchanges.delete import Liveness
+from plutino.ike.exchanges.delete import DeleteIke, Liveness
 from plutino.ike.exchanges.mobike import CheckMapping
 from plutino.ike.exchanges.rekey_ike import RekeyIke
 from plutino.ike.numbers import KEEPALIVE
 from plutino.ike.path import Datagram
-from plutino.ike.schedule import KEEPALIVE_AFTER
+from plutino.ike.schedule import KEEPALIVE_AFTER, is_given_up
 from plutino.ike.state import SessionState
 
 if TYPE_CHECKING:
@@ -80,9 +80,15 @@ def _child_due(session: Session, child: Child, now: float) -> None:
     if waits and child.outbound_at is not None and child.outbound_at <= now:
         session.children.prefer(child)
         session.tell(ChildrenChanged(session.peer.name, "the new CHILD_SA sends"))
-    is_due = child.state is ChildState.INSTALLED and (child.rekey_at or now + 1) <= now
-    if is_due and session.is_established and not session.ahead(CreateChild):
-        session.enqueue(CreateChild(child.config, child), now)
+    due = child.rekey_at
+    if due is None or due > now or child.state is not ChildState.INSTALLED:
+        return
+    if session.is_established and not session.ahead(CreateChild):
+        if is_given_up(child.config.lifetimes, child.created, due, now):
+            child.rekey_at = None
+            session.enqueue(DeleteIke("the peer lets a CHILD_SA have no new keys"), now, first=True)
+        else:
+            session.enqueue(CreateChild(child.config, child), now)
 
 
 def _established_due(session: Session, now: float) -> None:
@@ -91,7 +97,11 @@ def _established_due(session: Session, now: float) -> None:
         schedule.reauthenticate_at = None
         session.tell(ReauthenticationDue(session.peer.name, session.initiator_spi))
     if schedule.rekey_at is not None and schedule.rekey_at <= now:
-        schedule.rekey_at = None
+        due, schedule.rekey_at = schedule.rekey_at, None
+        began = session.created if session.established_at is None else session.established_at
+        if is_given_up(session.peer.lifetimes, began, due, now):
+            session.enqueue(DeleteIke("the peer lets it have no new keys"), now, first=True)
+            return
         session.enqueue(RekeyIke(), now)
     for name, time in session.children.missing(session.wanted).items():
         if time <= now and not session.ahead(CreateChild):

@@ -37,7 +37,7 @@ from plutino.ike.numbers import MAJOR_VERSION, ExchangeType
 from plutino.ike.ocsp_queries import OcspQueries
 from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.ike.peers_by_address import PeersByAddress
-from plutino.ike.registry import Registry, heir, is_older
+from plutino.ike.registry import Registry, heir, is_older, may_be_known, waits_for_children
 from plutino.ike.saved import restore, save
 from plutino.ike.session import Session
 from plutino.ike.spis import Spis
@@ -96,6 +96,9 @@ class Endpoint:
         """Who may connect from now on; IKE SAs of others have to be let down before."""
         self.peers = {peer.name: peer for peer in peers}
         self._by_address = PeersByAddress(self.peers.values())
+        self._by_identities: dict[object, list[str]] = {}
+        for peer in self.peers.values():
+            self._by_identities.setdefault(peer.identities, []).append(peer.name)
 
     # Inputs -------------------------------------------------------------------------------------
 
@@ -353,17 +356,17 @@ class Endpoint:
 
     def _follow(self, session: Session, event: Event, now: float) -> None:
         if isinstance(event, IkeEstablished):
-            self._half_open.done(session.spi)
+            self._half_open.done(session.spi, proved=True)
             if event.replaces is None:
                 self._want(session, now)
-                if not _waits_for_children(session):
+                if not waits_for_children(session):
                     self._settle(session, now)
         elif isinstance(event, ChildrenChanged):
             is_due = session.replaces_older and session.is_established
-            if is_due and not _waits_for_children(session):
+            if is_due and not waits_for_children(session):
                 self._settle(session, now)
         elif isinstance(event, IkeClosed):
-            self._half_open.done(session.spi)
+            self._half_open.done(session.spi, proved=False)
             self._contests.pop(session.spi, None)
             if session.established_at is not None:
                 self._attempts.had_success(session.peer.name, now)
@@ -433,13 +436,8 @@ class Endpoint:
         return any(one.state is not SessionState.DELETING for one in self.sessions_of(peer))
 
     def _has_other(self, peer: str, spi: bytes) -> bool:
-        return any(one.spi != spi and one.is_established for one in self.sessions_of(peer))
-
-
-def _waits_for_children(session: Session) -> bool:
-    """Whether it was begun childless, and those that it replaces have the children (RFC 6023)."""
-    return (
-        session.replaces_older
-        and session.first_child is None
-        and bool(session.children.missing(session.wanted))
-    )
+        """Whether another IKE SA is between the same identities, of whichever tunnel."""
+        known = self.peers.get(peer)
+        names = [peer] if known is None else self._by_identities[known.identities]
+        every = (one for name in names for one in self.sessions_of(name))
+        return any(one.spi != spi and may_be_known(one, peer) for one in every)

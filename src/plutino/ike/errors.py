@@ -68,6 +68,18 @@ class TsUnacceptableError(PeerError):
     notify = NotifyType.TS_UNACCEPTABLE
 
 
+class NoAdditionalSasError(PeerError):
+    """There are as many CHILD_SAs as an IKE SA may have (RFC 7296, 1.3)."""
+
+    notify = NotifyType.NO_ADDITIONAL_SAS
+
+
+class UnexpectedNatDetectedError(PeerError):
+    """The peer forbids NATs, and there is one (RFC 4555, 3.9)."""
+
+    notify = NotifyType.UNEXPECTED_NAT_DETECTED
+
+
 class TemporaryFailureError(PeerError):
     """Not now: another exchange about the same SA is under way (RFC 7296, 2.25)."""
 

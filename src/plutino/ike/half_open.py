@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from plutino.ike.cookies import CookieJar
 from plutino.ike.errors import NoProposalChosenError, PeerError
@@ -34,9 +35,7 @@ Answered = tuple[bytes | None, Session | None, str | None]
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    spi: bytes
     source: IpAddress
-    request: bytes = field(repr=False)
     reply: bytes = field(repr=False)
 
 
@@ -45,8 +44,9 @@ class HalfOpen:
 
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._jar = CookieJar(random)
-        self._entries: dict[tuple[bytes, Path], _Entry] = {}
-        self._by_spi: dict[bytes, tuple[bytes, Path]] = {}
+        self._entries: dict[bytes, _Entry] = {}
+        self._by_spi: dict[bytes, bytes] = {}
+        self._proved: OrderedDict[bytes, None] = OrderedDict()
         self._sources: Counter[IpAddress] = Counter()
 
     def __len__(self) -> int:
@@ -60,11 +60,17 @@ class HalfOpen:
         path: Path,
         now: float,
     ) -> Answered:
-        """The same answer to the same request; a cookie, a refusal or a new IKE SA to others."""
-        key = header.initiator_spi, path
+        """The same answer to the same request; a cookie, a refusal or a new IKE SA to others.
+
+        One whose IKE SA is up already has no answer. Requests are told apart by all their octets: the
+        SPI alone may be that of another peer behind the same NAT (RFC 7296, 2.1).
+        """
+        key = sha256(f"{path}".encode() + datagram).digest()
         known = self._entries.get(key)
         if known is not None:
-            return (known.reply if known.request == datagram else None), None, None
+            return known.reply, None, None
+        if key in self._proved:
+            return None, None, None
         source = path.remote.address
         if len(self) >= MAX_HALF_OPEN or self._sources[source] >= MAX_PER_SOURCE:
             return None, None, None
@@ -76,7 +82,7 @@ class HalfOpen:
             refusal = NotifyPayload(error.notify, error.data)
             return _clear(header, refusal), None, error.reason
         if session is not None:
-            self._entries[key] = _Entry(session.spi, source, datagram, reply)
+            self._entries[key] = _Entry(source, reply)
             self._by_spi[session.spi] = key
             self._sources[source] += 1
         return reply, session, None
@@ -101,10 +107,14 @@ class HalfOpen:
         session.schedule.expires_at = now + HALF_OPEN_FOR
         return reply, session
 
-    def done(self, spi: bytes) -> None:
-        """An IKE SA has been authenticated, or has ended."""
+    def done(self, spi: bytes, *, proved: bool) -> None:
+        """An IKE SA has been authenticated, or has ended before."""
         key = self._by_spi.pop(spi, None)
         if key is not None:
+            if proved:
+                self._proved[key] = None
+                if len(self._proved) > MAX_HALF_OPEN:
+                    self._proved.popitem(last=False)
             entry = self._entries.pop(key)
             self._sources[entry.source] -= 1
             if not self._sources[entry.source]:

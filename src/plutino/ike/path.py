@@ -48,3 +48,10 @@ def nat_detection(initiator_spi: bytes, responder_spi: bytes, at: SocketAddress)
     """The hash of NAT_DETECTION_SOURCE_IP and NAT_DETECTION_DESTINATION_IP (RFC 7296, 2.23)."""
     data = initiator_spi + responder_spi + at.address.packed + at.port.to_bytes(2, "big")
     return sha1(data, usedforsecurity=False).digest()
+
+
+def is_unchanged(addresses: bytes, path: Path) -> bool:
+    """Whether a packet came from and went to what its sender says (RFC 4555, 4.2.6)."""
+    here, there = path
+    ports = there.port.to_bytes(2, "big") + here.port.to_bytes(2, "big")
+    return addresses == there.address.packed + here.address.packed + ports

@@ -81,6 +81,12 @@ def choose(
     raise NoProposalChosenError("no offered proposal is allowed here")
 
 
+def allows(suites: Sequence[Suite], transforms: Sequence[Transform]) -> bool:
+    """Whether suites would have led to these transforms, one of each type."""
+    proposal = Proposal(1, Protocol.NONE, b"", tuple(transforms))
+    return any(_meet(proposal, suite, None) is not None for suite in suites)
+
+
 def check_answer(
     answered: SaPayload, suites: Sequence[Suite], protocol: Protocol, spi_size: int
 ) -> Chosen:

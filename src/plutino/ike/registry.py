@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from plutino.ike.child import Child
+from plutino.ike.exchanges.auth import Auth
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.session import Session
 from plutino.ike.state import SessionState
@@ -78,3 +79,19 @@ def heir(session: Session) -> Session:
 def is_older(other: Session, session: Session) -> bool:
     """Whether it was up before the other even began: INITIAL_CONTACT speaks of such alone."""
     return other.established_at is not None and other.established_at < session.created
+
+
+def may_be_known(session: Session, peer: str) -> bool:
+    """Whether the other end may have it: INITIAL_CONTACT would end it there."""
+    if session.peer.name == peer:
+        return session.is_established
+    return session.established_at is not None or session.underway(Auth) is not None
+
+
+def waits_for_children(session: Session) -> bool:
+    """Whether it was begun childless, and those that it replaces have the children (RFC 6023)."""
+    return (
+        session.replaces_older
+        and session.first_child is None
+        and bool(session.children.missing(session.wanted))
+    )

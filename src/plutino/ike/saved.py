@@ -20,7 +20,7 @@ from plutino.ike.crypto.keymat import Exchanged, IkeKeys
 from plutino.ike.errors import PeerError
 from plutino.ike.exchanges.delete import DeleteChild, Liveness
 from plutino.ike.exchanges.exchange import Exchange
-from plutino.ike.exchanges.mobike import CheckMapping
+from plutino.ike.exchanges.mobike import CheckMapping, CheckReturn
 from plutino.ike.keys import CombinedCipher, IkeSuite, SessionKeys
 from plutino.ike.numbers import Protocol
 from plutino.ike.path import Path, SocketAddress
@@ -40,9 +40,10 @@ _IV_SKIP: Final = 1 << 32
 """So many IVs are left out, more than can have been used since the IKE SA was saved."""
 _CHECKS_WITHIN: Final = 5.0
 """Seconds in which all that were silent for too long are asked whether they live."""
-_EXCHANGES: Final[Mapping[str, type[Liveness | CheckMapping]]] = {
+_EXCHANGES: Final[Mapping[str, type[Liveness | CheckMapping | CheckReturn]]] = {
     "liveness": Liveness,
     "check-mapping": CheckMapping,
+    "check-return": CheckReturn,
 }
 _SAVED_CHILDREN: Final = frozenset(
     {ChildState.INSTALLED, ChildState.REPLACED, ChildState.DELETING, ChildState.STRAGGLING}

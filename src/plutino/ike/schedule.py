@@ -24,6 +24,9 @@ Before that the response may still be on its way, be it at the third try, and th
 STRAGGLERS_FOR = 5.0
 """Seconds that a replaced SA still receives after it was deleted."""
 
+_LAST_TRIES = 1.1
+_LAST_MINUTE = 60.0
+
 
 @dataclass(slots=True)
 class Schedule:
@@ -36,7 +39,7 @@ class Schedule:
     expires_at: float | None = None
 
     def heard(self, now: float) -> None:
-        """Something authentic came."""
+        """Something authentic came that had not come before (RFC 7296, 2.4)."""
         self.last_heard = now
 
 
@@ -50,6 +53,17 @@ def due_at(lifetimes: Lifetimes, now: float, random: Callable[[int], bytes]) -> 
     if lifetimes.rekey_after is None:
         return None
     return now + lifetimes.rekey_after * (1 - lifetimes.jitter * fraction(random))
+
+
+def is_given_up(lifetimes: Lifetimes, began: float, due: float, now: float) -> bool:
+    """Whether an SA is too old for one more attempt, due now, to replace it (RFC 7296, 2.8).
+
+    A tenth of its time and a minute are for attempts that fail; the first one is always made.
+    """
+    after = lifetimes.rekey_after
+    if after is None:
+        return False
+    return due > began + after and now > began + _LAST_TRIES * after + _LAST_MINUTE
 
 
 def retry_at(now: float, random: Callable[[int], bytes]) -> float:

@@ -19,7 +19,7 @@ from plutino.ike.child import ChildInput
 from plutino.ike.children import Children
 from plutino.ike.config import ChildConfig, PeerConfig
 from plutino.ike.crypto.encryption import NotAuthenticError
-from plutino.ike.errors import InvalidSyntaxError, PeerError
+from plutino.ike.errors import PeerError
 from plutino.ike.events import (
     ChildrenChanged,
     Event,
@@ -40,23 +40,18 @@ from plutino.ike.held import Held
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.message.message import Message
-from plutino.ike.message.protection import (
-    Opened,
-    open_message,
-    parse_plain,
-    seal_fragments,
-)
-from plutino.ike.message.rules import check_rules
+from plutino.ike.message.protection import Opened, open_message, seal_fragments
+from plutino.ike.message.rules import check_rules, checked
 from plutino.ike.moves import follow_request
-from plutino.ike.numbers import ExchangeType, Flag, NotifyType
+from plutino.ike.numbers import ExchangeType, Flag, NotifyType, Protocol
 from plutino.ike.path import Datagram, Path
 from plutino.ike.payloads.generic import Payload
-from plutino.ike.payloads.notify import NotifyPayload
+from plutino.ike.payloads.notify import DeletePayload, NotifyPayload
 from plutino.ike.proposals import methods_of
 from plutino.ike.schedule import Schedule, back_off
 from plutino.ike.state import SessionInput, SessionState, following
 from plutino.ike.surroundings import Surroundings
-from plutino.ike.window import RequestWindow, ResponseWindow
+from plutino.ike.window import LAST_ID, RequestWindow, ResponseWindow
 from plutino.model.errors import WireError
 
 FIRST_PAUSE = 2.0
@@ -201,6 +196,9 @@ class Session:
     def pump(self, now: float) -> None:
         """Sends what waits and may go."""
         while self.queue and self.window.is_open and not self.is_closed:
+            if self.window.next_id > LAST_ID:
+                self.close("its message ids are used up", now)
+                return
             exchange = self.queue.popleft()
             try:
                 payloads = exchange.request(self, now)
@@ -244,10 +242,10 @@ class Session:
             opened = open_message(header, memoryview(datagram), self.keys.cipher_in)
         except (NotAuthenticError, WireError):
             return
-        self.schedule.heard(now)
         if waiting is not None:
             whole = waiting.reassembly.add(opened)
             if whole is not None:
+                self.schedule.heard(now)
                 del self.window.waiting[header.message_id]
                 cover(self, header, (whole.first_payload, whole.chain))
                 self._take_response(header, whole, waiting.exchange, now)
@@ -276,8 +274,15 @@ class Session:
         self, header: Header, opened: Opened, exchange: Exchange, now: float
     ) -> None:
         try:
-            message = _parsed(header, opened)
-            check_rules(message)
+            message = checked(header, opened)
+        except PeerError as error:  # no exchange has a use for it
+            self.tell(Refused(self.peer.name, f"{header.exchange_name}: {error.reason}"))
+            self.fail(error, now)
+            return
+        if self.established_at is not None and message.notify(NotifyType.INVALID_SYNTAX):
+            self.close("the peer found our request malformed, which ends it there as well", now)
+            return
+        try:
             exchange.response(self, message, now)
         except StatusWantedError as wanted:
             again = partial(self._take_response, header, opened, exchange)
@@ -304,14 +309,14 @@ class Session:
             return
         whole = self.responses.reassembly.add(opened)
         if whole is not None:
+            self.schedule.heard(now)
             self._take_request(header, whole, path, now)
 
     def _take_request(self, header: Header, opened: Opened, path: Path, now: float) -> None:
         failure: PeerError | None = None
         payloads: Sequence[Payload]
         try:
-            message = _parsed(header, opened)
-            check_rules(message)
+            message = checked(header, opened)
             cover(self, header, (opened.first_payload, opened.chain))
             follow_request(self, path)
             self._inherit(message, now)
@@ -372,13 +377,17 @@ class Session:
     # Ends ---------------------------------------------------------------------------------------
 
     def fail(self, error: PeerError, now: float) -> None:
-        """A response was not acceptable: the peer is told if it could be, and the IKE SA ends."""
-        if self.keys is not None and self.state is not SessionState.INITIATING:
+        """A response was not acceptable: the IKE SA ends, and the peer is told once.
+
+        By a notify as long as it has not proved who it is, else by a delete (RFC 7296, 2.21).
+        """
+        if self.keys is not None and not self.additional:  # else no INFORMATIONAL may come yet
             header = self._header(ExchangeType.INFORMATIONAL, self.window.next_id)
-            notify = NotifyPayload(error.notify, error.data)
-            # the peer is told that its proof failed, not what else we think of it
-            told = (notify,) if error.notify is NotifyType.AUTHENTICATION_FAILED else ()
-            self._send(self._encode(Message(header, told)), self.path, now)
+            is_up = self.established_at is not None
+            told: Payload = (
+                DeletePayload(Protocol.IKE) if is_up else NotifyPayload(error.notify, error.data)
+            )
+            self._send(self._encode(Message(header, (told,))), self.path, now)
         self.close(error.reason, now)
 
     def close(self, reason: str, now: float) -> None:
@@ -424,13 +433,6 @@ class Session:
         return packet - (20 if self.path.local.address.version == 4 else 40) - 8 - 4
 
     def _send(self, payloads: Sequence[bytes], path: Path, now: float) -> None:
-        self.schedule.last_sent = now
+        if path == self.path:
+            self.schedule.last_sent = now  # what goes elsewhere keeps no mapping of a NAT
         self.outgoing.extend(Datagram(path, one) for one in payloads)
-
-
-def _parsed(header: Header, opened: Opened) -> Message:
-    """The message; what is authentic and malformed ends the IKE SA (RFC 7296, 2.21.2)."""
-    try:
-        return parse_plain(header, opened.first_payload, opened.chain)
-    except WireError as error:
-        raise InvalidSyntaxError(str(error)) from error

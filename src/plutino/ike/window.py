@@ -3,11 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from plutino.ike.config import Retransmission
 from plutino.ike.message.fragments import Reassembly
 
+LAST_ID: Final = 0xFFFFFFFF
+"""Of messages; an IKE SA that needs another one ends (RFC 7296, 2.2)."""
 _Exchange = TypeVar("_Exchange")
 
 

@@ -7,16 +7,16 @@ the gateway file wants OCSP, responders asked.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import Base64Bytes, TypeAdapter, ValidationError
+from pydantic import Base64Bytes, Field, TypeAdapter, ValidationError
 
 from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.model.algorithms import AeadKey, SaKeys, SeparateKeys
 from plutino.model.child_sa import ChildSa
 from plutino.model.errors import WireError
 from plutino.model.numbers import Spi
-from plutino.model.policy import IpAddress, IpNetwork, Mode
+from plutino.model.policy import IpAddress, IpNetwork, Mode, Selector
 from plutino.model.proposal import Algorithm
 from plutino.model.sa import UdpEncapsulation
 from plutino.model.secret import Secret
@@ -72,6 +72,10 @@ class IkeSaState:
 
 
 _WireAddress = tuple[IpAddress, int]
+_Port = Annotated[int, Field(ge=0, le=0xFFFF)]
+_WireSelector = tuple[
+    IpNetwork, IpNetwork, Annotated[int, Field(ge=0, le=0xFF)], _Port, _Port, _Port, _Port
+]
 _WireKeys = tuple[str, Base64Bytes, int] | tuple[str, Base64Bytes, str, Base64Bytes, int]
 
 
@@ -95,6 +99,7 @@ class _WireChild:
     esn: bool
     outbound: bool
     ports: tuple[int, int] | None
+    packets: tuple[_WireSelector, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +221,7 @@ def _encode_child(child: ChildSa) -> _WireChild:
         esn=child.esn,
         outbound=child.outbound,
         ports=None if udp is None else (udp.source_port, udp.destination_port),
+        packets=None if child.packets is None else tuple(map(_encode_selector, child.packets)),
     )
 
 
@@ -234,4 +240,11 @@ def _decode_child(wire: _WireChild) -> ChildSa:
         esn=wire.esn,
         outbound=wire.outbound,
         encapsulation=None if wire.ports is None else UdpEncapsulation(*wire.ports),
+        packets=None if wire.packets is None else tuple(Selector(*one) for one in wire.packets),
     )
+
+
+def _encode_selector(one: Selector) -> _WireSelector:
+    sides = one.source, one.destination
+    ports = one.source_port, one.source_port_mask, one.destination_port, one.destination_port_mask
+    return (*sides, one.protocol, *ports)

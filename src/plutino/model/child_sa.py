@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from plutino.model.algorithms import SaKeys
 from plutino.model.numbers import Spi
-from plutino.model.policy import IpAddress, IpNetwork, Mode
+from plutino.model.policy import IpAddress, IpNetwork, Mode, Selector
 from plutino.model.sa import UdpEncapsulation
 
 
@@ -14,7 +14,8 @@ class ChildSa:
 
     While it is replaced, a tunnel has several: all of them receive, one sends. ``encapsulation``
     has the ports of our own packets, None for ESP without UDP. ``local_ts`` and ``remote_ts`` are
-    the selectors that both ends agreed upon, as prefixes.
+    the selectors that both ends agreed upon, as prefixes; ``packets`` are those that leave by it
+    where a peer wants less than all protocols and ports, None for all.
     """
 
     tunnel: str
@@ -30,3 +31,4 @@ class ChildSa:
     esn: bool = False
     outbound: bool = True
     encapsulation: UdpEncapsulation | None = None
+    packets: tuple[Selector, ...] | None = None

@@ -1,6 +1,6 @@
 """Selectors, templates and policies: the SPD in values (RFC 4301, 4.4.1; ``linux/xfrm.h``)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -76,7 +76,27 @@ class Selector:
             raise ValueError(f"{self.source} and {self.destination} are of different families")
 
     def __str__(self) -> str:
-        return f"{self.source} -> {self.destination}"
+        ends = (
+            f"{network} port {port:#x}/{mask:#x}" if mask else str(network)
+            for network, port, mask in (
+                (self.source, self.source_port, self.source_port_mask),
+                (self.destination, self.destination_port, self.destination_port_mask),
+            )
+        )
+        protocol = f" protocol {self.protocol}" if self.protocol else ""
+        return " -> ".join(ends) + protocol
+
+    def reversed(self) -> "Selector":
+        """The packets the other way."""
+        return replace(
+            self,
+            source=self.destination,
+            destination=self.source,
+            source_port=self.destination_port,
+            source_port_mask=self.destination_port_mask,
+            destination_port=self.source_port,
+            destination_port_mask=self.source_port_mask,
+        )
 
 
 ANY_SPI = Spi(0)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from plutino.ike.crypto.integrity import INTEGRITIES
 from plutino.ike.crypto.prf import PRFS
+from plutino.ike.exchanges.key_exchange import NONCE_SIZE
 
 COUNTED = bytes(range(64))
 HI_THERE = b"Hi There"
@@ -114,3 +115,9 @@ def test_prf_plus_is_a_stream_of_at_most_255_blocks(number: int) -> None:
 def test_only_sha1_is_weak() -> None:
     assert [one.name for one in PRFS.values() if one.weak] == ["prfsha1"]
     assert [one.name for one in INTEGRITIES.values() if one.weak] == ["sha1"]
+
+
+def test_nonces_are_long_enough_for_each_prf() -> None:
+    """RFC 7296, 2.10: half its key at least; they are sent before one is chosen."""
+    assert all(one.key_size <= 2 * NONCE_SIZE for one in PRFS.values())
+    assert NONCE_SIZE >= 16

@@ -166,7 +166,7 @@ def check_usage(leaf: x509.Certificate) -> None:
 def bears(leaf: x509.Certificate, identity: Identity) -> bool:
     """Whether an identity is the subject or one of its alternative names (RFC 4945, 3.1)."""
     if identity.id_type == IdType.DER_ASN1_DN:
-        return leaf.subject.public_bytes() == identity.data
+        return Identity(IdType.DER_ASN1_DN, leaf.subject.public_bytes()) == identity
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

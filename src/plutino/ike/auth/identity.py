@@ -1,35 +1,45 @@
-"""Identities (RFC 7296, 3.5)."""
+"""Identities as IDi and IDr bear them (RFC 7296, 3.5)."""
 
 from dataclasses import dataclass
-from enum import IntEnum
 from ipaddress import ip_address
 from typing import Self
 
+from plutino.model.identity import IdType, comparable_name, identity_of, name_words
 
-class IdType(IntEnum):
-    """RFC 7296, 3.5."""
-
-    IPV4_ADDR = 1
-    FQDN = 2
-    RFC822_ADDR = 3
-    IPV6_ADDR = 5
-    DER_ASN1_DN = 9
-    DER_ASN1_GN = 10
-    KEY_ID = 11
+__all__ = ["IdType", "Identity", "parse_identity"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Identity:
-    """A type and its octets as in IDi and IDr."""
+    """A type and its octets as in IDi and IDr; distinguished names are compared by their words."""
 
     id_type: int
     data: bytes
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and self._compared == other._compared
+
+    def __hash__(self) -> int:
+        return hash(self._compared)
+
+    @property
+    def _compared(self) -> tuple[int, bytes]:
+        is_name = self.id_type == IdType.DER_ASN1_DN
+        return self.id_type, comparable_name(self.data) if is_name else self.data
 
     def __str__(self) -> str:
         if self.id_type in {IdType.IPV4_ADDR, IdType.IPV6_ADDR} and len(self.data) in {4, 16}:
             return str(ip_address(self.data))
         if self.id_type in {IdType.FQDN, IdType.RFC822_ADDR}:
             return self.data.decode("ascii", "backslashreplace")
+        if self.id_type == IdType.KEY_ID:
+            return f"@#{self.data.hex()}"
+        try:
+            return name_words(self.data) if self.id_type == IdType.DER_ASN1_DN else self._hex()
+        except ValueError:
+            return self._hex()
+
+    def _hex(self) -> str:
         return f"type {self.id_type} {self.data.hex()}"
 
     @classmethod
@@ -39,21 +49,5 @@ class Identity:
 
 
 def parse_identity(text: str) -> Identity:
-    """From the words of a configuration: an address, ``user@host``, or else a name.
-
-    ``@name`` is a name too, however it looks. ValueError if it is empty.
-    """
-    if not text:
-        raise ValueError("an identity must not be empty")
-    try:
-        address = ip_address(text)
-    except ValueError:
-        pass
-    else:
-        kind = IdType.IPV4_ADDR if address.version == 4 else IdType.IPV6_ADDR
-        return Identity(kind, address.packed)
-    if text.startswith("@"):
-        return Identity.fqdn(text[1:])
-    if "@" in text:
-        return Identity(IdType.RFC822_ADDR, text.encode())
-    return Identity.fqdn(text)
+    """From the words of a configuration; ValueError where they make none."""
+    return Identity(*identity_of(text))

@@ -24,6 +24,7 @@ from plutino.ike.exchanges.child_offer import (
     take_answer,
 )
 from plutino.ike.exchanges.delete import DeleteUnusable
+from plutino.ike.exchanges.mobike import check_no_nats
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType, PayloadType
@@ -31,6 +32,7 @@ from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.identification import AuthPayload, CertPayload, IdPayload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
+from plutino.ike.proposals import allows
 from plutino.ike.schedule import due_at
 from plutino.ike.state import SessionInput
 
@@ -126,6 +128,7 @@ def answer_auth(session: Session, message: Message, now: float) -> list[Payload]
     session.peer = peer
     keys, ppk = _responder_keys(session, peer, message)
     verify(session, keys, peer, message, message.header.message_id)
+    check_no_nats(message, session.path)
     session.set_keys(keys)
     session.abilities.mobike = (
         peer.mobike and message.notify(NotifyType.MOBIKE_SUPPORTED) is not None
@@ -149,6 +152,8 @@ def _answer_first_child(session: Session, message: Message, now: float) -> list[
     try:
         child, payloads = answer_offer(session, message, None, (b"", nonces), now)
     except PeerError as error:
+        if error.fatal:
+            raise
         session.tell(Refused(session.peer.name, error.reason))
         return [NotifyPayload(error.notify, error.data)]
     session.children.append(child)
@@ -236,12 +241,25 @@ def verify(
 
 
 def _candidate(session: Session, identity: Identity, wanted: Identity | None) -> PeerConfig:
-    """The peer that is meant, by its identity and by the one it wants of us."""
-    for peer in session.candidates:
-        fits = wanted is None or peer.local_credential.identity == wanted
-        if fits and peer.remote_credential.accepts(identity):
+    """The peer that is meant, by its identity and by the one it wants of us.
+
+    It must be allowed what was agreed upon before anybody knew who it is (RFC 7296, 3.3.4).
+    """
+    named = [
+        peer
+        for peer in session.candidates
+        if peer.remote_credential.accepts(identity)
+        and (wanted is None or peer.local_credential.identity == wanted)
+    ]
+    if not named:
+        raise AuthenticationFailedError(
+            f"nobody of identity {identity} is configured for this path"
+        )
+    transforms = session.session_keys.suite.transforms
+    for peer in named:
+        if allows(peer.suites, transforms):
             return peer
-    raise AuthenticationFailedError(f"nobody of identity {identity} is configured for this path")
+    raise AuthenticationFailedError(f"the chosen proposal is not allowed with {identity}")
 
 
 def _identity(payload: Payload | None) -> Identity:

@@ -17,7 +17,7 @@ from plutino.ike.errors import (
 )
 from plutino.ike.esp_suites import keymat_size
 from plutino.ike.message.message import Message
-from plutino.ike.narrowing import is_subset, narrow, selector_of
+from plutino.ike.narrowing import count_of, is_subset, narrow, selector_of
 from plutino.ike.numbers import NotifyType, PayloadType, Protocol
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import NotifyPayload
@@ -25,6 +25,7 @@ from plutino.ike.payloads.proposal import SaPayload
 from plutino.ike.payloads.traffic_selector import TrafficSelector, TsPayload
 from plutino.ike.proposals import Chosen, Suite, check_answer, choose, offer, without_key_exchange
 from plutino.ike.schedule import due_at
+from plutino.model.numbers import SPI_RESERVED
 from plutino.model.policy import IpAddress, Mode
 from plutino.model.secret import Secret
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from plutino.ike.session import Session
 
 SPI_SIZE = 4
+MOST_SELECTORS = 1024
+"""Pairs of prefixes, unless more are configured: a peer may narrow to ranges that make many."""
 Nonces = tuple[bytes, bytes]
 Material = tuple[bytes, Nonces]
 """The shared secret of the child's own key exchange, empty without one, and both nonces."""
@@ -86,6 +89,7 @@ def take_answer(
     """
     sa, initiator, responder = _three(message)
     chosen = check_answer(sa, offered.suites, Protocol.ESP, SPI_SIZE)
+    _check_spi(session, chosen.spi)
     local, remote = initiator.known, responder.known
     if not local or not remote:
         raise TsUnacceptableError("no traffic selector is left")
@@ -121,8 +125,7 @@ def answer_offer(
     if chosen is None:
         suites = without_key_exchange(config.suites)
         chosen = choose(sa, suites, Protocol.ESP)
-    if len(chosen.spi) != SPI_SIZE:
-        raise NoProposalChosenError(f"an SPI of {len(chosen.spi)} bytes")
+    _check_spi(session, chosen.spi)
     spi = session.surroundings.new_child_spi()
     mode = wanted if wanted is config.mode else Mode.TUNNEL
     association, sides = (spi, chosen), (local, remote)
@@ -136,6 +139,16 @@ def answer_offer(
         TsPayload(PayloadType.TS_R, local),
     ]
     return child, answered
+
+
+def _check_spi(session: Session, spi: bytes) -> None:
+    """NoProposalChosenError for one that no ESP packet may bear, or that two SAs would have."""
+    if len(spi) != SPI_SIZE:
+        raise NoProposalChosenError(f"an SPI of {len(spi)} bytes")
+    if int.from_bytes(spi, "big") <= SPI_RESERVED:
+        raise NoProposalChosenError(f"SPI {spi.hex()} is reserved (RFC 4303, 2.1)")
+    if session.children.by_outbound(spi) is not None:
+        raise NoProposalChosenError(f"SPI {spi.hex()} is that of another CHILD_SA")
 
 
 def config_for(session: Session, message: Message) -> ChildConfig:
@@ -156,6 +169,9 @@ def _child(
     now: float,
     ours: bool,
 ) -> Child:
+    most = max(MOST_SELECTORS, count_of(config.local, config.remote))
+    if count_of(*selectors) > most:
+        raise TsUnacceptableError(f"the traffic selectors make more than {most} policies")
     spi, chosen = association
     shared, nonces = material
     keys = session.session_keys
@@ -184,11 +200,18 @@ def _fit(
     offered: tuple[tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]],
     wanted: Mode,
 ) -> tuple[ChildConfig, tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]]:
-    """The configuration whose mode and selectors fit first, and its selectors narrowed."""
-    ranked = sorted(
-        configs,
-        key=lambda one: (one.mode is not wanted, _selectors(session, one) != offered),
-    )
+    """The configuration that fits best, and its selectors narrowed.
+
+    By mode, then one of just these selectors, then one that has the first ones that are offered:
+    they are of the packet that asks for it (RFC 7296, 2.9).
+    """
+
+    def distance(config: ChildConfig) -> tuple[bool, bool, bool]:
+        local, remote = own = _selectors(session, config)
+        has_first = is_subset(offered[0][:1], local) and is_subset(offered[1][:1], remote)
+        return config.mode is not wanted, own != offered, not has_first
+
+    ranked = sorted(configs, key=distance)
     for config in ranked:
         own_local, own_remote = _selectors(session, config)
         local, remote = narrow(offered[0], own_local), narrow(offered[1], own_remote)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from plutino.ike.child import Child, ChildInput, ChildState
 from plutino.ike.config import ChildConfig
@@ -13,6 +13,7 @@ from plutino.ike.errors import (
     ChildSaNotFoundError,
     InvalidKeError,
     InvalidSyntaxError,
+    NoAdditionalSasError,
     PeerError,
     TemporaryFailureError,
 )
@@ -37,6 +38,9 @@ from plutino.ike.schedule import OUTBOUND_AFTER, retry_at
 
 if TYPE_CHECKING:
     from plutino.ike.session import Session
+
+MOST_CHILDREN: Final = 16
+"""CHILD_SAs for each that is configured, those that are replaced and not yet deleted included."""
 
 
 @dataclass(slots=True)
@@ -182,6 +186,9 @@ def answer_create_child(session: Session, message: Message, now: float) -> list[
     """The responder's side: PeerError for a refusal, else the new child receives at once."""
     if not session.is_established or session.rekeying is not None:
         raise TemporaryFailureError("the IKE SA is being replaced or deleted")
+    known = sum(one.is_known_to_peer for one in session.children)
+    if known >= MOST_CHILDREN * len(session.peer.children):
+        raise NoAdditionalSasError(f"there are {known} CHILD_SAs already")
     notify = message.notify(NotifyType.REKEY_SA)
     old = None if notify is None else _to_replace(session, notify)
     config = config_for(session, message) if old is None else old.config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from plutino.ike.exchanges.delete import answer_deletes, deletes_ike
 from plutino.ike.exchanges.mobike import answer_addresses
@@ -14,15 +14,25 @@ from plutino.ike.payloads.generic import Payload
 if TYPE_CHECKING:
     from plutino.ike.session import Session
 
+_FATAL: Final = frozenset(
+    {
+        NotifyType.AUTHENTICATION_FAILED,
+        NotifyType.INVALID_SYNTAX,
+        NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD,
+    }
+)
+"""What an initiator says that has not taken our response; nothing else ends the IKE SA (2.21.2)."""
+
 
 def answer_informational(
     session: Session, message: Message, path: Path, now: float
 ) -> list[Payload]:
-    """What the request asks for, in one response; the end of the IKE SA needs none."""
+    """What the request asks for, in one response; the end of the IKE SA is answered by nothing."""
     if deletes_ike(message):
         session.ends_with = "the peer deleted the IKE SA"
         return []
-    if message.notify(NotifyType.AUTHENTICATION_FAILED) is not None:  # RFC 7296, 2.21.2
-        session.ends_with = "the peer refuses: AUTHENTICATION_FAILED"
+    fatal = next((one for one in message.notifies if one.type in _FATAL), None)
+    if fatal is not None:
+        session.ends_with = f"the peer refuses our response: {fatal.name}"
         return []
-    return [*answer_addresses(session, message, path), *answer_deletes(session, message, now)]
+    return [*answer_addresses(session, message, path, now), *answer_deletes(session, message, now)]

@@ -105,6 +105,8 @@ class RekeyIke:
         chosen = check_answer(sa, suites_of(session), Protocol.IKE, SPI_SIZE)
         if not ke.method == chosen.id_of(TransformType.KE) == self.method:
             raise NoProposalChosenError("KE and the chosen method differ")
+        if chosen.spi == bytes(SPI_SIZE):
+            raise InvalidSyntaxError("the new IKE SA's SPI is zero")
         assert self.started is not None
         shared = finish(self.started, ke)
         exchanged = Exchanged(self.nonce, nonce.nonce, self.spi, chosen.spi)

@@ -29,7 +29,7 @@ from plutino.ike.payloads.generic import NoncePayload, OpaquePayload, Payload
 from plutino.ike.payloads.key_exchange import KePayload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
-from plutino.ike.proposals import Chosen, check_answer, choose, methods_of, offer
+from plutino.ike.proposals import Chosen, Suite, allows, check_answer, choose, methods_of, offer
 from plutino.ike.state import SessionInput
 from plutino.model.policy import Mode
 from plutino.model.sa import NAT_T_PORT
@@ -222,13 +222,28 @@ def vendor_ids(peers: Sequence[PeerConfig]) -> list[OpaquePayload]:
 
 
 def _agree(candidates: Sequence[PeerConfig], sa: SaPayload, ke: int) -> tuple[PeerConfig, Chosen]:
-    refusal: PeerError = NoProposalChosenError("nobody is configured for this path")
+    """What most of them are allowed; the one that it turns out to be must be (IKE_AUTH)."""
+    kinds: dict[int, list[PeerConfig]] = {}
+    known: list[tuple[Suite, ...]] = []
     for peer in candidates:
+        if peer.suites not in known:  # few are, and they share their parts
+            known.append(peer.suites)
+        kinds.setdefault(known.index(peer.suites), []).append(peer)
+    refusal: PeerError = NoProposalChosenError("nobody is configured for this path")
+    found: list[tuple[int, PeerConfig, Chosen]] = []
+    for several in kinds.values():
         try:
-            return peer, choose(sa, peer.suites, Protocol.IKE, ke_sent=ke)
+            chosen = choose(sa, several[0].suites, Protocol.IKE, ke_sent=ke)
         except NoProposalChosenError as error:
             refusal = error
-    raise refusal
+            continue
+        transforms = tuple(chosen.transforms.values())
+        fitting = [len(one) for one in kinds.values() if allows(one[0].suites, transforms)]
+        found.append((sum(fitting), several[0], chosen))
+    if not found:
+        raise refusal
+    _, peer, chosen = max(found, key=lambda one: one[0])
+    return peer, chosen
 
 
 def detection(session: Session, path: Path) -> list[NotifyPayload]:

@@ -8,9 +8,12 @@ from collections import Counter
 from typing import Final, NamedTuple
 
 from plutino.ike.errors import InvalidSyntaxError, UnsupportedCriticalPayloadError
+from plutino.ike.message.header import Header
 from plutino.ike.message.message import Message
+from plutino.ike.message.protection import Opened, parse_plain
 from plutino.ike.numbers import ExchangeType, PayloadType
 from plutino.ike.payloads.generic import OpaquePayload
+from plutino.model.errors import WireError
 
 MANY: Final = 64
 
@@ -81,6 +84,16 @@ RULES: Final[dict[tuple[ExchangeType, bool], dict[PayloadType, Bounds]]] = {
     (ExchangeType.INFORMATIONAL, True): {PayloadType.DELETE: _ANY},
 }
 _KNOWN: Final = frozenset(map(int, PayloadType))
+
+
+def checked(header: Header, opened: Opened) -> Message:
+    """What was in SK; PeerError where it is malformed, although authentic, or against the rules."""
+    try:
+        message = parse_plain(header, opened.first_payload, opened.chain)
+    except WireError as error:
+        raise InvalidSyntaxError(str(error)) from error
+    check_rules(message)
+    return message
 
 
 def check_rules(message: Message) -> None:
