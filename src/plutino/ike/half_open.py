@@ -62,8 +62,8 @@ class HalfOpen:
     ) -> Answered:
         """The same answer to the same request; a cookie, a refusal or a new IKE SA to others.
 
-        One whose IKE SA is up already has no answer. Requests are told apart by all their octets: the
-        SPI alone may be that of another peer behind the same NAT (RFC 7296, 2.1).
+        One whose IKE SA is up has none. Requests are told apart by all their octets: the SPI alone
+        may be that of another peer behind the same NAT (RFC 7296, 2.1).
         """
         key = sha256(f"{path}".encode() + datagram).digest()
         known = self._entries.get(key)
