@@ -5,10 +5,12 @@ A failing seed prints itself; ``PLUTINO_LADDER_SEED=N`` runs that one alone, and
 """
 
 import os
+from ipaddress import ip_network
 from random import Random
 
 import pytest
 
+from plutino.ike.narrowing import selector_of
 from plutino.ike.path import first_path
 from tests.support.ike_network import (
     A2,
@@ -21,6 +23,7 @@ from tests.support.ike_network import (
     peer,
 )
 
+LAB = (selector_of(ip_network("10.77.0.0/24")),)
 RUNS = int(os.environ.get("PLUTINO_LADDERS", "2000"))
 SEEDS = (
     [int(os.environ["PLUTINO_LADDER_SEED"])] if "PLUTINO_LADDER_SEED" in os.environ else range(RUNS)
@@ -59,14 +62,16 @@ def converse(seed: int) -> IkePair:
         delay=choice.choice(((0.01, 0.01), (0.001, 0.5), (0.01, 3.0))),
     )
     suites = choice.choice(((ESP_GCM_PFS,), child().suites))
+    both = child(suites=suites), child("lab", suites=suites, local=LAB, remote=LAB)
+    children = both[: choice.choice((1, 2))]
     # Of an IKE SA that the other end has no more after its restart, silence alone tells.
-    known = {"children": (child(suites=suites),), "liveness_after": 20.0}
+    known = {"children": children, "liveness_after": 20.0}
     mobike = choice.random() < 0.7
     a = peer("a", **known, local=None, mobike=mobike)
     b = peer("b", **known, remotes=(A, A2))
     pair = IkePair(seed, conditions, a=a, b=b)
     for side in choice.choice(("a", "b", "ab", "ba")):
-        pair.start(side)
+        pair.start(side, tuple(one.name for one in children))
         pair.run(choice.choice((0.0, 0.02, 1.0)))
     for _ in range(choice.randrange(8)):
         act(pair, choice)

@@ -79,3 +79,24 @@ def test_a_peer_that_refuses_to_rekey_the_ike_sa(monkeypatch: pytest.MonkeyPatch
             assert set(sending(pair, here)) <= receiving(pair, there), pair.trace
     assert pair.is_up()
     assert not old & set(pair.a.sessions)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_peer_that_loses_all_after_both_have_replaced_the_ike_sa(seed: int) -> None:
+    """What was replaced waits for a delete that will never come, and keeps nobody from beginning.
+
+    b, which knows of nobody, begins nothing.
+    """
+    pair = IkePair(seed, a=peer("a", liveness_after=20.0), b=peer("b", liveness_after=20.0))
+    pair.establish()
+    pair.a.rekey_ike("b", pair.now)
+    pair.b.rekey_ike("a", pair.now)
+    pair.run(0.015)
+    pair.hook = lambda name, datagram: () if name == "b" else (datagram,)
+    pair.run(0.01)  # b's delete is lost
+    pair.hook = None
+    pair.saved["b"].clear()
+    pair.restart("b")
+    assert pair.run(120, pair.is_up), pair.trace
+    pair.run(300)
+    assert pair.is_settled()

@@ -250,12 +250,13 @@ class IkePair(Network):
         return self.agree() and len(self.current("a")) == 1
 
     def is_settled(self) -> bool:
-        """Whether both have the same single IKE SA, and the same child if one is wanted."""
+        """Whether both have the same single IKE SA and children, all wanted ones among them."""
         sessions = [one for e in self.endpoints.values() for one in e.sessions.values()]
         if any(one.window.waiting or one.queue for one in sessions) or len(sessions) > 2:
             return False
-        wanted = any(one.wanted for one in sessions)
-        return self.agree() and len(self.current("a")) in ((1,) if wanted else (0, 1))
+        wanted = {name for one in sessions for name in one.wanted}
+        names = [one.child.config.name for one in self.current("a")]
+        return self.agree() and len(set(names)) == len(names) and wanted <= set(names)
 
     def paths_meet(self) -> bool:
         """Whether both ends of each IKE SA that is up have the same path."""

@@ -428,7 +428,8 @@ class Endpoint:
             self._contests[own.spi] = session
 
     def _is_alive(self, peer: str) -> bool:
-        return any(one.state is not SessionState.DELETING for one in self.sessions_of(peer))
+        gone = {SessionState.DELETING, SessionState.REPLACED}
+        return any(one.state not in gone for one in self.sessions_of(peer))
 
     def _has_other(self, peer: str, spi: bytes) -> bool:
         return any(one.spi != spi and one.is_established for one in self.sessions_of(peer))

@@ -18,9 +18,9 @@ from plutino.ike.child import Child, ChildKeys, ChildState
 from plutino.ike.config import PeerConfig
 from plutino.ike.crypto.keymat import Exchanged, IkeKeys
 from plutino.ike.errors import PeerError
-from plutino.ike.exchanges.delete import DeleteChild, Liveness
+from plutino.ike.exchanges.delete import DeleteChild, DeleteIke, Liveness
 from plutino.ike.exchanges.exchange import Exchange
-from plutino.ike.exchanges.mobike import CheckMapping
+from plutino.ike.exchanges.mobike import CheckMapping, UpdateAddresses
 from plutino.ike.keys import CombinedCipher, IkeSuite, SessionKeys
 from plutino.ike.numbers import Protocol
 from plutino.ike.path import Path, SocketAddress
@@ -47,6 +47,8 @@ _EXCHANGES: Final[Mapping[str, type[Liveness | CheckMapping]]] = {
 _SAVED_CHILDREN: Final = frozenset(
     {ChildState.INSTALLED, ChildState.REPLACED, ChildState.DELETING, ChildState.STRAGGLING}
 )
+_NOT_TO_BE_FORGOTTEN: Final = (UpdateAddresses, DeleteIke)
+"""What waits for its turn and cannot be asked for once more out of what is saved."""
 
 Document = dict[str, Any]
 
@@ -59,6 +61,8 @@ def save(session: Session) -> bytes | None:
     """All of an IKE SA; None while it cannot be taken up again by another process."""
     related = session.predecessor is not None or session.successor is not None
     if session.state is not SessionState.ESTABLISHED or related:
+        return None
+    if any(isinstance(one, _NOT_TO_BE_FORGOTTEN) for one in session.queue):
         return None
     waiting = [_waiting(one) for one in session.window.waiting.values()]
     children = [one for one in session.children if one.is_usable]

@@ -122,11 +122,14 @@ class CreateChild:
             if self.replaces is not None and self.replaces.is_known_to_peer:
                 session.enqueue(DeleteChild(self.replaces), now)
             return
-        session.children.append(child)
-        session.attempts.pop(self.config.name, None)
         rival = self.collision
         old = self.replaces
-        if rival is not None and child.lowest_nonce < rival.lowest_nonce:
+        newest = session.children.current(self.config.name)
+        # the peer, which had our answer first, saw no rival and has rekeyed its own since
+        is_late = rival is not None and old is None and newest not in {rival, None}
+        session.children.append(child)
+        session.attempts.pop(self.config.name, None)
+        if is_late or (rival is not None and child.lowest_nonce < rival.lowest_nonce):
             # so it is also if the peer has rekeyed or deleted its own in the meantime
             if old is not None and old.state is ChildState.REKEYING:
                 old.advance(ChildInput.REPLACE)

@@ -18,7 +18,7 @@ from plutino.ike.errors import (
 )
 from plutino.ike.events import IkeEstablished, ReauthenticationDue
 from plutino.ike.exchanges.create_child import CreateChild
-from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
+from plutino.ike.exchanges.delete import DeleteChild, DeleteIke, DeleteUnusable
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE, finish, respond, sa_ke_nonce, start
 from plutino.ike.exchanges.mobike import UpdateAddresses
 from plutino.ike.keys import IkeSuite, SessionKeys
@@ -93,6 +93,7 @@ class RekeyIke:
         if rival is not None and not rival.is_closed:
             if new.session_keys.lowest_nonce < rival.session_keys.lowest_nonce:
                 hand_over(session, rival, now)
+                session.schedule.expires_at = now + REPLACED_FOR
                 new.enqueue(DeleteIke("the peer's new IKE SA stays"), now)
                 return
             rival.schedule.expires_at = now + REPLACED_FOR
@@ -179,7 +180,8 @@ def hand_over(old: Session, new: Session, now: float) -> None:
     new.move(old.path)
     if new.may_move and old.ahead(UpdateAddresses):
         new.queue.append(UpdateAddresses())  # the peer may have left the old one unheard
-    moved = [one for one in old.queue if isinstance(one, CreateChild | DeleteChild | DeleteIke)]
+    kinds = CreateChild | DeleteChild | DeleteUnusable | DeleteIke
+    moved = [one for one in old.queue if isinstance(one, kinds)]
     old.queue.clear()
     new.queue.extend(moved)
     new.pump(now)
