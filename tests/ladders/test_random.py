@@ -14,7 +14,11 @@ from plutino.ike.narrowing import selector_of
 from plutino.ike.path import first_path
 from tests.support.ike_network import (
     A2,
+    ESP_GCM,
     ESP_GCM_PFS,
+    ESP_SERIES,
+    IKE_GCM,
+    IKE_SERIES,
     A,
     B,
     Conditions,
@@ -24,6 +28,16 @@ from tests.support.ike_network import (
 )
 
 LAB = (selector_of(ip_network("10.77.0.0/24")),)
+ACTS = (
+    "rekey child",
+    "rekey children",
+    "rekey ike",
+    "rekey ike",
+    "delete child",
+    "pause",
+    "restart",
+    "move",
+)
 RUNS = int(os.environ.get("PLUTINO_LADDERS", "2000"))
 SEEDS = (
     [int(os.environ["PLUTINO_LADDER_SEED"])] if "PLUTINO_LADDER_SEED" in os.environ else range(RUNS)
@@ -33,9 +47,7 @@ SEEDS = (
 def act(pair: IkePair, choice: Random) -> None:
     """One thing that a side may want, or both at once."""
     sides = choice.choice(("a", "b", "ab"))
-    what = choice.choice(
-        ("rekey child", "rekey child", "rekey ike", "delete child", "pause", "restart", "move")
-    )
+    what = choice.choice(ACTS)
     if what == "move":
         here, lost = choice.choice((A, A2)), choice.choice((A, A2))
         pair.a.go_by("b", first_path(here, B), {(lost, B)}, pair.now)
@@ -46,6 +58,9 @@ def act(pair: IkePair, choice: Random) -> None:
         current = [one.child.spi_in for one in pair.current(side)]
         if what == "rekey child" and current:
             endpoint.rekey_child(choice.choice(current), pair.now)
+        elif what == "rekey children":
+            for spi in current:
+                endpoint.rekey_child(spi, pair.now)
         elif what == "rekey ike":
             endpoint.rekey_ike(other, pair.now)
         elif what == "delete child" and current:
@@ -61,11 +76,15 @@ def converse(seed: int) -> IkePair:
         duplication=choice.choice((0.0, 0.2)),
         delay=choice.choice(((0.01, 0.01), (0.001, 0.5), (0.01, 3.0))),
     )
-    suites = choice.choice(((ESP_GCM_PFS,), child().suites))
+    suites = choice.choice(((ESP_GCM,), (ESP_GCM_PFS,), (ESP_SERIES,)))
     both = child(suites=suites), child("lab", suites=suites, local=LAB, remote=LAB)
     children = both[: choice.choice((1, 2))]
     # Of an IKE SA that the other end has no more after its restart, silence alone tells.
-    known = {"children": children, "liveness_after": 20.0}
+    known = {
+        "children": children,
+        "liveness_after": 20.0,
+        "suites": (choice.choice((IKE_GCM, IKE_SERIES)),),
+    }
     mobike = choice.random() < 0.7
     a = peer("a", **known, local=None, mobike=mobike)
     b = peer("b", **known, remotes=(A, A2))

@@ -24,6 +24,7 @@ from plutino.ike.numbers import ExchangeType
 from plutino.ike.path import Datagram, Path, first_path
 from plutino.ike.payloads.proposal import Transform
 from plutino.ike.proposals import Suite
+from plutino.model.errors import WireError
 from plutino.model.secret import Secret
 
 A, B = ip_address("192.0.2.1"), ip_address("198.51.100.2")
@@ -33,6 +34,10 @@ ANY = (selector_of(ip_network("0.0.0.0/0")), selector_of(ip_network("::/0")))
 IKE_GCM: Suite = (Transform(1, 20, 128), Transform(2, 5), Transform(4, 31))
 ESP_GCM: Suite = (Transform(1, 20, 128), Transform(5, 0))
 ESP_GCM_PFS: Suite = (Transform(1, 20, 128), Transform(4, 31), Transform(5, 0))
+# With ML-KEM-512 and then P-256 after the first key exchange (RFC 9370).
+SERIES: Suite = (Transform(6, 35), Transform(7, 19))
+IKE_SERIES: Suite = (*IKE_GCM, *SERIES)
+ESP_SERIES: Suite = (*ESP_GCM_PFS, *SERIES)
 KEY = Secret(b"a key that both know")
 
 
@@ -200,7 +205,8 @@ class Network:
         )
         try:
             opened = open_message(header, memoryview(datagram.payload), cipher)
-        except NotAuthenticError:  # sealed by keys that have changed since
+        except (NotAuthenticError, WireError):
+            # sealed by keys that have changed since, or in clear, when the IKE SA was not there yet
             return header.exchange_name + arrow
         if opened.total > 1:
             return f"{header.exchange_name} {opened.number}/{opened.total}{arrow}"

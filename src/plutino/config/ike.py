@@ -126,7 +126,8 @@ class IkeKeying(Table):
         tuple[str, ...],
         Field(
             description="What ESP may use. A key exchange among the words makes each rekey "
-            "independent of the keys before (perfect forward secrecy)."
+            "independent of the keys before (perfect forward secrecy); `ke1_mlkem768` after it "
+            "adds another."
         ),
     ] = DEFAULT_ESP
     allow_weak: Annotated[

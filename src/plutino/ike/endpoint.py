@@ -201,7 +201,7 @@ class Endpoint:
     def rekey_child(self, spi: bytes, now: float) -> None:
         """An SA of the data plane, of either direction, has reached a soft limit."""
         for session, child in self._having(spi):
-            if child.is_current and not session.ahead(CreateChild):
+            if child.is_current and not session.makes(child.config.name):
                 session.enqueue(CreateChild(child.config, child), now)
                 self._after(session, now)
 
@@ -420,7 +420,7 @@ class Endpoint:
     def _contest(self, session: Session, own: Session, now: float) -> None:
         """The peer's IKE SA is up while ours is on its way."""
         if own.state is SessionState.INITIATING or (
-            own.state is SessionState.AUTHENTICATING and own.underway(Auth) is None
+            own.state is SessionState.AUTHENTICATING and not own.underway(Auth)
         ):
             own.close("the peer was first", now)
             self._after(own, now)

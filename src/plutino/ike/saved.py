@@ -2,7 +2,8 @@
 
 What is saved before a datagram goes out is all that the peer can know of. An IKE SA that is about
 to make or replace something is not saved: the secrets of a key exchange are nowhere but in memory,
-and who comes back without an IKE SA begins with INITIAL_CONTACT (RFC 7296, 2.4).
+and who comes back without an IKE SA begins with INITIAL_CONTACT (RFC 7296, 2.4). What the peer has
+half made is left out: its next key exchange gets STATE_NOT_FOUND, and it begins that anew.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from plutino.ike.crypto.keymat import Exchanged, IkeKeys
 from plutino.ike.errors import PeerError
 from plutino.ike.exchanges.delete import DeleteChild, DeleteIke, Liveness
 from plutino.ike.exchanges.exchange import Exchange
+from plutino.ike.exchanges.followup import FollowupKe
 from plutino.ike.exchanges.mobike import CheckMapping, UpdateAddresses
 from plutino.ike.keys import CombinedCipher, IkeSuite, SessionKeys
 from plutino.ike.numbers import Protocol
@@ -47,7 +49,7 @@ _EXCHANGES: Final[Mapping[str, type[Liveness | CheckMapping]]] = {
 _SAVED_CHILDREN: Final = frozenset(
     {ChildState.INSTALLED, ChildState.REPLACED, ChildState.DELETING, ChildState.STRAGGLING}
 )
-_NOT_TO_BE_FORGOTTEN: Final = (UpdateAddresses, DeleteIke)
+_NOT_TO_BE_FORGOTTEN: Final = (FollowupKe, UpdateAddresses, DeleteIke)
 """What waits for its turn and cannot be asked for once more out of what is saved."""
 
 Document = dict[str, Any]

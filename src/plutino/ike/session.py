@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import TypeVar
 
 from plutino.ike import duties
 from plutino.ike.abilities import Abilities
@@ -30,10 +31,12 @@ from plutino.ike.exchanges.auth import Auth
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import deletes_ike
 from plutino.ike.exchanges.exchange import Exchange
+from plutino.ike.exchanges.followup import FollowupKe
 from plutino.ike.exchanges.intermediate import Intermediate, cover, cover_own, mix
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE
 from plutino.ike.exchanges.rekey_ike import RekeyIke, hand_over
 from plutino.ike.exchanges.sa_init import InitRecord, SaInit
+from plutino.ike.half_made import HalfMades
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.message.message import Message
@@ -46,6 +49,7 @@ from plutino.ike.message.protection import (
 from plutino.ike.message.rules import check_rules
 from plutino.ike.moves import follow_request
 from plutino.ike.numbers import ExchangeType, Flag, NotifyType
+from plutino.ike.ordering import take_next
 from plutino.ike.path import Datagram, Path
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import NotifyPayload
@@ -61,6 +65,8 @@ LONGEST_PAUSE = 120.0
 """Seconds between attempts at a child that the peer refuses: doubled each time."""
 MAX_DATAGRAM = 65000
 """Bytes of a message that is not cut into fragments."""
+
+_Kind = TypeVar("_Kind")
 
 
 class Session:
@@ -96,6 +102,7 @@ class Session:
         self.keys: SessionKeys | None = None
         self.window: RequestWindow[Exchange] = RequestWindow(self.peer.retransmission)
         self.responses = ResponseWindow(self.peer.window)
+        self.half_made = HalfMades()
         self.queue: deque[Exchange] = deque()
         self.children = Children()
         self.successor: Session | None = None
@@ -138,9 +145,8 @@ class Session:
 
     @property
     def rekeying(self) -> RekeyIke | None:
-        """Our own request to replace this IKE SA, while it waits for its response."""
-        underway = self.underway(RekeyIke)
-        return underway if isinstance(underway, RekeyIke) else None
+        """Our own request to replace this IKE SA, while it is under way."""
+        return next(iter(self.underway(RekeyIke)), None)
 
     def advance(self, event: SessionInput) -> None:
         """The only writer of ``state``."""
@@ -175,9 +181,8 @@ class Session:
 
     def note_unknown(self, spi: bytes) -> None:
         """The peer deletes a child that we may be about to hear of."""
-        underway = self.underway(CreateChild)
-        if isinstance(underway, CreateChild):
-            underway.deleted.add(spi)
+        for one in self.underway(CreateChild):
+            one.deleted.add(spi)
 
     def schedule_missing(self, now: float) -> None:
         """Children that are wanted and not there are asked for at once."""
@@ -196,8 +201,7 @@ class Session:
 
     def pump(self, now: float) -> None:
         """Sends what waits and may go."""
-        while self.queue and self.window.is_open and not self.is_closed:
-            exchange = self.queue.popleft()
+        while not self.is_closed and (exchange := take_next(self)) is not None:
             try:
                 payloads = exchange.request(self, now)
             except PeerError as error:
@@ -213,14 +217,19 @@ class Session:
                 self.window.send(exchange, datagrams, now)
                 self._send(datagrams, self.path, now)
 
-    def underway(self, kind: type[Exchange]) -> Exchange | None:
-        """Our request of a kind that waits for its response."""
-        waiting = (one.exchange for one in self.window.waiting.values())
-        return next((one for one in waiting if isinstance(one, kind)), None)
+    def underway(self, kind: type[_Kind]) -> list[_Kind]:
+        """Our requests of a kind that wait for a response, their own or of a key exchange after."""
+        begun = [one.exchange for one in self.window.waiting.values()]
+        series = [one.series for one in (*begun, *self.queue) if isinstance(one, FollowupKe)]
+        return [one for one in (*begun, *series) if isinstance(one, kind)]
 
-    def ahead(self, kind: type[Exchange]) -> bool:
-        """Whether a request of a kind waits for its turn or for its response."""
-        return self.underway(kind) is not None or any(isinstance(one, kind) for one in self.queue)
+    def ahead(self, kind: type[_Kind]) -> list[_Kind]:
+        """Our requests of a kind that are under way or wait for their turn."""
+        return self.underway(kind) + [one for one in self.queue if isinstance(one, kind)]
+
+    def makes(self, name: str) -> bool:
+        """Whether a CHILD_SA of this configuration is on its way, by a request of ours."""
+        return any(one.config.name == name for one in self.ahead(CreateChild))
 
     # Datagrams ----------------------------------------------------------------------------------
 
@@ -385,6 +394,7 @@ class Session:
                 child.advance(ChildInput.GONE)
         self.queue.clear()
         self.window.waiting.clear()
+        self.half_made.clear()
         if had_children:
             self.tell(ChildrenChanged(self.peer.name, reason))
         spis = self.initiator_spi, self.responder_spi

@@ -11,6 +11,7 @@ from plutino.ike.auth.credentials import CertificateData
 from plutino.ike.auth.identity import Identity
 from plutino.ike.auth.octets import signed_octets
 from plutino.ike.config import ChildConfig, PeerConfig
+from plutino.ike.crypto.keymat import SharedSecrets
 from plutino.ike.errors import AuthenticationFailedError, InvalidSyntaxError, PeerError
 from plutino.ike.events import ChildrenChanged, IkeEstablished, Refused
 from plutino.ike.exchanges.child_offer import (
@@ -106,7 +107,8 @@ def _first_child(session: Session, offer: ChildOffer, message: Message, now: flo
             raise PeerError(f"the peer refuses the CHILD_SA: {message.error.name}")
         keys = session.session_keys
         nonces = keys.exchanged.initiator_nonce, keys.exchanged.responder_nonce
-        session.children.append(take_answer(session, offer, message, (b"", nonces), now))
+        agreed = take_answer(offer, message)
+        session.children.append(agreed.make(session, SharedSecrets(), nonces, now))
         session.tell(ChildrenChanged(session.peer.name, "the first CHILD_SA is up"))
     except PeerError as error:
         session.tell(Refused(session.peer.name, error.reason))
@@ -143,7 +145,8 @@ def _answer_first_child(session: Session, message: Message, now: float) -> list[
     keys = session.session_keys
     nonces = keys.exchanged.initiator_nonce, keys.exchanged.responder_nonce
     try:
-        child, payloads = answer_offer(session, message, None, (b"", nonces), now)
+        agreed, payloads = answer_offer(session, message, None)
+        child = agreed.make(session, SharedSecrets(), nonces, now)
     except PeerError as error:
         session.tell(Refused(session.peer.name, error.reason))
         return [NotifyPayload(error.notify, error.data)]
