@@ -28,6 +28,7 @@ from tests.support.ike_network import (
 )
 
 LAB = (selector_of(ip_network("10.77.0.0/24")),)
+WINDOWS = (1, 1, 2, 4)
 ACTS = (
     "rekey child",
     "rekey children",
@@ -86,8 +87,8 @@ def converse(seed: int) -> IkePair:
         "suites": (choice.choice((IKE_GCM, IKE_SERIES)),),
     }
     mobike = choice.random() < 0.7
-    a = peer("a", **known, local=None, mobike=mobike)
-    b = peer("b", **known, remotes=(A, A2))
+    a = peer("a", **known, local=None, mobike=mobike, window=choice.choice(WINDOWS))
+    b = peer("b", **known, remotes=(A, A2), window=choice.choice(WINDOWS))
     pair = IkePair(seed, conditions, a=a, b=b)
     for side in choice.choice(("a", "b", "ab", "ba")):
         pair.start(side, tuple(one.name for one in children))

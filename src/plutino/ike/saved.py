@@ -23,6 +23,7 @@ from plutino.ike.exchanges.delete import DeleteChild, DeleteIke, Liveness
 from plutino.ike.exchanges.exchange import Exchange
 from plutino.ike.exchanges.followup import FollowupKe
 from plutino.ike.exchanges.mobike import CheckMapping, UpdateAddresses
+from plutino.ike.exchanges.window_size import SetWindow
 from plutino.ike.keys import CombinedCipher, IkeSuite, SessionKeys
 from plutino.ike.numbers import Protocol
 from plutino.ike.path import Path, SocketAddress
@@ -42,9 +43,10 @@ _IV_SKIP: Final = 1 << 32
 """So many IVs are left out, more than can have been used since the IKE SA was saved."""
 _CHECKS_WITHIN: Final = 5.0
 """Seconds in which all that were silent for too long are asked whether they live."""
-_EXCHANGES: Final[Mapping[str, type[Liveness | CheckMapping]]] = {
+_EXCHANGES: Final[Mapping[str, type[Liveness | CheckMapping | SetWindow]]] = {
     "liveness": Liveness,
     "check-mapping": CheckMapping,
+    "set-window": SetWindow,
 }
 _SAVED_CHILDREN: Final = frozenset(
     {ChildState.INSTALLED, ChildState.REPLACED, ChildState.DELETING, ChildState.STRAGGLING}

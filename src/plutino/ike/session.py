@@ -36,6 +36,7 @@ from plutino.ike.exchanges.intermediate import Intermediate, cover, cover_own, m
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE
 from plutino.ike.exchanges.rekey_ike import RekeyIke, hand_over
 from plutino.ike.exchanges.sa_init import InitRecord, SaInit
+from plutino.ike.exchanges.window_size import follow_window
 from plutino.ike.half_made import HalfMades
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.header import NO_SPI, Header
@@ -101,7 +102,7 @@ class Session:
         self.schedule = Schedule(last_heard=now, last_sent=now)
         self.keys: SessionKeys | None = None
         self.window: RequestWindow[Exchange] = RequestWindow(self.peer.retransmission)
-        self.responses = ResponseWindow(self.peer.window)
+        self.responses = ResponseWindow()
         self.half_made = HalfMades()
         self.queue: deque[Exchange] = deque()
         self.children = Children()
@@ -284,6 +285,7 @@ class Session:
             message = _parsed(header, opened)
             check_rules(message)
             waiting.exchange.response(self, message, now)
+            follow_window(self, message)
         except PeerError as error:
             self.tell(Refused(self.peer.name, f"{header.exchange_name}: {error.reason}"))
             if error.fatal:
@@ -301,11 +303,9 @@ class Session:
             if opened.number == 1:
                 self._send(given, path, now)
             return
-        if not self.responses.is_new(header.message_id):
-            return
-        whole = self.responses.reassembly.add(opened)
-        if whole is not None:
-            self._take_request(header, whole, path, now)
+        self.responses.add(header, opened, path)
+        while not self.is_closed and (request := self.responses.take_next()) is not None:
+            self._take_request(request.header, request.opened, request.path, now)
 
     def _take_request(self, header: Header, opened: Opened, path: Path, now: float) -> None:
         failure: PeerError | None = None
@@ -317,6 +317,7 @@ class Session:
             follow_request(self, path)
             self._inherit(message, now)
             payloads = answer(self, message, path, now)
+            follow_window(self, message)
         except PeerError as error:
             failure = error
             self.tell(Refused(self.peer.name, f"{header.exchange_name}: {error.reason}"))

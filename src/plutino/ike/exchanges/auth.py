@@ -21,6 +21,7 @@ from plutino.ike.exchanges.child_offer import (
     take_answer,
 )
 from plutino.ike.exchanges.delete import DeleteUnusable
+from plutino.ike.exchanges.window_size import own_window
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType, PayloadType
@@ -68,6 +69,7 @@ class Auth:
             payloads.append(NotifyPayload(NotifyType.INITIAL_CONTACT))
         if peer.mobike:
             payloads.append(NotifyPayload(NotifyType.MOBIKE_SUPPORTED))
+        payloads += own_window(session)
         payloads += ppk
         if self.child is not None:
             self.offer = make_offer(session, self.child, with_key_exchange=False)
@@ -132,6 +134,7 @@ def answer_auth(session: Session, message: Message, now: float) -> list[Payload]
     payloads: list[Payload] = [own_id(session), *certificates(session, requested)]
     payloads.append(AuthPayload(*prove(session, keys, message.header.message_id)))
     payloads += ppk
+    payloads += own_window(session)
     if session.abilities.mobike:
         payloads.append(NotifyPayload(NotifyType.MOBIKE_SUPPORTED))
     session.initial_contact = message.notify(NotifyType.INITIAL_CONTACT) is not None

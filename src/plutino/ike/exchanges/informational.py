@@ -1,4 +1,4 @@
-"""INFORMATIONAL requests of the peer (RFC 7296, 1.4): deletes, liveness, addresses (RFC 4555)."""
+"""INFORMATIONAL requests of the peer (RFC 7296, 1.4): deletes, liveness, addresses, windows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from plutino.ike.exchanges.delete import answer_deletes, deletes_ike
 from plutino.ike.exchanges.mobike import answer_addresses
+from plutino.ike.exchanges.window_size import answer_window
 from plutino.ike.message.message import Message
 from plutino.ike.path import Path
 from plutino.ike.payloads.generic import Payload
@@ -21,4 +22,8 @@ def answer_informational(
     if deletes_ike(message):
         session.ends_with = "the peer deleted the IKE SA"
         return []
-    return [*answer_addresses(session, message, path), *answer_deletes(session, message, now)]
+    return [
+        *answer_addresses(session, message, path),
+        *answer_window(session, message),
+        *answer_deletes(session, message, now),
+    ]

@@ -25,6 +25,7 @@ from plutino.ike.exchanges.delete import DeleteChild, DeleteIke, DeleteUnusable
 from plutino.ike.exchanges.followup import FollowupKe, additional_methods
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE, finish, respond, sa_ke_nonce, start
 from plutino.ike.exchanges.mobike import UpdateAddresses
+from plutino.ike.exchanges.window_size import SetWindow
 from plutino.ike.half_made import HalfMade
 from plutino.ike.keys import IkeSuite, SessionKeys
 from plutino.ike.message.header import SPI_SIZE
@@ -265,6 +266,8 @@ def hand_over(old: Session, new: Session, now: float) -> None:
     new.move(old.path)
     if new.may_move and old.ahead(UpdateAddresses):
         new.queue.append(UpdateAddresses())  # the peer may have left the old one unheard
+    if new.is_initiator and new.peer.window > 1:
+        new.queue.append(SetWindow())
     kinds = CreateChild | DeleteChild | DeleteUnusable | DeleteIke
     moved = [one for one in old.queue if isinstance(one, kinds)]
     old.queue.clear()
