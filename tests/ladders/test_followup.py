@@ -252,6 +252,19 @@ def test_a_restart_within_a_series(rekey: Rekey, side: str) -> None:
         assert rekey is rekey_ike or identity(pair)[0] == before[0]
 
 
+@REKEYS
+def test_the_end_of_the_ike_sa_within_a_series(rekey: Rekey) -> None:
+    """Nobody waits for the rest."""
+    pair = up()
+    rekey(pair, "a")
+    pair.run(0.015)
+    pair.a.let_down("b", pair.now)
+    pair.run(0.5)
+    assert not [one for one in pair.trace if "IKE_FOLLOWUP_KE" in one]
+    assert not pair.a.sessions
+    assert not pair.b.sessions
+
+
 def test_a_child_that_is_deleted_within_its_series() -> None:
     """b deletes what a is about to replace: that ends both."""
     pair = up()

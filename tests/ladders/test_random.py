@@ -39,7 +39,7 @@ ACTS = (
     "restart",
     "move",
 )
-RUNS = int(os.environ.get("PLUTINO_LADDERS", "2000"))
+RUNS = int(os.environ.get("PLUTINO_LADDERS", "1600"))
 SEEDS = (
     [int(os.environ["PLUTINO_LADDER_SEED"])] if "PLUTINO_LADDER_SEED" in os.environ else range(RUNS)
 )
