@@ -12,6 +12,7 @@ import pytest
 
 from plutino.ike.narrowing import selector_of
 from plutino.ike.path import first_path
+from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.ike_network import (
     A2,
     ESP_GCM,
@@ -39,7 +40,7 @@ ACTS = (
     "restart",
     "move",
 )
-RUNS = int(os.environ.get("PLUTINO_LADDERS", "1600"))
+RUNS = int(os.environ.get("PLUTINO_LADDERS", "10000" if EXHAUSTIVE else "1600"))
 SEEDS = (
     [int(os.environ["PLUTINO_LADDER_SEED"])] if "PLUTINO_LADDER_SEED" in os.environ else range(RUNS)
 )

@@ -206,9 +206,10 @@ class Endpoint:
                 self._after(session, now)
 
     def rekey_ike(self, peer: str, now: float) -> None:
-        """Replaces the IKE SAs of a peer."""
+        """Replaces the IKE SAs of a peer, but for one that may be redundant yet."""
         for session in self.sessions_of(peer):
-            if session.is_established and not session.ahead(RekeyIke):
+            is_new = session.predecessor is not None
+            if session.is_established and not is_new and not session.ahead(RekeyIke):
                 session.enqueue(RekeyIke(), now)
                 self._after(session, now)
 

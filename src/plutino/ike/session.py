@@ -340,7 +340,6 @@ class Session:
         """The peer uses this IKE SA, so it has won over our own request to replace the old one."""
         if self.predecessor is not None and not deletes_ike(message):
             hand_over(self.predecessor, self, now)
-            self.predecessor = None
 
     def move(self, path: Path) -> None:
         """The IKE SA and its children go by another path from now on."""

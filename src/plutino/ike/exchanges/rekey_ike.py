@@ -252,6 +252,7 @@ def _check_rest(session: Session) -> None:
 
 def hand_over(old: Session, new: Session, now: float) -> None:
     """Children and what waits go to the new IKE SA (RFC 7296, 2.8)."""
+    new.predecessor = None
     if old.successor is not None or old.is_closed:
         return
     while new.successor is not None:
