@@ -51,7 +51,8 @@ if find_peer(STRONGSWAN_6) is not None:
     @pytest.mark.parametrize("we_begin", [True, False])
     def test_mlkem_is_mixed_in(we_begin: bool) -> None:
         """Its public key comes in fragments, first before anybody has proved who it is."""
-        own = f'{OWN}start = "{"now" if we_begin else "listen"}"'
+        # charon reads of our window, and takes one request at a time as ever
+        own = f'{OWN}window = 4\nstart = "{"now" if we_begin else "listen"}"'
         conf = swanctl_conf(4, ike=IKE, esp=ESP, ts=TS)
         with mixed_pair(PLANE, conf, paris=own, peer=STRONGSWAN_6) as lab:
             until(lambda: lab.paris.status() is not None, "plutino listens")

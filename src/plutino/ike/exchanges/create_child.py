@@ -280,7 +280,9 @@ def answer_create_child(session: Session, message: Message, now: float) -> list[
     config = config_for(session, message) if old is None else old.config
     ours = _for_the_same(session, config, old)
     if any(one.following for one in ours):
-        raise TemporaryFailureError("we are at it, and further")
+        raise TemporaryFailureError(
+            "our own request for the same is in its follow-up key exchanges"
+        )
     chosen, ke = _agree(message, config)
     nonce = message.first(NoncePayload)
     if nonce is None:

@@ -187,7 +187,7 @@ class HalfMadeIke(HalfMade):
 
     def complete(self, session: Session, now: float) -> None:
         """The new IKE SA has the children, unless our own request may still win."""
-        _check_rest(session)
+        _check_idle(session)
         shared = SharedSecrets(self.shared, self.secrets)
         new = _make(session, self.chosen, shared, self.exchanged, is_initiator=False, now=now)
         session.affected.append(new)
@@ -205,10 +205,12 @@ def answer_rekey_ike(session: Session, message: Message, now: float) -> list[Pay
 
     With additional key exchanges the new IKE SA is made after the last of them.
     """
-    _check_rest(session)
+    _check_idle(session)
     underway = session.rekeying
     if underway is not None and underway.following:
-        raise TemporaryFailureError("we are at it, and further")
+        raise TemporaryFailureError(
+            "our own request for the same is in its follow-up key exchanges"
+        )
     sa, nonce, ke = message.first(SaPayload), message.first(NoncePayload), message.first(KePayload)
     if sa is None or nonce is None:
         raise InvalidSyntaxError("SA or nonce is missing")
@@ -240,7 +242,7 @@ def answer_rekey_ike(session: Session, message: Message, now: float) -> list[Pay
     return [chosen.answer(spi), NoncePayload(own_nonce), own, *link]
 
 
-def _check_rest(session: Session) -> None:
+def _check_idle(session: Session) -> None:
     """TemporaryFailureError unless all children stay as they are for the moment."""
     if not session.is_established:
         raise TemporaryFailureError("the IKE SA is being deleted or is replaced")
