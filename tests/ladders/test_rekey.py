@@ -7,7 +7,8 @@ import pytest
 from plutino.ike.errors import NoProposalChosenError
 from plutino.ike.exchanges import answers
 from plutino.ike.path import Datagram
-from tests.support.ike_network import IkePair, peer
+from plutino.ike.proposals import Suite
+from tests.support.ike_network import IKE_GCM, IKE_SERIES, IkePair, peer
 
 
 def sending(pair: IkePair, side: str) -> list[bytes]:
@@ -62,14 +63,17 @@ def test_a_peer_that_does_not_delete_the_old_one() -> None:
     assert sending(pair, "b") == [one.child.spi_in for one in pair.current("a")]
 
 
-def test_a_peer_that_refuses_to_rekey_the_ike_sa(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("suite", [IKE_GCM, IKE_SERIES])
+def test_a_peer_that_refuses_to_rekey_the_ike_sa(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another one is made from the start, and takes its place."""
 
     def refuse(*_: object) -> None:
         raise NoProposalChosenError("no additional key exchange")
 
     monkeypatch.setattr(answers, "answer_rekey_ike", refuse)
-    pair = IkePair(a=peer("a"), b=peer("b"))
+    pair = IkePair(a=peer("a", suites=(suite,)), b=peer("b", suites=(suite,)))
     pair.establish()
     old = set(pair.a.sessions)
     pair.a.rekey_ike("b", pair.now)

@@ -62,6 +62,11 @@ class HalfMades:
         self._by_link = kept | {link: one}
         return NotifyPayload(NotifyType.ADDITIONAL_KEY_EXCHANGE, link)
 
+    @property
+    def links(self) -> tuple[bytes, ...]:
+        """What the peer's next requests may bear."""
+        return tuple(self._by_link)
+
     def take(self, link: bytes) -> HalfMade | None:
         """The one whose next key exchange has come; a link is of use once."""
         return self._by_link.pop(link, None)
