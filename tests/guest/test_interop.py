@@ -12,7 +12,7 @@ CHOSEN = {
     "test_strongswan_ocsp.py": "",
     "test_strongswan_options.py": "long_chain and 6",
     "test_strongswan_proofs.py": "revoked",
-    "test_strongswan_mlkem.py": "we_begin",
+    "test_strongswan_mlkem.py": "mixed_in and True",
 }
 """Of those that run on the host, too: what the kernel has a part in."""
 

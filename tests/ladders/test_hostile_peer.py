@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 
+from plutino.ike.crypto.key_exchange import KEY_EXCHANGES
 from plutino.ike.message.header import Header
 from plutino.ike.message.message import Message
 from plutino.ike.message.protection import seal_fragments
@@ -15,7 +16,7 @@ from plutino.ike.payloads.notify import DeletePayload, NotifyPayload
 from plutino.ike.payloads.proposal import Proposal, SaPayload, Transform
 from plutino.ike.payloads.traffic_selector import TsPayload
 from plutino.ike.session import Session
-from tests.support.ike_network import ANY, ESP_GCM_PFS, A, B, IkePair, child, peer
+from tests.support.ike_network import ANY, ESP_GCM_PFS, ESP_SERIES, A, B, IkePair, child, peer
 from tests.unit.test_ike_codec import PAYLOADS
 
 KINDS = [*ExchangeType, 99]
@@ -25,6 +26,7 @@ SUITES = [
     (Transform(1, 20, 128), Transform(5, 0)),
     (Transform(1, 20, 128), Transform(2, 5), Transform(4, 31)),
     (Transform(1, 20, 7), Transform(5, 0)),
+    ESP_SERIES,
 ]
 
 
@@ -61,13 +63,40 @@ def informational(choice: Random, spis: list[bytes]) -> list[Payload]:
     return choice.sample(some, choice.randrange(4))
 
 
-def message_of(choice: Random, session: Session) -> tuple[int, list[Payload]]:
+def begin_series(choice: Random) -> list[Payload]:
+    """A request as it should be: it leaves something half made."""
+    return [
+        SaPayload((Proposal(1, 3, choice.randbytes(4), ESP_SERIES),)),
+        NoncePayload(choice.randbytes(32)),
+        KePayload(31, choice.randbytes(32)),
+        TsPayload(PayloadType.TS_I, ANY),
+        TsPayload(PayloadType.TS_R, ANY),
+    ]
+
+
+def follow_up(choice: Random, links: list[bytes]) -> list[Payload]:
+    """The next key exchange of a series, or almost."""
+    method = choice.choice((35, 35, 35, 19, 31))
+    public = KEY_EXCHANGES[method].start(choice.randbytes).public
+    some: list[Payload] = [
+        KePayload(choice.choice((method, method, 36)), choice.choice((public, public[1:]))),
+        NotifyPayload(NotifyType.ADDITIONAL_KEY_EXCHANGE, choice.choice(links)),
+    ]
+    return some[: choice.choice((1, 2, 2, 2))]
+
+
+def message_of(choice: Random, session: Session, theirs: Session) -> tuple[int, list[Payload]]:
     """An exchange and its payloads; sometimes of all kinds in any order."""
     spis = [one.spi_in for one in session.children] + [choice.randbytes(4)]
     roll = choice.random()
-    if roll < 0.5:
+    links = [*theirs.half_made.links, choice.randbytes(16)]
+    if roll < 0.2:
+        return ExchangeType.CREATE_CHILD_SA, begin_series(choice)
+    if roll < 0.3 or (len(links) > 1 and roll < 0.7):
+        return ExchangeType.IKE_FOLLOWUP_KE, follow_up(choice, links)
+    if roll < 0.7:
         return ExchangeType.CREATE_CHILD_SA, create_child(choice, spis)
-    if roll < 0.8:
+    if roll < 0.85:
         return ExchangeType.INFORMATIONAL, informational(choice, spis)
     return choice.choice(KINDS), [choice.choice(PAYLOADS) for _ in range(choice.randrange(7))]
 
@@ -76,7 +105,7 @@ def message_of(choice: Random, session: Session) -> tuple[int, list[Payload]]:
 def test_no_message_of_a_peer_breaks_an_endpoint(first: int) -> None:
     for seed in range(first, first + 100):
         choice = Random(seed)
-        children = (child(suites=(ESP_GCM_PFS,)),)
+        children = (child(suites=(choice.choice((ESP_GCM_PFS, ESP_SERIES)),)),)
         pair = IkePair(seed, a=peer("a", children=children), b=peer("b", children=children))
         if choice.random() < 0.7:
             pair.establish()
@@ -92,10 +121,12 @@ def test_no_message_of_a_peer_breaks_an_endpoint(first: int) -> None:
             theirs = pair.b.sessions.get(
                 session.responder_spi if session.is_initiator else session.initiator_spi
             )
-            number = 0 if theirs is None else theirs.responses.next_id
+            if theirs is None:
+                break
+            number = theirs.responses.next_id
             flags = (8 if session.is_initiator else 0) | choice.choice((0, 0, 0, 32))
             spis = session.initiator_spi, session.responder_spi
-            kind, payloads = message_of(choice, session)
+            kind, payloads = message_of(choice, session, theirs)
             header = Header(*spis, 0, kind, flags, number)
             message = Message(header, tuple(payloads))
             cipher = session.session_keys.cipher_out

@@ -5,14 +5,21 @@ A failing seed prints itself; ``PLUTINO_LADDER_SEED=N`` runs that one alone, and
 """
 
 import os
+from ipaddress import ip_network
 from random import Random
 
 import pytest
 
+from plutino.ike.narrowing import selector_of
 from plutino.ike.path import first_path
+from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.ike_network import (
     A2,
+    ESP_GCM,
     ESP_GCM_PFS,
+    ESP_SERIES,
+    IKE_GCM,
+    IKE_SERIES,
     A,
     B,
     Conditions,
@@ -21,7 +28,19 @@ from tests.support.ike_network import (
     peer,
 )
 
-RUNS = int(os.environ.get("PLUTINO_LADDERS", "2000"))
+LAB = (selector_of(ip_network("10.77.0.0/24")),)
+WINDOWS = (1, 1, 2, 4)
+ACTS = (
+    "rekey child",
+    "rekey children",
+    "rekey ike",
+    "rekey ike",
+    "delete child",
+    "pause",
+    "restart",
+    "move",
+)
+RUNS = int(os.environ.get("PLUTINO_LADDERS", "10000" if EXHAUSTIVE else "1600"))
 SEEDS = (
     [int(os.environ["PLUTINO_LADDER_SEED"])] if "PLUTINO_LADDER_SEED" in os.environ else range(RUNS)
 )
@@ -30,9 +49,7 @@ SEEDS = (
 def act(pair: IkePair, choice: Random) -> None:
     """One thing that a side may want, or both at once."""
     sides = choice.choice(("a", "b", "ab"))
-    what = choice.choice(
-        ("rekey child", "rekey child", "rekey ike", "delete child", "pause", "restart", "move")
-    )
+    what = choice.choice(ACTS)
     if what == "move":
         here, lost = choice.choice((A, A2)), choice.choice((A, A2))
         pair.a.go_by("b", first_path(here, B), {(lost, B)}, pair.now)
@@ -43,6 +60,9 @@ def act(pair: IkePair, choice: Random) -> None:
         current = [one.child.spi_in for one in pair.current(side)]
         if what == "rekey child" and current:
             endpoint.rekey_child(choice.choice(current), pair.now)
+        elif what == "rekey children":
+            for spi in current:
+                endpoint.rekey_child(spi, pair.now)
         elif what == "rekey ike":
             endpoint.rekey_ike(other, pair.now)
         elif what == "delete child" and current:
@@ -58,15 +78,21 @@ def converse(seed: int) -> IkePair:
         duplication=choice.choice((0.0, 0.2)),
         delay=choice.choice(((0.01, 0.01), (0.001, 0.5), (0.01, 3.0))),
     )
-    suites = choice.choice(((ESP_GCM_PFS,), child().suites))
+    suites = choice.choice(((ESP_GCM,), (ESP_GCM_PFS,), (ESP_SERIES,)))
+    both = child(suites=suites), child("lab", suites=suites, local=LAB, remote=LAB)
+    children = both[: choice.choice((1, 2))]
     # Of an IKE SA that the other end has no more after its restart, silence alone tells.
-    known = {"children": (child(suites=suites),), "liveness_after": 20.0}
+    known = {
+        "children": children,
+        "liveness_after": 20.0,
+        "suites": (choice.choice((IKE_GCM, IKE_SERIES)),),
+    }
     mobike = choice.random() < 0.7
-    a = peer("a", **known, local=None, mobike=mobike)
-    b = peer("b", **known, remotes=(A, A2))
+    a = peer("a", **known, local=None, mobike=mobike, window=choice.choice(WINDOWS))
+    b = peer("b", **known, remotes=(A, A2), window=choice.choice(WINDOWS))
     pair = IkePair(seed, conditions, a=a, b=b)
     for side in choice.choice(("a", "b", "ab", "ba")):
-        pair.start(side)
+        pair.start(side, tuple(one.name for one in children))
         pair.run(choice.choice((0.0, 0.02, 1.0)))
     for _ in range(choice.randrange(8)):
         act(pair, choice)

@@ -14,8 +14,9 @@ from plutino.ike.errors import (
 )
 from plutino.ike.exchanges import answers
 from plutino.ike.path import Datagram
+from plutino.ike.proposals import Suite
 from plutino.ike.schedule import due_at
-from tests.support.ike_network import IkePair, child, peer
+from tests.support.ike_network import IKE_GCM, IKE_SERIES, IkePair, child, peer
 
 
 def sending(pair: IkePair, side: str) -> list[bytes]:
@@ -70,14 +71,17 @@ def test_a_peer_that_does_not_delete_the_old_one() -> None:
     assert sending(pair, "b") == [one.child.spi_in for one in pair.current("a")]
 
 
-def test_a_peer_that_refuses_to_rekey_the_ike_sa(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("suite", [IKE_GCM, IKE_SERIES])
+def test_a_peer_that_refuses_to_rekey_the_ike_sa(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another one is made from the start, and takes its place."""
 
     def refuse(*_: object) -> None:
         raise NoProposalChosenError("no additional key exchange")
 
     monkeypatch.setattr(answers, "answer_rekey_ike", refuse)
-    pair = IkePair(a=peer("a"), b=peer("b"))
+    pair = IkePair(a=peer("a", suites=(suite,)), b=peer("b", suites=(suite,)))
     pair.establish()
     old = set(pair.a.sessions)
     pair.a.rekey_ike("b", pair.now)
@@ -145,3 +149,24 @@ def test_of_two_that_came_about_at_once_that_with_the_lowest_nonce_goes(seed: in
     assert pair.run(10, pair.is_settled)
     (stays,) = pair.a.sessions.values()
     assert stays is max(new, key=lambda one: one.session_keys.lowest_nonce)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_peer_that_loses_all_after_both_have_replaced_the_ike_sa(seed: int) -> None:
+    """What was replaced waits for a delete that will never come, and keeps nobody from beginning.
+
+    b, which knows of nobody, begins nothing.
+    """
+    pair = IkePair(seed, a=peer("a", liveness_after=20.0), b=peer("b", liveness_after=20.0))
+    pair.establish()
+    pair.a.rekey_ike("b", pair.now)
+    pair.b.rekey_ike("a", pair.now)
+    pair.run(0.015)
+    pair.hook = lambda name, datagram: () if name == "b" else (datagram,)
+    pair.run(0.01)  # b's delete is lost
+    pair.hook = None
+    pair.saved["b"].clear()
+    pair.restart("b")
+    assert pair.run(120, pair.is_up), pair.trace
+    pair.run(300)
+    assert pair.is_settled()

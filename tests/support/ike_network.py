@@ -26,6 +26,7 @@ from plutino.ike.numbers import ExchangeType
 from plutino.ike.path import Datagram, Path, first_path
 from plutino.ike.payloads.proposal import Transform
 from plutino.ike.proposals import Suite
+from plutino.model.errors import WireError
 from plutino.model.secret import Secret
 
 A, B = ip_address("192.0.2.1"), ip_address("198.51.100.2")
@@ -35,6 +36,10 @@ ANY = (selector_of(ip_network("0.0.0.0/0")), selector_of(ip_network("::/0")))
 IKE_GCM: Suite = (Transform(1, 20, 128), Transform(2, 5), Transform(4, 31))
 ESP_GCM: Suite = (Transform(1, 20, 128), Transform(5, 0))
 ESP_GCM_PFS: Suite = (Transform(1, 20, 128), Transform(4, 31), Transform(5, 0))
+# With ML-KEM-512 and then P-256 after the first key exchange (RFC 9370).
+SERIES: Suite = (Transform(6, 35), Transform(7, 19))
+IKE_SERIES: Suite = (*IKE_GCM, *SERIES)
+ESP_SERIES: Suite = (*ESP_GCM_PFS, *SERIES)
 KEY = Secret(b"a key that both know")
 
 
@@ -214,7 +219,8 @@ class Network:
         )
         try:
             opened = open_message(header, memoryview(datagram.payload), cipher)
-        except NotAuthenticError:  # sealed by keys that have changed since
+        except (NotAuthenticError, WireError):
+            # sealed by keys that have changed since, or in clear, when the IKE SA was not there yet
             return header.exchange_name + arrow
         if opened.total > 1:
             return f"{header.exchange_name} {opened.number}/{opened.total}{arrow}"
@@ -264,12 +270,13 @@ class IkePair(Network):
         return self.agree() and len(self.current("a")) == 1
 
     def is_settled(self) -> bool:
-        """Whether both have the same single IKE SA, and the same child if one is wanted."""
+        """Whether both have the same single IKE SA and children, all wanted ones among them."""
         sessions = [one for e in self.endpoints.values() for one in e.sessions.values()]
         if any(one.window.waiting or one.queue for one in sessions) or len(sessions) > 2:
             return False
-        wanted = any(one.wanted for one in sessions)
-        return self.agree() and len(self.current("a")) in ((1,) if wanted else (0, 1))
+        wanted = {name for one in sessions for name in one.wanted}
+        names = [one.child.config.name for one in self.current("a")]
+        return self.agree() and len(set(names)) == len(names) and wanted <= set(names)
 
     def paths_meet(self) -> bool:
         """Whether both ends of each IKE SA that is up have the same path."""

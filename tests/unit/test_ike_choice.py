@@ -69,6 +69,7 @@ def test_defaults_agree_with_themselves() -> None:
 @pytest.mark.parametrize(
     ("text", "for_ike", "why"),
     [
+        ("aes256gcm16-ke1_mlkem768", False, "come after a first key exchange"),
         ("aes256gcm17-prfsha256-x25519", True, "did you mean aes256gcm16"),
         ("aes256gcm16-modp1024", True, "modp1024 is weak"),
         ("aes256-x25519", True, "an integrity algorithm is missing"),

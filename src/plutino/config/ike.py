@@ -153,7 +153,8 @@ class IkeKeying(Table):
         tuple[str, ...],
         Field(
             description="What ESP may use. A key exchange among the words makes each rekey "
-            "independent of the keys before (perfect forward secrecy)."
+            "independent of the keys before (perfect forward secrecy); `ke1_mlkem768` after it "
+            "adds another."
         ),
     ] = DEFAULT_ESP
     allow_weak: Annotated[
@@ -225,6 +226,17 @@ class IkeKeying(Table):
             "each 1.8 times later than the one before.",
         ),
     ] = 6
+    window: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=1,
+            le=16,
+            description="Requests of IKE that either end may have under way at once, as far as the "
+            "peer allows it too: of use where an IKE SA makes the keys of many tunnels "
+            "(`ike-sa-of`).",
+        ),
+    ] = 1
     childless: Annotated[
         bool,
         Field(

@@ -96,6 +96,8 @@ def _for_esp(proposal: list[Algorithm], types: set[int]) -> list[Algorithm]:
         raise ValueError("a PRF is of IKE alone")
     if any(one == Algorithm(ENCR, 3) for one in proposal):
         raise ValueError("3des is not there for ESP")
+    if KE not in types and any(one >= ADDKE1 for one in types):
+        raise ValueError("ke1 to ke7 come after a first key exchange, such as x25519")
     return proposal if ESN in types else [*proposal, Algorithm(ESN, 1), Algorithm(ESN, 0)]
 
 

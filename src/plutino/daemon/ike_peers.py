@@ -219,6 +219,7 @@ def _peer(
         mobike=ike.mobike,
         childless=ike.childless,
         fragment_size=ike.fragment_size,
+        window=ike.window,
         force_encapsulation=tunnel.encapsulation == "udp",
     )
 

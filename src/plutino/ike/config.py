@@ -60,7 +60,8 @@ class PeerConfig:
     """One peer. ``local`` None and no ``remotes`` mean any address, for one that only answers.
 
     ``reauthenticate_after`` None means never; ``liveness_after`` is the silence after which the
-    peer is asked whether it lives. ``window`` is how many requests we take at once.
+    peer is asked whether it lives. ``window`` is how many requests we take at once, and send at
+    once to a peer that takes so many.
     """
 
     name: str

@@ -33,6 +33,7 @@ def do_due(session: Session, now: float) -> None:
     if expires is not None and expires <= now:
         _expire(session, now)
         return
+    session.half_made.expire(now)
     for child in list(session.children):
         _child_due(session, child, now)
     session.children[:] = [one for one in session.children if one.is_usable]
@@ -50,17 +51,22 @@ def _times(session: Session) -> Iterator[float]:
         yield window
     if schedule.expires_at is not None:
         yield schedule.expires_at
-    may_rekey = session.is_established and not session.ahead(CreateChild)
+    half_made = session.half_made.next_due()
+    if half_made is not None:
+        yield half_made
+    made = {one.config.name for one in session.ahead(CreateChild)}
     for child in session.children:
         yield from _child_times(child)
+        may_rekey = session.is_established and child.config.name not in made
         if may_rekey and child.rekey_at is not None and child.state is ChildState.INSTALLED:
             yield child.rekey_at
     if session.is_established:
         for time in (schedule.rekey_at, schedule.reauthenticate_at, _liveness_at(session)):
             if time is not None:
                 yield time
-        if not session.ahead(CreateChild):
-            yield from session.children.missing(session.wanted).values()
+        for name, time in session.children.missing(session.wanted).items():
+            if name not in made:
+                yield time
     if session.abilities.nat_here and session.keys is not None:
         yield schedule.last_sent + KEEPALIVE_AFTER
 
@@ -83,7 +89,7 @@ def _child_due(session: Session, child: Child, now: float) -> None:
     due = child.rekey_at
     if due is None or due > now or child.state is not ChildState.INSTALLED:
         return
-    if session.is_established and not session.ahead(CreateChild):
+    if session.is_established and not session.makes(child.config.name):
         if is_given_up(child.config.lifetimes, child.created, due, now):
             child.rekey_at = None
             session.enqueue(DeleteIke("the peer lets a CHILD_SA have no new keys"), now, first=True)
@@ -104,7 +110,7 @@ def _established_due(session: Session, now: float) -> None:
             return
         session.enqueue(RekeyIke(), now)
     for name, time in session.children.missing(session.wanted).items():
-        if time <= now and not session.ahead(CreateChild):
+        if time <= now and not session.makes(name):
             session.wanted[name] = now + session.pause(name)
             session.enqueue(CreateChild(session.peer.child(name)), now)
     liveness = _liveness_at(session)

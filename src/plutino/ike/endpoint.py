@@ -206,14 +206,15 @@ class Endpoint:
     def rekey_child(self, spi: bytes, now: float) -> None:
         """An SA of the data plane, of either direction, has reached a soft limit."""
         for session, child in self._registry.having(spi):
-            if child.is_current and not session.ahead(CreateChild):
+            if child.is_current and not session.makes(child.config.name):
                 session.enqueue(CreateChild(child.config, child), now)
                 self._after(session, now)
 
     def rekey_ike(self, peer: str, now: float) -> None:
-        """Replaces the IKE SAs of a peer."""
+        """Replaces the IKE SAs of a peer, but for one that may be redundant yet."""
         for session in self.sessions_of(peer):
-            if session.is_established and not session.ahead(RekeyIke):
+            is_new = session.predecessor is not None
+            if session.is_established and not is_new and not session.ahead(RekeyIke):
                 session.enqueue(RekeyIke(), now)
                 self._after(session, now)
 
@@ -425,7 +426,7 @@ class Endpoint:
     def _contest(self, session: Session, own: Session, now: float) -> None:
         """The peer's IKE SA is up while ours is on its way."""
         if own.state is SessionState.INITIATING or (
-            own.state is SessionState.AUTHENTICATING and own.underway(Auth) is None
+            own.state is SessionState.AUTHENTICATING and not own.underway(Auth)
         ):
             own.close("the peer was first", now)
             self._after(own, now)
@@ -433,7 +434,8 @@ class Endpoint:
             self._contests[own.spi] = session
 
     def _is_alive(self, peer: str) -> bool:
-        return any(one.state is not SessionState.DELETING for one in self.sessions_of(peer))
+        gone = {SessionState.DELETING, SessionState.REPLACED}
+        return any(one.state not in gone for one in self.sessions_of(peer))
 
     def _has_other(self, peer: str, spi: bytes) -> bool:
         """Whether another IKE SA is between the same identities, of whichever tunnel."""

@@ -86,6 +86,12 @@ class TemporaryFailureError(PeerError):
     notify = NotifyType.TEMPORARY_FAILURE
 
 
+class StateNotFoundError(PeerError):
+    """A follow-up of a CREATE_CHILD_SA that is over, or never was (RFC 9370, 2.2.4)."""
+
+    notify = NotifyType.STATE_NOT_FOUND
+
+
 class ChildSaNotFoundError(PeerError):
     """The CHILD_SA to be rekeyed is none of ours (RFC 7296, 2.25)."""
 

@@ -85,7 +85,7 @@ def may_be_known(session: Session, peer: str) -> bool:
     """Whether the other end may have it: INITIAL_CONTACT would end it there."""
     if session.peer.name == peer:
         return session.is_established
-    return session.established_at is not None or session.underway(Auth) is not None
+    return session.established_at is not None or bool(session.underway(Auth))
 
 
 def waits_for_children(session: Session) -> bool:

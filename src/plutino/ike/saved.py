@@ -2,7 +2,8 @@
 
 What is saved before a datagram goes out is all that the peer can know of. An IKE SA that is about
 to make or replace something is not saved: the secrets of a key exchange are nowhere but in memory,
-and who comes back without an IKE SA begins with INITIAL_CONTACT (RFC 7296, 2.4).
+and who comes back without an IKE SA begins with INITIAL_CONTACT (RFC 7296, 2.4). What the peer has
+half made is left out: its next key exchange gets STATE_NOT_FOUND, and it begins that anew.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from plutino.ike.child import Child, ChildKeys, ChildState
 from plutino.ike.config import PeerConfig
 from plutino.ike.crypto.keymat import Exchanged, IkeKeys
 from plutino.ike.errors import PeerError
-from plutino.ike.exchanges.delete import DeleteChild, Liveness
+from plutino.ike.exchanges.delete import DeleteChild, DeleteIke, Liveness
 from plutino.ike.exchanges.exchange import Exchange
-from plutino.ike.exchanges.mobike import CheckMapping, CheckReturn
+from plutino.ike.exchanges.followup import FollowupKe
+from plutino.ike.exchanges.mobike import CheckMapping, CheckReturn, UpdateAddresses
+from plutino.ike.exchanges.window_size import SetWindow
 from plutino.ike.keys import CombinedCipher, IkeSuite, SessionKeys
 from plutino.ike.numbers import Protocol
 from plutino.ike.path import Path, SocketAddress
@@ -40,14 +43,17 @@ _IV_SKIP: Final = 1 << 32
 """So many IVs are left out, more than can have been used since the IKE SA was saved."""
 _CHECKS_WITHIN: Final = 5.0
 """Seconds in which all that were silent for too long are asked whether they live."""
-_EXCHANGES: Final[Mapping[str, type[Liveness | CheckMapping | CheckReturn]]] = {
+_EXCHANGES: Final[Mapping[str, type[Liveness | CheckMapping | CheckReturn | SetWindow]]] = {
     "liveness": Liveness,
     "check-mapping": CheckMapping,
     "check-return": CheckReturn,
+    "set-window": SetWindow,
 }
 _SAVED_CHILDREN: Final = frozenset(
     {ChildState.INSTALLED, ChildState.REPLACED, ChildState.DELETING, ChildState.STRAGGLING}
 )
+_NOT_TO_BE_FORGOTTEN: Final = (FollowupKe, UpdateAddresses, DeleteIke)
+"""What waits for its turn and cannot be asked for once more out of what is saved."""
 
 Document = dict[str, Any]
 
@@ -60,6 +66,8 @@ def save(session: Session) -> bytes | None:
     """All of an IKE SA; None while it cannot be taken up again by another process."""
     related = session.predecessor is not None or session.successor is not None
     if session.state is not SessionState.ESTABLISHED or related:
+        return None
+    if any(isinstance(one, _NOT_TO_BE_FORGOTTEN) for one in session.queue):
         return None
     waiting = [_waiting(one) for one in session.window.waiting.values()]
     children = [one for one in session.children if one.is_usable]

@@ -21,6 +21,8 @@ OUTBOUND_AFTER = 30.0
 
 Before that the response may still be on its way, be it at the third try, and the peer has none.
 """
+FOLLOWUP_WITHIN = 20.0
+"""Seconds that the peer has for its next key exchange of a series (RFC 9370, 2.2.4: 5 to 20)."""
 STRAGGLERS_FOR = 5.0
 """Seconds that a replaced SA still receives after it was deleted."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from typing import TypeVar
 
 from plutino.ike import duties
 from plutino.ike.abilities import Abilities
@@ -32,10 +33,13 @@ from plutino.ike.exchanges.auth import Auth
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import deletes_ike
 from plutino.ike.exchanges.exchange import Exchange
+from plutino.ike.exchanges.followup import FollowupKe
 from plutino.ike.exchanges.intermediate import Intermediate, cover, cover_own, mix
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE
 from plutino.ike.exchanges.rekey_ike import RekeyIke, hand_over
 from plutino.ike.exchanges.sa_init import InitRecord, SaInit
+from plutino.ike.exchanges.window_size import follow_window
+from plutino.ike.half_made import HalfMades
 from plutino.ike.held import Held
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.header import NO_SPI, Header
@@ -44,6 +48,7 @@ from plutino.ike.message.protection import Opened, open_message, seal_fragments
 from plutino.ike.message.rules import check_rules, checked
 from plutino.ike.moves import follow_request
 from plutino.ike.numbers import ExchangeType, Flag, NotifyType, Protocol
+from plutino.ike.ordering import take_next
 from plutino.ike.path import Datagram, Path
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import DeletePayload, NotifyPayload
@@ -59,6 +64,8 @@ LONGEST_PAUSE = 120.0
 """Seconds between attempts at a child that the peer refuses: doubled each time."""
 MAX_DATAGRAM = 65000
 """Bytes of a message that is not cut into fragments."""
+
+_Kind = TypeVar("_Kind")
 
 
 class Session:
@@ -93,7 +100,8 @@ class Session:
         self.schedule = Schedule(last_heard=now, last_sent=now)
         self.keys: SessionKeys | None = None
         self.window: RequestWindow[Exchange] = RequestWindow(self.peer.retransmission)
-        self.responses = ResponseWindow(self.peer.window)
+        self.responses = ResponseWindow()
+        self.half_made = HalfMades()
         self.queue: deque[Exchange] = deque()
         self.children = Children()
         self.successor: Session | None = None
@@ -137,9 +145,8 @@ class Session:
 
     @property
     def rekeying(self) -> RekeyIke | None:
-        """Our own request to replace this IKE SA, while it waits for its response."""
-        underway = self.underway(RekeyIke)
-        return underway if isinstance(underway, RekeyIke) else None
+        """Our own request to replace this IKE SA, while it is under way."""
+        return next(iter(self.underway(RekeyIke)), None)
 
     def advance(self, event: SessionInput) -> None:
         """The only writer of ``state``."""
@@ -174,9 +181,8 @@ class Session:
 
     def note_unknown(self, spi: bytes) -> None:
         """The peer deletes a child that we may be about to hear of."""
-        underway = self.underway(CreateChild)
-        if isinstance(underway, CreateChild):
-            underway.deleted.add(spi)
+        for one in self.underway(CreateChild):
+            one.deleted.add(spi)
 
     def schedule_missing(self, now: float) -> None:
         """Children that are wanted and not there are asked for at once."""
@@ -195,11 +201,10 @@ class Session:
 
     def pump(self, now: float) -> None:
         """Sends what waits and may go."""
-        while self.queue and self.window.is_open and not self.is_closed:
+        while not self.is_closed and (exchange := take_next(self)) is not None:
             if self.window.next_id > LAST_ID:
                 self.close("its message ids are used up", now)
                 return
-            exchange = self.queue.popleft()
             try:
                 payloads = exchange.request(self, now)
             except PeerError as error:
@@ -215,14 +220,22 @@ class Session:
                 self.window.send(exchange, datagrams, now)
                 self._send(datagrams, self.path, now)
 
-    def underway(self, kind: type[Exchange]) -> Exchange | None:
-        """Our request of a kind that waits for its response, or whose response is held."""
-        waiting = [one.exchange for one in (*self.window.waiting.values(), self.held) if one]
-        return next((one for one in waiting if isinstance(one, kind)), None)
+    def underway(self, kind: type[_Kind]) -> list[_Kind]:
+        """Our requests of a kind that wait for a response, their own or of a key exchange after.
 
-    def ahead(self, kind: type[Exchange]) -> bool:
-        """Whether a request of a kind waits for its turn or for its response."""
-        return self.underway(kind) is not None or any(isinstance(one, kind) for one in self.queue)
+        Or whose response is held.
+        """
+        begun = [one.exchange for one in (*self.window.waiting.values(), self.held) if one]
+        queued = [one for one in (*begun, *self.queue) if isinstance(one, FollowupKe)]
+        return [one for one in (*begun, *(of.series for of in queued)) if isinstance(one, kind)]
+
+    def ahead(self, kind: type[_Kind]) -> list[_Kind]:
+        """Our requests of a kind that are under way or wait for their turn."""
+        return self.underway(kind) + [one for one in self.queue if isinstance(one, kind)]
+
+    def makes(self, name: str) -> bool:
+        """Whether a CHILD_SA of this configuration is on its way, by a request of ours."""
+        return any(one.config.name == name for one in self.ahead(CreateChild))
 
     # Datagrams ----------------------------------------------------------------------------------
 
@@ -284,6 +297,7 @@ class Session:
             return
         try:
             exchange.response(self, message, now)
+            follow_window(self, message)
         except StatusWantedError as wanted:
             again = partial(self._take_response, header, opened, exchange)
             self.held = Held(wanted.questions, again, exchange)
@@ -305,12 +319,10 @@ class Session:
             if opened.number == 1:
                 self._send(given, path, now)
             return
-        if not self.responses.is_new(header.message_id):
-            return
-        whole = self.responses.reassembly.add(opened)
-        if whole is not None:
+        self.responses.add(header, opened, path)
+        while not self.is_closed and (request := self.responses.take_next()) is not None:
             self.schedule.heard(now)
-            self._take_request(header, whole, path, now)
+            self._take_request(request.header, request.opened, request.path, now)
 
     def _take_request(self, header: Header, opened: Opened, path: Path, now: float) -> None:
         failure: PeerError | None = None
@@ -321,6 +333,7 @@ class Session:
             follow_request(self, path)
             self._inherit(message, now)
             payloads = answer(self, message, path, now)
+            follow_window(self, message)
         except StatusWantedError as wanted:
             self.held = Held(wanted.questions, partial(self._take_request, header, opened, path))
             return
@@ -346,7 +359,6 @@ class Session:
         """The peer uses this IKE SA, so it has won over our own request to replace the old one."""
         if self.predecessor is not None and not deletes_ike(message):
             hand_over(self.predecessor, self, now)
-            self.predecessor = None
 
     def move(self, path: Path) -> None:
         """The IKE SA and its children go by another path from now on."""
@@ -405,6 +417,7 @@ class Session:
                 child.advance(ChildInput.GONE)
         self.queue.clear()
         self.window.waiting.clear()
+        self.half_made.clear()
         if had_children:
             self.tell(ChildrenChanged(self.peer.name, reason))
         spis = self.initiator_spi, self.responder_spi

@@ -3,10 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from plutino.ike.config import Retransmission
 from plutino.ike.message.fragments import Reassembly
+from plutino.ike.message.header import Header
+from plutino.ike.message.protection import Opened
+from plutino.ike.path import Path
 
 LAST_ID: Final = 0xFFFFFFFF
 """Of messages; an IKE SA that needs another one ends (RFC 7296, 2.2)."""
@@ -71,31 +74,49 @@ class RequestWindow(Generic[_Exchange]):
         return again, False
 
 
+class Request(NamedTuple):
+    """One of the peer's, complete, with where it came by."""
+
+    header: Header
+    opened: Opened
+    path: Path
+
+
 @dataclass(slots=True)
 class ResponseWindow:
     """The peer's requests: which are new, and the answers kept for those that come again.
 
-    Requests are taken in their order; with a size above one, an answer is kept for each of the
-    last ``size`` requests.
+    Requests are taken in their order: of ``size``, those that overtook one are kept until it has
+    come. An answer is kept for each of the last ``size`` requests.
     """
 
     size: int = 1
     next_id: int = 0
     answers: OrderedDict[int, Sequence[bytes]] = field(default_factory=OrderedDict)
-    reassembly: Reassembly = field(default_factory=Reassembly)
+    _pieces: dict[int, Reassembly] = field(default_factory=dict)
+    _complete: dict[int, Request] = field(default_factory=dict)
 
     def answer_to(self, message_id: int) -> Sequence[bytes] | None:
         """The response that was given already, to be sent once more."""
         return self.answers.get(message_id)
 
-    def is_new(self, message_id: int) -> bool:
-        """Whether this is the request that comes next."""
-        return message_id == self.next_id
+    def add(self, header: Header, piece: Opened, path: Path) -> None:
+        """A request, or a fragment of one; dropped if it is old or beyond the window."""
+        place = header.message_id
+        if not self.next_id <= place < self.next_id + self.size or place in self._complete:
+            return
+        whole = self._pieces.setdefault(place, Reassembly()).add(piece)
+        if whole is not None:
+            self._complete[place] = Request(header, whole, path)
+
+    def take_next(self) -> Request | None:
+        """The request whose turn it is, once it is complete."""
+        return self._complete.pop(self.next_id, None)
 
     def answered(self, message_id: int, payloads: Sequence[bytes]) -> None:
         """Keeps a response, and drops those that the peer can no longer ask for."""
         self.answers[message_id] = payloads
         self.next_id = message_id + 1
-        self.reassembly = Reassembly()
+        self._pieces.pop(message_id, None)
         while len(self.answers) > self.size:
             self.answers.popitem(last=False)

@@ -6,6 +6,7 @@ from plutino.ike.crypto.keymat import (
     Exchanged,
     IkeKeys,
     KeySizes,
+    SharedSecrets,
     child_keymat,
     first_keys,
     intermediate_keys,
@@ -95,20 +96,22 @@ def test_keys_are_cut_in_the_order_of_the_rfc() -> None:
 
 
 def test_child_keymat() -> None:
-    assert child_keymat(SHA256, SK_D, b"", EXCHANGED.nonces, 64) == CHILD
-    assert child_keymat(SHA256, SK_D, NEW_SECRET, EXCHANGED.nonces, 64) == CHILD_DH
+    nonces = EXCHANGED.nonces
+    assert child_keymat(SHA256, SK_D, SharedSecrets(), nonces, 64) == CHILD
+    assert child_keymat(SHA256, SK_D, SharedSecrets(NEW_SECRET), nonces, 64) == CHILD_DH
 
 
 def test_rekeyed_keys() -> None:
     old = first_keys(SHA256, SIZES, SECRET, EXCHANGED)
-    new = rekeyed_keys(SHA256, SIZES, (SHA256, old), NEW_SECRET, EXCHANGED)
+    new = rekeyed_keys(SHA256, SIZES, (SHA256, old), SharedSecrets(NEW_SECRET), EXCHANGED)
     assert joined(new) == spread(REKEY_SKEYSEED)
 
 
 def test_rekeyed_keys_take_skeyseed_from_the_old_prf() -> None:
     """RFC 7296, 2.18."""
     old = first_keys(SHA256, SIZES, SECRET, EXCHANGED)
-    new = rekeyed_keys(PRFS[7], KeySizes(0, 0), (SHA256, old), NEW_SECRET, EXCHANGED)
+    shared = SharedSecrets(NEW_SECRET)
+    new = rekeyed_keys(PRFS[7], KeySizes(0, 0), (SHA256, old), shared, EXCHANGED)
     assert joined(new) == PRFS[7].plus(REKEY_SKEYSEED, EXCHANGED.seed, 3 * 64)
 
 
@@ -119,6 +122,18 @@ def test_keys_after_further_key_exchanges() -> None:
         skeyseed = sha256(keys.d, secret + EXCHANGED.nonces)
         keys = intermediate_keys(SHA256, SIZES, keys, secret, EXCHANGED)
         assert joined(keys) == spread(skeyseed)
+
+
+def test_keys_of_a_series_in_create_child_sa() -> None:
+    """RFC 9370, 2.2.4: SK(0) | Ni | Nr | SK(1) | SK(2), for an IKE SA and for a CHILD_SA."""
+    secrets = SharedSecrets(b"zeroth", b"first" + b"second")
+    hashed = b"zeroth" + EXCHANGED.nonces + b"firstsecond"
+    old = first_keys(SHA256, SIZES, SECRET, EXCHANGED)
+    new = rekeyed_keys(SHA256, SIZES, (SHA256, old), secrets, EXCHANGED)
+    assert joined(new) == spread(sha256(old.d, hashed))
+    keymat = child_keymat(SHA256, SK_D, secrets, EXCHANGED.nonces, 64)
+    first = sha256(SK_D, hashed + b"\1")
+    assert keymat == first + sha256(SK_D, first + hashed + b"\2")
 
 
 def test_a_fixed_key_prf_takes_half_a_key_of_each_nonce() -> None:

@@ -52,6 +52,21 @@ class Exchanged:
         return self.nonces + self.initiator_spi + self.responder_spi
 
 
+@dataclass(frozen=True, slots=True)
+class SharedSecrets:
+    """Of CREATE_CHILD_SA and what followed: SK(0), and SK(1) | ... | SK(n) (RFC 9370, 2.2.4).
+
+    ``first`` is empty where a CHILD_SA has no key exchange of its own.
+    """
+
+    first: bytes = field(default=b"", repr=False)
+    additional: bytes = field(default=b"", repr=False)
+
+    def around(self, nonces: bytes) -> bytes:
+        """SK(0) | Ni | Nr | SK(1) | ... | SK(n)."""
+        return self.first + nonces + self.additional
+
+
 def first_keys(prf: Prf, sizes: KeySizes, shared: bytes, exchanged: Exchanged) -> IkeKeys:
     """The keys after IKE_SA_INIT (RFC 7296, 2.14)."""
     key = exchanged.nonces
@@ -69,23 +84,17 @@ def intermediate_keys(
 
 
 def rekeyed_keys(
-    prf: Prf, sizes: KeySizes, old: tuple[Prf, IkeKeys], shared: bytes, exchanged: Exchanged
+    prf: Prf, sizes: KeySizes, old: tuple[Prf, IkeKeys], shared: SharedSecrets, exchanged: Exchanged
 ) -> IkeKeys:
-    """The keys of an IKE SA that replaces another, whose PRF makes SKEYSEED (RFC 7296, 2.18).
-
-    With several key exchanges ``shared`` is SK(0) | SK(1) | ... (RFC 9370, 2.2.4).
-    """
+    """The keys of an IKE SA that replaces another, whose PRF makes SKEYSEED (RFC 7296, 2.18)."""
     old_prf, old_keys = old
-    seed = old_prf.compute(old_keys.d, shared + exchanged.nonces)
+    seed = old_prf.compute(old_keys.d, shared.around(exchanged.nonces))
     return _spread(prf, sizes, seed, exchanged)
 
 
-def child_keymat(prf: Prf, d: bytes, shared: bytes, nonces: bytes, length: int) -> bytes:
-    """KEYMAT of a CHILD_SA (RFC 7296, 2.17): the initiator's direction first.
-
-    ``shared`` is empty without a key exchange of its own.
-    """
-    return prf.plus(d, shared + nonces, length)
+def child_keymat(prf: Prf, d: bytes, shared: SharedSecrets, nonces: bytes, length: int) -> bytes:
+    """KEYMAT of a CHILD_SA (RFC 7296, 2.17): the initiator's direction first."""
+    return prf.plus(d, shared.around(nonces), length)
 
 
 def _spread(prf: Prf, sizes: KeySizes, seed: bytes, exchanged: Exchanged) -> IkeKeys:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from plutino.ike.errors import InvalidSyntaxError
 from plutino.ike.exchanges.auth import answer_auth
 from plutino.ike.exchanges.create_child import answer_create_child
+from plutino.ike.exchanges.followup import answer_followup
 from plutino.ike.exchanges.informational import answer_informational
 from plutino.ike.exchanges.intermediate import answer_intermediate
 from plutino.ike.exchanges.rekey_ike import answer_rekey_ike
@@ -31,6 +32,8 @@ def answer(session: Session, message: Message, path: Path, now: float) -> Sequen
         if _is_for_ike(message):
             return answer_rekey_ike(session, message, now)
         return answer_create_child(session, message, now)
+    if kind == ExchangeType.IKE_FOLLOWUP_KE:
+        return answer_followup(session, message, now)
     if kind == ExchangeType.INFORMATIONAL:
         return answer_informational(session, message, path, now)
     raise InvalidSyntaxError(f"{message.header.exchange_name} in an IKE SA that is up")

@@ -10,6 +10,7 @@ from plutino.ike.auth.credentials import CertificateData
 from plutino.ike.auth.identity import Identity
 from plutino.ike.auth.octets import signed_octets
 from plutino.ike.config import ChildConfig, PeerConfig
+from plutino.ike.crypto.keymat import SharedSecrets
 from plutino.ike.errors import AuthenticationFailedError, InvalidSyntaxError, PeerError
 from plutino.ike.events import ChildrenChanged, IkeEstablished, Refused
 from plutino.ike.exchanges.certificates import (
@@ -25,6 +26,7 @@ from plutino.ike.exchanges.child_offer import (
 )
 from plutino.ike.exchanges.delete import DeleteUnusable
 from plutino.ike.exchanges.mobike import check_no_nats
+from plutino.ike.exchanges.window_size import own_window
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType, PayloadType
@@ -73,6 +75,7 @@ class Auth:
             payloads.append(NotifyPayload(NotifyType.INITIAL_CONTACT))
         if peer.mobike:
             payloads.append(NotifyPayload(NotifyType.MOBIKE_SUPPORTED))
+        payloads += own_window(session)
         payloads += ppk
         if self.child is not None:
             self.offer = make_offer(session, self.child, with_key_exchange=False)
@@ -112,7 +115,8 @@ def _first_child(session: Session, offer: ChildOffer, message: Message, now: flo
             raise PeerError(f"the peer refuses the CHILD_SA: {message.error.name}")
         keys = session.session_keys
         nonces = keys.exchanged.initiator_nonce, keys.exchanged.responder_nonce
-        session.children.append(take_answer(session, offer, message, (b"", nonces), now))
+        agreed = take_answer(session, offer, message)
+        session.children.append(agreed.make(session, SharedSecrets(), nonces, now))
         session.tell(ChildrenChanged(session.peer.name, "the first CHILD_SA is up"))
     except PeerError as error:
         session.tell(Refused(session.peer.name, error.reason))
@@ -137,6 +141,7 @@ def answer_auth(session: Session, message: Message, now: float) -> list[Payload]
     payloads: list[Payload] = [own_id(session), *certificates(session)]
     payloads.append(AuthPayload(*prove(session, keys, message.header.message_id)))
     payloads += ppk
+    payloads += own_window(session)
     if session.abilities.mobike:
         payloads.append(NotifyPayload(NotifyType.MOBIKE_SUPPORTED))
     session.initial_contact = message.notify(NotifyType.INITIAL_CONTACT) is not None
@@ -150,7 +155,8 @@ def _answer_first_child(session: Session, message: Message, now: float) -> list[
     keys = session.session_keys
     nonces = keys.exchanged.initiator_nonce, keys.exchanged.responder_nonce
     try:
-        child, payloads = answer_offer(session, message, None, (b"", nonces), now)
+        agreed, payloads = answer_offer(session, message, None)
+        child = agreed.make(session, SharedSecrets(), nonces, now)
     except PeerError as error:
         if error.fatal:
             raise

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from plutino.ike.child import Child, ChildKeys
 from plutino.ike.config import ChildConfig
-from plutino.ike.crypto.keymat import child_keymat
+from plutino.ike.crypto.keymat import SharedSecrets, child_keymat
 from plutino.ike.errors import (
     InvalidSyntaxError,
     NoProposalChosenError,
@@ -36,9 +36,7 @@ SPI_SIZE = 4
 MOST_SELECTORS = 1024
 """Pairs of prefixes, unless more are configured: a peer may narrow to ranges that make many."""
 Nonces = tuple[bytes, bytes]
-Material = tuple[bytes, Nonces]
-"""The shared secret of the child's own key exchange, empty without one, and both nonces."""
-
+"""The initiator's and the responder's."""
 _MODE_NOTIFIES = {
     Mode.TRANSPORT: NotifyType.USE_TRANSPORT_MODE,
     Mode.BEET: NotifyType.USE_BEET_MODE,
@@ -73,6 +71,39 @@ class ChildOffer:
         return [] if asked is None else [NotifyPayload(asked)]
 
 
+@dataclass(frozen=True, slots=True)
+class AgreedChild:
+    """What both ends agreed upon: a CHILD_SA once there are keys. ``spi`` is our inbound one."""
+
+    config: ChildConfig
+    spi: bytes
+    chosen: Chosen
+    local: tuple[TrafficSelector, ...]
+    remote: tuple[TrafficSelector, ...]
+    mode: Mode
+    is_initiator: bool
+
+    def make(self, session: Session, shared: SharedSecrets, nonces: Nonces, now: float) -> Child:
+        """The CHILD_SA with its keys."""
+        keys = session.session_keys
+        size = keymat_size(self.chosen)
+        keymat = child_keymat(keys.prf, keys.keys.d, shared, b"".join(nonces), 2 * size)
+        forth, back = Secret(keymat[:size]), Secret(keymat[size:])
+        return Child(
+            self.config,
+            spi_in=self.spi,
+            spi_out=self.chosen.spi,
+            chosen=self.chosen,
+            keys=ChildKeys(back, forth) if self.is_initiator else ChildKeys(forth, back),
+            local=self.local,
+            remote=self.remote,
+            mode=self.mode,
+            created=now,
+            lowest_nonce=min(nonces),
+            rekey_at=due_at(self.config.lifetimes, now, session.surroundings.random),
+        )
+
+
 def make_offer(session: Session, config: ChildConfig, *, with_key_exchange: bool) -> ChildOffer:
     """A new inbound SPI with what is configured."""
     suites = config.suites if with_key_exchange else without_key_exchange(config.suites)
@@ -80,13 +111,8 @@ def make_offer(session: Session, config: ChildConfig, *, with_key_exchange: bool
     return ChildOffer(config, suites, session.surroundings.new_child_spi(), local, remote)
 
 
-def take_answer(
-    session: Session, offered: ChildOffer, message: Message, material: Material, now: float
-) -> Child:
-    """The CHILD_SA out of the responder's SA, TSi and TSr.
-
-    PeerError if they are not within what was offered.
-    """
+def take_answer(session: Session, offered: ChildOffer, message: Message) -> AgreedChild:
+    """What the responder's SA, TSi and TSr say; PeerError if not within what was offered."""
     sa, initiator, responder = _three(message)
     chosen = check_answer(sa, offered.suites, Protocol.ESP, SPI_SIZE)
     _check_spi(session, chosen.spi)
@@ -95,23 +121,19 @@ def take_answer(
         raise TsUnacceptableError("no traffic selector is left")
     if not is_subset(local, offered.local) or not is_subset(remote, offered.remote):
         raise TsUnacceptableError("the peer widened the traffic selectors")
+    _check_count(offered.config, local, remote)
     mode = _answered_mode(message, offered.config.mode)
-    association, sides = (offered.spi, chosen), (local, remote)
-    return _child(
-        session, offered.config, association, sides, material, mode=mode, now=now, ours=True
-    )
+    return AgreedChild(offered.config, offered.spi, chosen, local, remote, mode, is_initiator=True)
 
 
 def answer_offer(
     session: Session,
     message: Message,
     config: ChildConfig | None,
-    material: Material,
-    now: float,
     *,
     chosen: Chosen | None = None,
-) -> tuple[Child, list[Payload]]:
-    """The responder's side: the CHILD_SA, and N(mode), SA, TSi, TSr of the response.
+) -> tuple[AgreedChild, list[Payload]]:
+    """The responder's side: what is agreed upon, and N(mode), SA, TSi, TSr of the response.
 
     ``config`` is that of the child to be replaced, None for a new one: then the first one fits
     whose selectors and proposals meet the offer. NoProposalChosenError or TsUnacceptableError.
@@ -126,10 +148,10 @@ def answer_offer(
         suites = without_key_exchange(config.suites)
         chosen = choose(sa, suites, Protocol.ESP)
     _check_spi(session, chosen.spi)
+    _check_count(config, local, remote)
     spi = session.surroundings.new_child_spi()
     mode = wanted if wanted is config.mode else Mode.TUNNEL
-    association, sides = (spi, chosen), (local, remote)
-    child = _child(session, config, association, sides, material, mode=mode, now=now, ours=False)
+    agreed = AgreedChild(config, spi, chosen, local, remote, mode, is_initiator=False)
     answered: list[Payload] = (
         [NotifyPayload(_MODE_NOTIFIES[mode])] if mode in _MODE_NOTIFIES else []
     )
@@ -138,7 +160,7 @@ def answer_offer(
         TsPayload(PayloadType.TS_I, remote),
         TsPayload(PayloadType.TS_R, local),
     ]
-    return child, answered
+    return agreed, answered
 
 
 def _check_spi(session: Session, spi: bytes) -> None:
@@ -151,47 +173,19 @@ def _check_spi(session: Session, spi: bytes) -> None:
         raise NoProposalChosenError(f"SPI {spi.hex()} is that of another CHILD_SA")
 
 
+def _check_count(
+    config: ChildConfig, local: tuple[TrafficSelector, ...], remote: tuple[TrafficSelector, ...]
+) -> None:
+    most = max(MOST_SELECTORS, count_of(config.local, config.remote))
+    if count_of(local, remote) > most:
+        raise TsUnacceptableError(f"the traffic selectors make more than {most} policies")
+
+
 def config_for(session: Session, message: Message) -> ChildConfig:
     """Which configured child a request for a new one is about; TsUnacceptableError if none."""
     _, initiator, responder = _three(message)
     sides = responder.known, initiator.known
     return _fit(session, session.peer.children, sides, _wanted_mode(message))[0]
-
-
-def _child(
-    session: Session,
-    config: ChildConfig,
-    association: tuple[bytes, Chosen],
-    selectors: tuple[tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]],
-    material: Material,
-    *,
-    mode: Mode,
-    now: float,
-    ours: bool,
-) -> Child:
-    most = max(MOST_SELECTORS, count_of(config.local, config.remote))
-    if count_of(*selectors) > most:
-        raise TsUnacceptableError(f"the traffic selectors make more than {most} policies")
-    spi, chosen = association
-    shared, nonces = material
-    keys = session.session_keys
-    size = keymat_size(chosen)
-    keymat = child_keymat(keys.prf, keys.keys.d, shared, b"".join(nonces), 2 * size)
-    forth, back = Secret(keymat[:size]), Secret(keymat[size:])
-    random = session.surroundings.random
-    return Child(
-        config,
-        spi_in=spi,
-        spi_out=chosen.spi,
-        chosen=chosen,
-        keys=ChildKeys(back, forth) if ours else ChildKeys(forth, back),
-        local=selectors[0],
-        remote=selectors[1],
-        mode=mode,
-        created=now,
-        lowest_nonce=min(nonces),
-        rekey_at=due_at(config.lifetimes, now, random),
-    )
 
 
 def _fit(

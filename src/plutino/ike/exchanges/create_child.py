@@ -1,4 +1,7 @@
-"""CREATE_CHILD_SA for a new CHILD_SA or in the place of another (RFC 7296, 1.3.1, 1.3.3, 2.8)."""
+"""CREATE_CHILD_SA for a new CHILD_SA or in the place of another (RFC 7296, 1.3.1, 1.3.3, 2.8).
+
+With additional key exchanges (RFC 9370, 2.2.4) the CHILD_SA is made after the last of them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from plutino.ike.child import Child, ChildInput, ChildState
 from plutino.ike.config import ChildConfig
 from plutino.ike.crypto.key_exchange import KeyExchange
+from plutino.ike.crypto.keymat import SharedSecrets
 from plutino.ike.errors import (
     ChildSaNotFoundError,
     InvalidKeError,
@@ -19,14 +23,18 @@ from plutino.ike.errors import (
 )
 from plutino.ike.events import ChildrenChanged
 from plutino.ike.exchanges.child_offer import (
+    AgreedChild,
     ChildOffer,
+    Nonces,
     answer_offer,
     config_for,
     make_offer,
     take_answer,
 )
 from plutino.ike.exchanges.delete import DeleteChild, DeleteUnusable
+from plutino.ike.exchanges.followup import FollowupKe, additional_methods
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE, finish, respond, start
+from plutino.ike.half_made import HalfMade
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType, Protocol, TransformType
 from plutino.ike.payloads.generic import NoncePayload, Payload
@@ -45,7 +53,11 @@ MOST_CHILDREN: Final = 16
 
 @dataclass(slots=True)
 class CreateChild:
-    """Our request. ``collision`` is what the peer made in the same time for the same purpose."""
+    """Our request. ``collision`` is what the peer made in the same time for the same purpose.
+
+    ``rival`` is what it has begun to make so. ``following`` says that we have the response, and
+    more key exchanges are under way.
+    """
 
     exchange_type: ClassVar = ExchangeType.CREATE_CHILD_SA
     config: ChildConfig
@@ -54,6 +66,11 @@ class CreateChild:
     nonce: bytes = b""
     offer: ChildOffer | None = None
     started: KeyExchange | None = field(default=None, repr=False)
+    nonces: Nonces = (b"", b"")
+    shared: bytes = field(default=b"", repr=False)
+    agreed: AgreedChild | None = None
+    following: bool = False
+    rival: HalfMade | None = None
     collision: Child | None = None
     deleted: set[bytes] = field(default_factory=set)
     """SPIs that the peer deleted while its response was on its way."""
@@ -62,6 +79,10 @@ class CreateChild:
         """[N(REKEY_SA)], [N(mode)], SA, Ni, [KEi], TSi, TSr; None if there is nothing to do."""
         del now
         if not session.is_established:
+            return None
+        begun = session.half_made.about(self.replaces or self.config)
+        if begun is not None:  # the peer is at it
+            self._again(session, retry_at(begun.expires_at, session.surroundings.random))
             return None
         rekey: list[Payload] = []
         if self.replaces is not None:
@@ -88,28 +109,55 @@ class CreateChild:
         return [*rekey, *self.offer.mode(), *middle, *self.offer.selectors()]
 
     def response(self, session: Session, message: Message, now: float) -> None:
-        """The new CHILD_SA, or what to do without it."""
+        """The new CHILD_SA, its next key exchange, or what to do without it."""
         if message.error is not None:
-            self._refused(session, message.error, now)
+            self.refused(session, message.error, now)
             return
         assert self.offer is not None
+        following: FollowupKe | None = None
         try:
-            child = take_answer(session, self.offer, message, self._material(message), now)
+            self._take_key_exchange(message)
+            self.agreed = take_answer(session, self.offer, message)
+            methods = additional_methods(self.agreed.chosen)
+            if methods:
+                following = FollowupKe.after(self, methods, message)
         except PeerError:
-            self._failed(session, now + session.pause(self.config.name))
+            self.failed(session, now)
             session.enqueue(DeleteUnusable(self.offer.spi), now)
             raise
-        self._install(session, child, now)
+        if following is None:
+            self.complete(session, b"", now)
+        elif self._has_lost():
+            # nothing has been made yet, so there is nothing to delete
+            self._failed(session, retry_at(now, session.surroundings.random))
+        else:
+            self.following = True
+            session.enqueue(following, now, first=True)
 
-    def _material(self, message: Message) -> tuple[bytes, tuple[bytes, bytes]]:
+    def complete(self, session: Session, additional: bytes, now: float) -> None:
+        """All key exchanges are done."""
+        assert self.agreed is not None
+        secrets = SharedSecrets(self.shared, additional)
+        self._install(session, self.agreed.make(session, secrets, self.nonces, now), now)
+
+    def failed(self, session: Session, now: float) -> None:
+        """Another try later."""
+        self._failed(session, now + session.pause(self.config.name))
+
+    def _has_lost(self) -> bool:
+        """Whether the lowest of the four nonces is one of ours (RFC 9370, 2.2.4)."""
+        rival = self.collision or self.rival
+        return rival is not None and min(self.nonces) < rival.lowest_nonce
+
+    def _take_key_exchange(self, message: Message) -> None:
         nonce, ke = message.first(NoncePayload), message.first(KePayload)
         sa = message.first(SaPayload)
         if nonce is None or sa is None or not sa.proposals:
             raise InvalidSyntaxError("SA or nonce is missing")
-        nonces = self.nonce, nonce.nonce
+        self.nonces = self.nonce, nonce.nonce
         chosen = {one.id for one in sa.proposals[0].of_type(TransformType.KE)} - {0}
         if not chosen:
-            return b"", nonces
+            return
         if (
             self.started is None
             or ke is None
@@ -117,7 +165,7 @@ class CreateChild:
             or ke.method != self.method
         ):
             raise InvalidSyntaxError("KE and the chosen method differ")
-        return finish(self.started, ke), nonces
+        self.shared = finish(self.started, ke)
 
     def _install(self, session: Session, child: Child, now: float) -> None:
         """One of two that came about at once is redundant: it has the lowest nonce of all four."""
@@ -126,11 +174,14 @@ class CreateChild:
             if self.replaces is not None and self.replaces.is_known_to_peer:
                 session.enqueue(DeleteChild(self.replaces), now)
             return
-        session.children.append(child)
-        session.attempts.pop(self.config.name, None)
         rival = self.collision
         old = self.replaces
-        if rival is not None and child.lowest_nonce < rival.lowest_nonce:
+        newest = session.children.current(self.config.name)
+        # the peer, which had our answer first, saw no rival and has rekeyed its own since
+        is_late = rival is not None and old is None and newest not in {rival, None}
+        session.children.append(child)
+        session.attempts.pop(self.config.name, None)
+        if is_late or (rival is not None and child.lowest_nonce < rival.lowest_nonce):
             # so it is also if the peer has rekeyed or deleted its own in the meantime
             if old is not None and old.state is ChildState.REKEYING:
                 old.advance(ChildInput.REPLACE)
@@ -149,7 +200,8 @@ class CreateChild:
         why = "a new CHILD_SA is up" if old is None else "a CHILD_SA was rekeyed"
         session.tell(ChildrenChanged(session.peer.name, why))
 
-    def _refused(self, session: Session, error: NotifyPayload, now: float) -> None:
+    def refused(self, session: Session, error: NotifyPayload, now: float) -> None:
+        """What to do without the CHILD_SA; PeerError where the log should have it."""
         again = retry_at(now, session.surroundings.random)
         if error.type == NotifyType.INVALID_KE_PAYLOAD:
             wanted = int.from_bytes(error.data, "big")
@@ -172,18 +224,59 @@ class CreateChild:
         raise PeerError(f"the peer refuses a CHILD_SA: {error.name}")
 
     def _failed(self, session: Session, again: float) -> None:
-        """Another try later, be it to rekey or to create."""
+        """Another try later, and not before what the peer has begun has had its time."""
+        if self.rival is not None:
+            again = max(again, retry_at(self.rival.expires_at, session.surroundings.random))
+        if self.replaces is not None and self.replaces.state is ChildState.REKEYING:
+            replaced = self.collision is not None and self.collision.is_current
+            self.replaces.advance(ChildInput.REPLACE if replaced else ChildInput.REKEY_FAILED)
+        self._again(session, again)
+
+    def _again(self, session: Session, at: float) -> None:
+        """When to try once more, be it to rekey or to create."""
         if self.replaces is not None:
-            if self.replaces.state is ChildState.REKEYING:
-                replaced = self.collision is not None and self.collision.is_current
-                self.replaces.advance(ChildInput.REPLACE if replaced else ChildInput.REKEY_FAILED)
-                self.replaces.rekey_at = again
+            self.replaces.rekey_at = at
         elif self.config.name in session.wanted:
-            session.wanted[self.config.name] = again
+            session.wanted[self.config.name] = at
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class HalfMadeChild(HalfMade):
+    """The responder's side, until the peer has gone through all key exchanges."""
+
+    agreed: AgreedChild
+    old: Child | None
+    shared: bytes = field(repr=False)
+    nonces: Nonces
+
+    def complete(self, session: Session, now: float) -> None:
+        """The new child receives at once.
+
+        PeerError where the one that it was to replace has gone meanwhile.
+        """
+        old = self.old
+        if old is not None:
+            _check_replaceable(old)
+        secrets = SharedSecrets(self.shared, self.secrets)
+        child = self.agreed.make(session, secrets, self.nonces, now)
+        session.children.append(child)
+        for one in _for_the_same(session, child.config, old):
+            one.collision = child
+        if old is not None:
+            child.outbound, child.outbound_at = False, now + OUTBOUND_AFTER
+            if old.state is ChildState.INSTALLED:
+                old.advance(ChildInput.REPLACE)
+        else:
+            session.children.prefer(child)
+        why = "the peer made a CHILD_SA" if old is None else "the peer rekeyed a CHILD_SA"
+        session.tell(ChildrenChanged(session.peer.name, why))
 
 
 def answer_create_child(session: Session, message: Message, now: float) -> list[Payload]:
-    """The responder's side: PeerError for a refusal, else the new child receives at once."""
+    """The responder's side: PeerError for a refusal, else the new child receives at once.
+
+    With additional key exchanges it is made after the last of them.
+    """
     if not session.is_established or session.rekeying is not None:
         raise TemporaryFailureError("the IKE SA is being replaced or deleted")
     known = sum(one.is_known_to_peer for one in session.children)
@@ -192,6 +285,11 @@ def answer_create_child(session: Session, message: Message, now: float) -> list[
     notify = message.notify(NotifyType.REKEY_SA)
     old = None if notify is None else _to_replace(session, notify)
     config = config_for(session, message) if old is None else old.config
+    ours = _for_the_same(session, config, old)
+    if any(one.following for one in ours):
+        raise TemporaryFailureError(
+            "our own request for the same is in its follow-up key exchanges"
+        )
     chosen, ke = _agree(message, config)
     nonce = message.first(NoncePayload)
     if nonce is None:
@@ -201,33 +299,44 @@ def answer_create_child(session: Session, message: Message, now: float) -> list[
     if ke is not None:
         own, shared = respond(ke, random)
         reply = [own]
-    material = shared, (nonce.nonce, own_nonce)
-    child, (*mode, sa, initiator, responder) = answer_offer(
-        session, message, config, material, now, chosen=chosen
+    agreed, (*mode, sa, initiator, responder) = answer_offer(
+        session, message, config, chosen=chosen
     )
-    session.children.append(child)
-    _note_collision(session, child, old)
-    if old is not None:
-        child.outbound, child.outbound_at = False, now + OUTBOUND_AFTER
-        if old.state is ChildState.INSTALLED:
-            old.advance(ChildInput.REPLACE)
+    begun = HalfMadeChild(
+        purpose=old or config,
+        lowest_nonce=min(nonce.nonce, own_nonce),
+        methods=additional_methods(chosen),
+        agreed=agreed,
+        old=old,
+        shared=shared,
+        nonces=(nonce.nonce, own_nonce),
+    )
+    link: list[Payload] = []
+    if begun.methods:
+        for one in ours:
+            one.rival = begun
+        link = [session.half_made.expect(begun, random, now)]
     else:
-        session.children.prefer(child)
-    why = "the peer made a CHILD_SA" if old is None else "the peer rekeyed a CHILD_SA"
-    session.tell(ChildrenChanged(session.peer.name, why))
-    return [*mode, sa, NoncePayload(own_nonce), *reply, initiator, responder]
+        begun.complete(session, now)
+    return [*mode, sa, NoncePayload(own_nonce), *reply, *link, initiator, responder]
 
 
 def _to_replace(session: Session, notify: NotifyPayload) -> Child:
     """The child whose inbound SPI at the peer the notify bears (RFC 7296, 1.3.3 and 2.25.1)."""
     for child in session.children:
         if child.spi_out == notify.spi and child.is_known_to_peer:
-            if child.state in {ChildState.DELETING, ChildState.REPLACED}:
-                raise TemporaryFailureError("that CHILD_SA is replaced or about to go")
+            _check_replaceable(child)
             return child
-    if session.underway(CreateChild) is not None:
+    if session.underway(CreateChild):
         raise TemporaryFailureError("it may be the one whose response is on its way")
     raise ChildSaNotFoundError("there is no such CHILD_SA to rekey")
+
+
+def _check_replaceable(child: Child) -> None:
+    if child.state in {ChildState.DELETING, ChildState.REPLACED}:
+        raise TemporaryFailureError("that CHILD_SA is replaced or about to go")
+    if not child.is_known_to_peer:
+        raise ChildSaNotFoundError("that CHILD_SA is gone")
 
 
 def _agree(message: Message, config: ChildConfig) -> tuple[Chosen, KePayload | None]:
@@ -244,10 +353,10 @@ def _agree(message: Message, config: ChildConfig) -> tuple[Chosen, KePayload | N
     return chosen, ke
 
 
-def _note_collision(session: Session, child: Child, old: Child | None) -> None:
-    """Tells our own request that the peer did the same in the meantime."""
-    underway = session.underway(CreateChild)
-    if not isinstance(underway, CreateChild) or underway.replaces is not old:
-        return
-    if old is not None or underway.config.name == child.config.name:
-        underway.collision = child
+def _for_the_same(session: Session, config: ChildConfig, old: Child | None) -> list[CreateChild]:
+    """Our own requests for what the peer makes as well."""
+    return [
+        one
+        for one in session.underway(CreateChild)
+        if one.replaces is old and (old is not None or one.config.name == config.name)
+    ]

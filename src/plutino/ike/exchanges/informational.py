@@ -1,4 +1,4 @@
-"""INFORMATIONAL requests of the peer (RFC 7296, 1.4): deletes, liveness, addresses (RFC 4555)."""
+"""INFORMATIONAL requests of the peer (RFC 7296, 1.4): deletes, liveness, addresses, windows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from plutino.ike.exchanges.delete import answer_deletes, deletes_ike
 from plutino.ike.exchanges.mobike import answer_addresses
+from plutino.ike.exchanges.window_size import answer_window
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import NotifyType
 from plutino.ike.path import Path
@@ -35,4 +36,8 @@ def answer_informational(
     if fatal is not None:
         session.ends_with = f"the peer refuses our response: {fatal.name}"
         return []
-    return [*answer_addresses(session, message, path, now), *answer_deletes(session, message, now)]
+    return [
+        *answer_addresses(session, message, path, now),
+        *answer_window(session, message),
+        *answer_deletes(session, message, now),
+    ]
