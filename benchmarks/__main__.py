@@ -3,13 +3,14 @@
 import argparse
 import sys
 
-from benchmarks import control, handshakes, scale, throughput
+from benchmarks import control, gateways, handshakes, scale, throughput
 
 _PARTS = {
     "throughput": throughput,
     "scale": scale,
     "control": control,
     "handshakes": handshakes,
+    "gateways": gateways,
 }
 _DEFAULT = "throughput"
 

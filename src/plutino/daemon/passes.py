@@ -132,13 +132,13 @@ def run_pass(
             # A conflict is found before anything is opened or made.
             system = system_of(desired.instance, runtime, routes)
             there = observe(desired.instance, plane, system, desired.sysctls)
-            diff(desired, there)
+            steps = diff(desired, there)
             if not _serves(there):
                 _refuse_findings(loaded, desired, routes)
             kinds = socket_kinds(gateway)
             plane.ensure_sockets(kinds)
             Journal.read(runtime.namespaces).note(namespace_names(gateway))
-            outcome = apply_state(desired, plane, system)
+            outcome = apply_state(desired, plane, system, steps)
             plane.release_sockets(kinds)
             problems += find_problems(loaded, desired, routes)
             problems += tuple(
