@@ -1,4 +1,4 @@
-"""`make bench`: `throughput` beside wireguard-go (default), `scale`, `control`, `handshakes`."""
+"""`make bench`: `throughput` (default), `scale`, `control`, `handshakes`, `gateways`."""
 
 import argparse
 import sys

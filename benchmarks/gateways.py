@@ -8,28 +8,29 @@ for all.
 
 import argparse
 import os
-import signal
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
-from socket import AF_PACKET, SOCK_RAW, SOL_SOCKET, SO_RCVBUF, htons, socket
+from socket import AF_PACKET, SO_RCVBUF, SOCK_RAW, SOL_SOCKET, htons, socket
 from typing import Final, TypeVar
 
+from benchmarks.charons import measure_charons
 from plutino.control.client import ask_daemon
-from plutino.control.report import IkeReport, StatusReport
+from plutino.dataplane.engine_client import EngineClient
 from plutino.lab.hosts import WIRE, Host, connect
 from plutino.model.errors import PlaneError
+from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
+from plutino.netlink.xfrm_client import XfrmClient
 
 _OUTER: Final = {"west": IPv4Address("10.9.0.1"), "east": IPv4Address("10.8.0.1")}
 """The first of each gateway's outer addresses; those of a network all lead to it."""
 _WIRE: Final = {"west": "192.0.2.1/24", "east": "192.0.2.2/24"}
-_PER_IF_ID: Final = 16385
 _KEY: Final = "a key that both ends of this benchmark know\n"
 _PATIENCE: Final = 3600.0
 _PAUSE: Final = 0.05
@@ -64,6 +65,7 @@ class Figures:
     form: Form
     ready: float = 0.0
     established: float = 0.0
+    installed: float = 0.0
     repeated: int = 0
     ended: int = 0
     stall: dict[str, float] = field(default_factory=dict)
@@ -87,6 +89,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shared", type=int, default=1, help="tunnels of one IKE SA (default: 1)")
     parser.add_argument("--external", action="store_true", help="one interface for all of them")
     parser.add_argument("--plane", default="auto", help="`kernel` or `userspace`")
+    parser.add_argument("--alone", action="store_true", help="without strongSwan beside it")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -95,7 +98,23 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder, two_gateways(Path(folder), form) as hosts:
         figures = measure(hosts, form, say=print)
     print("\n".join(describe(figures)))
+    if not options.alone:
+        _compare(figures)
     return int(figures.ended > 0 or figures.begun_anew > 0)
+
+
+def _compare(figures: Figures) -> None:
+    """With two charons, in the same run and on the same cores."""
+    with tempfile.TemporaryDirectory() as folder, two_hosts(Path(folder)) as (west, east):
+        places = west.namespace, east.namespace
+        charons = measure_charons(places, figures.ike_sas, _KEY.strip())
+    if charons is None:
+        print("strongSwan's packages are not there: setup/setup.sh test brings them")
+        return
+    for name, seconds, octets in zip(_OUTER, charons.seconds, charons.octets, strict=True):
+        print(f"charon {name}: {octets / 1024:.1f} KiB and {seconds * 1000:.2f} ms per IKE SA")
+    ours = figures.ike_sas / figures.established
+    print(f"charons: {charons.rate:.0f} per second; ratio {ours / charons.rate:.2f} (aim: 0.5)")
 
 
 def measure(hosts: tuple[Host, Host], form: Form, *, say: Callable[[str], None]) -> Figures:
@@ -106,24 +125,26 @@ def measure(hosts: tuple[Host, Host], form: Form, *, say: Callable[[str], None])
         began = time.monotonic()
         for host in (east, west):
             host.start_daemon()
-        for host in hosts:
             _until_said(host, " tunnels up, ", 1)
-        figures.ready = time.monotonic() - began
+            figures.ready = time.monotonic() - began
+            began = time.monotonic()
         figures.before = {host.name: usage(host) for host in hosts}
-        say(f"both are ready after {figures.ready:.1f} s")
+        say(f"each is ready after {figures.ready:.1f} s")
         with _Pulse(east) as pulse_east, _Pulse(west) as pulse_west:
             for host in hosts:
                 _until_said(host, "the IKE SA is up", figures.ike_sas)
-                _until_up(host, form.tunnels)
-            figures.established = time.monotonic() - began - figures.ready
+            figures.established = time.monotonic() - began
+            figures.after = {host.name: usage(host) for host in hosts}
+            for host in hosts:
+                _until_up(host, form)
+            figures.installed = time.monotonic() - began
         figures.stall = {"east": pulse_east.longest, "west": pulse_west.longest}
-        figures.after = {host.name: usage(host) for host in hosts}
         figures.repeated = wire.repeated
     say(f"all are up {figures.established:.1f} s later, {figures.repeated} datagrams repeated")
     figures.ended = sum(_said(host, one) for host in hosts for one in _ENDS)
     figures.status, _ = _timed(lambda: east.plutino("status"))
     say(f"`plutino status` took {figures.status:.1f} s")
-    figures.restart = _restart(east, form.tunnels)
+    figures.restart = _restart(east)
     figures.begun_anew = sum(_said(host, "the IKE SA is up") for host in hosts)
     figures.begun_anew -= 2 * figures.ike_sas
     say(f"another daemon had them after {figures.restart:.1f} s")
@@ -138,6 +159,7 @@ def describe(figures: Figures) -> Iterator[str]:
     yield f"{count} tunnels, {ike_sas} IKE SAs, {ike_sas / figures.established:.0f} per second"
     yield f"interfaces, routes, policies  {figures.ready:8.1f} s"
     yield f"until all are established     {figures.established:8.1f} s"
+    yield f"until all SAs are installed   {figures.installed:8.1f} s"
     yield f"datagrams repeated            {figures.repeated:8d}"
     yield f"handshakes that failed        {figures.ended:8d}"
     for name, seconds in figures.stall.items():
@@ -161,8 +183,8 @@ def describe(figures: Figures) -> Iterator[str]:
 
 
 @contextmanager
-def two_gateways(folder: Path, form: Form) -> Iterator[tuple[Host, Host]]:
-    """The one that begins, and the one that answers, with a wire; their daemons do not run yet."""
+def two_hosts(folder: Path) -> Iterator[tuple[Host, Host]]:
+    """The one that begins, and the one that answers, with a wire; nothing runs there."""
     hosts: list[Host] = []
     cores = sorted(os.sched_getaffinity(0))
     try:
@@ -170,22 +192,28 @@ def two_gateways(folder: Path, form: Form) -> Iterator[tuple[Host, Host]]:
             home = folder / name
             home.mkdir(parents=True)
             core = str(cores[place % len(cores)])
-            host = Host(name, home, launcher=("taskset", "--cpu-list", core))
-            hosts.append(host)
-            psk = home / "all.psk"
-            psk.touch(mode=0o600)
-            psk.write_text(_KEY)
-            host.file.write_text(gateway_text(name, form))
+            hosts.append(Host(name, home, launcher=("taskset", "--cpu-list", core)))
         west, east = hosts
         connect(west, east, {name: (address,) for name, address in _WIRE.items()})
-        for here, there in ((west, east), (east, west)):
-            via = _WIRE[there.name].partition("/")[0]
-            _ip(here, "route", "add", "local", _network(here), "dev", "lo")
-            _ip(here, "route", "add", _network(there), "via", via)
         yield west, east
     finally:
         for host in hosts:
             host.close()
+
+
+@contextmanager
+def two_gateways(folder: Path, form: Form) -> Iterator[tuple[Host, Host]]:
+    """Two hosts with gateway files; their daemons do not run yet."""
+    with two_hosts(folder) as (west, east):
+        for here, there in ((west, east), (east, west)):
+            psk = here.folder / "all.psk"
+            psk.touch(mode=0o600)
+            psk.write_text(_KEY)
+            here.file.write_text(gateway_text(here.name, form))
+            _ip(here, "route", "add", "local", _network(here), "dev", "lo")
+            via = _WIRE[there.name].partition("/")[0]
+            _ip(here, "route", "add", _network(there), "via", via)
+        yield west, east
 
 
 def gateway_text(name: str, form: Form) -> str:
@@ -218,6 +246,7 @@ def _tunnel(name: str, form: Form, number: int) -> str:
     if form.external:
         lines.append(f"if-id = {number + 1}")
     lines.append(f"[tunnels.t{number}.ike]")
+    lines.append(f'start = "{"now" if is_west else "listen"}"')
     if number != first:
         return "\n".join((*lines, f'ike-sa-of = "t{first}"', ""))
     lines += [
@@ -225,7 +254,6 @@ def _tunnel(name: str, form: Form, number: int) -> str:
         f'local-id = "{own}"',
         f'remote-id = "{other}"',
         'proposals = ["aes128gcm16-prfsha256-x25519"]',
-        f'start = "{"now" if is_west else "listen"}"',
         "",
     ]
     return "\n".join(lines)
@@ -327,16 +355,15 @@ class _Wire:
                 self._seen.add(key)
 
 
-def _restart(host: Host, tunnels: int) -> float:
+def _restart(host: Host) -> float:
     """Seconds until another daemon has all of them, after the one before was killed."""
     assert host.daemon is not None
-    host.daemon.send_signal(signal.SIGKILL)
+    host.daemon.kill()
     host.daemon.wait()
     known = _said(host, " tunnels up, ")
     began = time.monotonic()
     host.start_daemon()
     _until_said(host, " tunnels up, ", known + 1)
-    _until_up(host, tunnels)
     return time.monotonic() - began
 
 
@@ -368,13 +395,19 @@ def _until_said(host: Host, words: str, times: int) -> None:
         time.sleep(_PAUSE)
 
 
-def _until_up(host: Host, tunnels: int) -> None:
-    """Until its data plane has an SA to send by for each of them."""
+def _until_up(host: Host, form: Form) -> None:
+    """Until its data plane has both SAs of each tunnel; `status` would keep the daemon busy."""
     deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        asked = time.monotonic()
-        report = host.status()
-        if report is not None and sum(one.state == "up" for one in report.tunnels) == tunnels:
-            return
-        time.sleep(max(_PAUSE, 2 * (time.monotonic() - asked)))
-    raise PlaneError(f"{host.name} has not all tunnels: {host.last_words()}")
+    while _sas(host) < 2 * form.tunnels:
+        if time.monotonic() > deadline:
+            raise PlaneError(f"{host.name} has not all tunnels: {host.last_words()}")
+        time.sleep(_PAUSE)
+
+
+def _sas(host: Host) -> int:
+    if host.engine_socket.exists():
+        client = EngineClient(host.engine_socket)
+        with closing(client):
+            return XfrmClient(client.socket).sad_info().count
+    with host.namespace.entered(), NetlinkSocket.kernel(NETLINK_XFRM) as kernel:
+        return XfrmClient(kernel).sad_info().count

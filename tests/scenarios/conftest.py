@@ -31,6 +31,7 @@ FURTHER = {
     "test_guard_forwarding.py": ("send[on-True]", "[on-True-4]", "[strict-False-6]"),
     "test_ike.py": ("[4-udp]", "[6-esp]", "[rekey-octets"),
     "test_ike_keys_for_wireshark.py": ("aes256gcm16",),
+    "test_ike_scale.py": ("[20]",),
     "test_learnt_routes.py": ("[4-1-strict]", "[6-0-strict]"),
     "test_mark_clashes.py": ("[plan]",),
     "test_nat_exempt.py": ("translate[-4]", "case1"),
