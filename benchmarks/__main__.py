@@ -1,15 +1,16 @@
-"""`make bench`: `throughput` beside wireguard-go (default), `scale`, `control`, `handshakes`."""
+"""`make bench`: `throughput` (default), `scale`, `control`, `handshakes`, `gateways`."""
 
 import argparse
 import sys
 
-from benchmarks import control, handshakes, scale, throughput
+from benchmarks import control, gateways, handshakes, scale, throughput
 
 _PARTS = {
     "throughput": throughput,
     "scale": scale,
     "control": control,
     "handshakes": handshakes,
+    "gateways": gateways,
 }
 _DEFAULT = "throughput"
 

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from plutino.ike.half_open import REFUSALS_PER_SECOND
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, Flag, NotifyType
 from plutino.ike.path import Datagram, first_path
 from plutino.ike.payloads.notify import NotifyPayload
-from tests.support.ike_network import A, B, IkePair, peer
+from tests.support.ike_network import A2, A, B, IkePair, peer
 
 HERE, THERE = bytes(range(8)), bytes(range(8, 16))
 REQUEST = Header(HERE, THERE, 46, ExchangeType.INFORMATIONAL, Flag.INITIATOR, 7)
@@ -116,3 +117,24 @@ def test_no_unprotected_notify_ends_an_ike_sa() -> None:
     assert len(forged) > 20
     assert list(pair.a.sessions.values()) == [session]
     assert pair.is_up()
+
+
+def test_who_is_nowhere_configured_gets_few_refusals_and_others_all_answers() -> None:
+    """RFC 7296, 2.21.1: a refusal of IKE_SA_INIT is a hint, and a flood of them is none."""
+    pair = IkePair(seed=3)
+    pair.start()
+    pair.run(0.001)
+    first = pair.sent[0].payload
+    refused = 0
+    for number in range(1000):
+        pair.b.receive(number.to_bytes(8, "big") + first[8:], first_path(B, A2), pair.now)
+        refused += len(pair.b.datagrams_to_send())
+    assert refused == REFUSALS_PER_SECOND
+    assert len(pair.b.next_events()) == refused, "nor is the log told of the others"
+    pair.b.receive(first[:7] + b"\7" + first[8:], first_path(B, A), pair.now)
+    (answer,) = pair.b.datagrams_to_send()
+    assert Header.parse(memoryview(answer.payload)).responder_spi != NO_SPI
+    pair.b.receive(
+        bytes(range(8)) + first[8:], first_path(B, A2), pair.now + 2 / REFUSALS_PER_SECOND
+    )
+    assert len(pair.b.datagrams_to_send()) == 1

@@ -1,8 +1,6 @@
 """A flood of IKE datagrams at a gateway, while its tunnel carries traffic and gets new keys."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +8,14 @@ import pytest
 
 from plutino.lab.hosts import Host
 from tests.support.fault_stream import Stream
-from tests.support.guest import CHECKOUT
+from tests.support.ike_flood import Flood
 from tests.support.ike_lab import ike_pair, ike_processes, passes, spis, until_it_passes
 from tests.support.multihomed_lab import run
 from tests.support.until import until
 
 pytestmark = pytest.mark.root
 
+RATE = 100_000
 SECONDS = float(os.environ.get("PLUTINO_FLOOD", "6"))
 SOURCES = [f"192.0.2.{last}" for last in range(100, 120)]
 GROWTH = 24 << 20
@@ -33,7 +32,7 @@ def resident(host: Host) -> int:
 
 
 def test_the_tunnel_stays_and_gets_new_keys(
-    plane: str, record_property: Callable[[str, object], None]
+    plane: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     own = "rekey-after = 10\nrekey-jitter = 0.5"
     with ike_pair(plane, paris=own) as pair:
@@ -42,14 +41,13 @@ def test_the_tunnel_stays_and_gets_new_keys(
             run(pair.berlin.namespace, f"ip address add {source}/24 dev wire")
         before, small = spis(pair.paris), resident(pair.paris)
         said = len(pair.paris.log.read_text().splitlines())
-        program = [sys.executable, "-m", "tests.support.ike_flood", "192.0.2.1", str(SECONDS)]
-        with pair.berlin.namespace.entered():
-            flood = subprocess.Popen([*program, *SOURCES], stdout=subprocess.PIPE, cwd=CHECKOUT)
+        flood = Flood(
+            tmp_path, pair.berlin.namespace, "192.0.2.1", SOURCES, rate=RATE, seconds=SECONDS
+        )
         with Stream(pair, interval=0.01) as stream:
             until(lambda: not spis(pair.paris) & before, "new keys in the flood", seconds=60)
-            output, _ = flood.communicate(timeout=SECONDS + 60)
+            rate = flood.sent(timeout=SECONDS + 60) / SECONDS
             lost = stream.lost()
-        rate = int(output) / SECONDS
         grown = resident(pair.paris) - small
         print(f"{rate:.0f} datagrams/s, {len(lost)} of {stream.sent} packets lost, {grown} B more")
         record_property("rate", rate)

@@ -1,19 +1,18 @@
-"""Sends IKE datagrams that mean nothing, or almost something, as fast as one process can.
+"""Sends IKE datagrams that mean nothing, or almost something, at compiled speed (``ike_flood.c``).
 
-``python -m tests.support.ike_flood TARGET SECONDS SOURCE...`` prints how many were sent.
+They are bounded in number and time, and stay in the namespace that they are sent in.
 """
 
 import os
 import random
-import socket
-import sys
-import time
+import subprocess
 from collections.abc import Sequence
-from itertools import cycle, islice
+from pathlib import Path
 
+from plutino.lab.namespaces import NetworkNamespace
 from tests.support.ike_network import IkePair
 
-_BATCH = 2000
+_SOURCE = Path(__file__).with_suffix(".c")
 
 
 def samples() -> list[bytes]:
@@ -33,28 +32,38 @@ def samples() -> list[bytes]:
     return made
 
 
-def flood(target: str, seconds: float, sources: Sequence[str]) -> int:
-    """To port 500 and, with and without the non-ESP marker, to port 4500."""
-    sockets = []
-    for source in sources:
-        one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        one.bind((source, 0))
-        one.setblocking(False)
-        sockets.append(one)
-    payloads = samples()
-    ends = [(one, b"", (target, 500)) for one in sockets]
-    ends += [(one, bytes(4), (target, 4500)) for one in sockets]
-    sent, end = 0, time.monotonic() + seconds
-    pairs = zip(cycle(ends), cycle(payloads), strict=False)
-    while time.monotonic() < end:
-        for (one, marker, to), payload in islice(pairs, _BATCH):
-            try:
-                one.sendto(marker + payload, to)
-            except OSError:
-                continue
-            sent += 1
-    return sent
+class Flood:
+    """Senders in a namespace, to port 500 and, with the non-ESP marker, to port 4500.
 
+    ``rate`` is of all of them together, per second.
+    """
 
-if __name__ == "__main__":
-    print(flood(sys.argv[1], float(sys.argv[2]), sys.argv[3:]))
+    def __init__(
+        self,
+        folder: Path,
+        namespace: NetworkNamespace,
+        target: str,
+        sources: Sequence[str],
+        *,
+        rate: float,
+        seconds: float,
+        senders: int = 2,
+    ) -> None:
+        program = folder / "ike_flood"
+        subprocess.run(["cc", "-O2", "-o", str(program), str(_SOURCE)], check=True)
+        octets = b"".join(len(one).to_bytes(2, "big") + one for one in samples())
+        self._senders: list[subprocess.Popen[bytes]] = []
+        with namespace.entered():
+            for number in range(senders):
+                words = [str(program), target, str(rate / senders), str(seconds)]
+                words += sources[number::senders]
+                one = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                assert one.stdin is not None
+                one.stdin.write(octets)
+                one.stdin.close()
+                one.stdin = None
+                self._senders.append(one)
+
+    def sent(self, timeout: float) -> int:
+        """How many datagrams they have sent, once they are done."""
+        return sum(int(one.communicate(timeout=timeout)[0]) for one in self._senders)

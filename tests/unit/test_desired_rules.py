@@ -1,7 +1,7 @@
 """Routes that cover a peer's own address stand apart, behind rules that outer packets pass by."""
 
 import os
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -9,7 +9,7 @@ from plutino.config.load import load_text
 from plutino.config.static_keys import generate_pair
 from plutino.desired.compile import compile_gateway
 from plutino.desired.instance import DEFAULT_PRIORITY
-from plutino.desired.rules import DEFAULT_TABLE, is_our_rule
+from plutino.desired.rules import DEFAULT_TABLE, covers_a_peer, is_our_rule
 from plutino.desired.state import DesiredState
 from plutino.model.errors import ConfigError
 from plutino.model.link import MAIN_TABLE
@@ -69,6 +69,22 @@ def test_prefixes_of_several_lengths_keep_their_order_beside_those_of_main() -> 
         Rule(4, P + 2, MAIN_TABLE, suppress_prefix_length=0),
         Rule(4, P + 3, T, mark=MASK),
     )
+
+
+def test_a_prefix_covers_whichever_peer_lies_in_it() -> None:
+    peers = ["10.0.0.0", "10.0.0.255", "10.0.1.7", "203.0.113.9", "2001:db8::1", "2001:db8::ffff"]
+    tables = [
+        f'[tunnels.t{number}]\ninterface = "ipsec{number + 1}"\nremote = "{peer}"\n'
+        f'local = "{"2001:db8:f::1" if ":" in peer else "192.0.2.1"}"\nstatic.key-file = "k"\n'
+        for number, peer in enumerate(peers)
+    ]
+    gateway = load_text("\n".join(tables), "paris.toml")
+    networks = ["10.0.0.0/24", "10.0.0.0/32", "10.0.0.128/25", "10.0.1.0/29", "10.0.1.8/29"]
+    networks += ["9.0.0.0/8", "203.0.113.8/30", "2001:db8::/120", "2001:db8::2/127", "0.0.0.0/0"]
+    networks += ["2001:db8::ffff/128", "2001:db9::/32", "255.255.255.255/32", "::/0"]
+    for network in map(ip_network, networks):
+        within = [one for one in map(ip_address, peers) if one in network]
+        assert covers_a_peer(gateway, gateway.tunnels["t0"], network) is bool(within), network
 
 
 def test_every_route_has_its_unreachable_twin_in_its_own_table() -> None:

@@ -46,14 +46,21 @@ class Outcome:
     steps: tuple[Step, ...]
 
 
-def apply_state(desired: DesiredState, plane: DataPlane, system: System) -> Outcome:
-    """Bring the system to ``desired`` and verify it.
+def apply_state(
+    desired: DesiredState,
+    plane: DataPlane,
+    system: System,
+    planned: tuple[Step, ...] | None = None,
+) -> Outcome:
+    """Bring the system to ``desired`` and verify it; ``planned`` are the steps if they are known.
 
     Raises ConflictError before anything is changed, ApplyError after everything was undone.
     """
     done: list[Step] = []
     for _ in range(_ROUNDS):
-        steps = diff(desired, observe(desired.instance, plane, system, desired.sysctls))
+        steps, planned = planned, None
+        if steps is None:
+            steps = diff(desired, observe(desired.instance, plane, system, desired.sysctls))
         if not steps:
             return Outcome(tuple(done))
         for run in runs(steps):

@@ -7,8 +7,8 @@ from typing import Final
 
 from plutino.model.errors import ConfigError
 
-_LARGEST: Final = 1 << 20
-"""Bytes; a thousand tunnels take about 300 KB."""
+_LARGEST: Final = 16 << 20
+"""Bytes; ten thousand tunnels take about 4 MB."""
 
 
 def read_text(path: Path, gateway_file: Path) -> str:

@@ -9,9 +9,11 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -26,6 +28,8 @@ from plutino.daemon.lock import take_daemon_lock
 from plutino.daemon.log import log
 from plutino.daemon.names import Names
 from plutino.daemon.namespaces import NamespaceWatch
+from plutino.daemon.netfilter_watch import NetfilterWatch
+from plutino.daemon.pace import Pace
 from plutino.daemon.passes import (
     NO_CHILDREN,
     Children,
@@ -37,6 +41,7 @@ from plutino.daemon.passes import (
 )
 from plutino.daemon.plane_events import hear_for_ike
 from plutino.daemon.prober import Prober
+from plutino.daemon.rekeying import Settled, follows_from_children, install_children
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
 from plutino.dataplane.choice import KERNEL, PlaneChoice, open_events
@@ -45,19 +50,12 @@ from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.health import Health
 from plutino.desired.remotes import with_remotes
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
-from plutino.model.netfilter import table_name
-from plutino.model.sa import SecurityAssociation
-from plutino.netfilter.events import NetfilterEvents
 from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
 
 if TYPE_CHECKING:
     from plutino.daemon.ike_service import IkeService
 
-CHECK_INTERVAL: Final = 10.0
-"""Seconds between passes when nothing tells of a change."""
-SAVE_INTERVAL: Final = 1.0
-"""Seconds between looks at the sequence numbers."""
 _SETTLE: Final = 0.02
 """Seconds to wait for more events of the same change."""
 _CALM: Final = 0.5
@@ -91,12 +89,14 @@ class Daemon:
         self._plane_events: NetlinkSocket | None = None
         self._namespaces = NamespaceWatch(self._wake.set)
         self._prober = Prober(Health(load_ways(runtime.health).lost), self._hear_prober)
-        self._netfilter: NetfilterEvents | None = None
+        self._netfilter = NetfilterWatch(self._wake.set)
         self._holder: socket.socket | None = None
         self._idle_passes = 0
         self._failures = 0
         self._ike: IkeService | None = None
         self._names = Names(log, self._wake.set)
+        self._settled: Settled | None = None
+        self._pace = Pace()
 
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or a request to stop; tunnels stay up.
@@ -123,7 +123,7 @@ class Daemon:
             ):
                 loop.add_signal_handler(number, handler)
             loop.add_reader(events.fileno(), self._drain, events)
-            self._watch_netfilter()
+            self._netfilter.watch(self._loaded.gateway.instance)
             await server.start()
             notify("READY=1", "STATUS=all tunnels are set up")
             saver = asyncio.create_task(self._save_from_time_to_time())
@@ -138,7 +138,7 @@ class Daemon:
             if self._ike is not None:
                 self._ike.close()
             self._let_go_of_plane()
-            self._let_go_of_netfilter()
+            self._netfilter.close()
             self._namespaces.close()
             self._names.close()
             self._prober.close()
@@ -160,12 +160,12 @@ class Daemon:
                 continue
             self._failures = 0
             for step in result.steps:
-                if not (isinstance(step.subject, SecurityAssociation) and self._ike):
+                if self._ike is None or not follows_from_children(step):
                     log(f"healed: {step.describe()}")
 
     async def _wait(self) -> None:
         """For a change, or for the time of the next check."""
-        interval = CHECK_INTERVAL
+        interval = self._pace.check_interval
         if self._failures:
             interval = min(0.25 * 2**self._failures, _LONGEST_BACK_OFF)
         watchdog = watchdog_interval()
@@ -177,6 +177,11 @@ class Daemon:
             notify("WATCHDOG=1")
         if not self._stopping:
             await asyncio.sleep(_CALM if self._idle_passes > _PATIENCE else _SETTLE)
+        asked = time.monotonic()
+        while not self._stopping and (rest := self._pace.rest(asked)) > 0:
+            await asyncio.sleep(min(rest, 1.0))
+            if watchdog is not None:
+                notify("WATCHDOG=1")
         self._wake.clear()
 
     def _failed(self, error: PlutinoError) -> None:
@@ -222,8 +227,14 @@ class Daemon:
 
     def _run_pass(self) -> PassResult:
         """With the CHILD_SAs as they are when its turn has come."""
+        self._settled = None
         children = self._children()
-        return run_pass(self._located(self._loaded, children), self._runtime, children)
+        located = self._located(self._loaded, children)
+        began = time.monotonic()
+        result = run_pass(located, self._runtime, children)
+        self._pace.passed(began)
+        self._settled = Settled(located.gateway, result.choice, result.ways, dict(children))
+        return result
 
     def _children(self) -> Children:
         return NO_CHILDREN if self._ike is None else self._ike.children()
@@ -242,13 +253,28 @@ class Daemon:
         await ike.take_up()
         return ike
 
-    async def _install(self) -> None:
+    async def _install(self, changed: frozenset[str]) -> None:
         """Makes the plane as IKE wants it, or says why not."""
         try:
-            await self._pass()
+            if await self._in_thread(partial(self._install_alone, changed)):
+                self._pace.installed()
+                self._wake.set()
+            else:
+                await self._pass()
         except PlutinoError as error:
             self._failed(error)
             self._wake.set()
+
+    def _install_alone(self, changed: frozenset[str]) -> bool:
+        """Without a look at anything else, if that will do."""
+        settled, self._settled = self._settled, None
+        if settled is None or self._ike is None:
+            return False
+        children = self._ike.children_of(changed)
+        with suppress(PlutinoError):  # the pass that follows finds out why
+            if install_children(settled, self._runtime, children):
+                self._settled = settled
+        return self._settled is not None
 
     async def _in_thread(self, work: Callable[[], _Value]) -> _Value:
         """Blocking work, one piece at a time, while the loop goes on answering."""
@@ -262,22 +288,6 @@ class Daemon:
             while events.receive(0):
                 pass
         self._wake.set()
-
-    def _watch_netfilter(self) -> None:
-        with suppress(PlaneError):  # without nftables there is nothing to hear
-            table = table_name(self._loaded.gateway.instance)
-            self._netfilter = NetfilterEvents(table)
-            asyncio.get_running_loop().add_reader(self._netfilter, self._hear_netfilter)
-
-    def _hear_netfilter(self) -> None:
-        if self._netfilter is not None and self._netfilter.changed():
-            self._wake.set()
-
-    def _let_go_of_netfilter(self) -> None:
-        if self._netfilter is not None:
-            asyncio.get_running_loop().remove_reader(self._netfilter)
-            self._netfilter.close()
-            self._netfilter = None
 
     def _watch_plane(self, choice: PlaneChoice) -> None:
         """A connection that tells of changes by others, and ends with the engine."""
@@ -346,7 +356,7 @@ class Daemon:
 
     async def _save_from_time_to_time(self) -> None:
         while True:
-            await asyncio.sleep(SAVE_INTERVAL)
+            await asyncio.sleep(self._pace.save_interval)
             if self._namespaces.changed():
                 self._wake.set()
             try:
@@ -359,7 +369,10 @@ class Daemon:
             self._disk_problems = problems
 
     def _save(self) -> tuple[str, ...]:
-        return save_running(self._loaded.gateway.instance, self._runtime)
+        began = time.monotonic()
+        problems = save_running(self._loaded.gateway.instance, self._runtime)
+        self._pace.save_took = time.monotonic() - began
+        return problems
 
     # --- what it is asked
 

@@ -67,13 +67,16 @@ _SOON: Final = 60.0
 
 
 class IkeService:
-    """Keys for the tunnels of a gateway; ``install`` makes the plane as ``children`` say."""
+    """Keys for the tunnels of a gateway.
+
+    ``install`` makes the plane as ``children`` say; it is told of which tunnels they are others.
+    """
 
     def __init__(
         self,
         loaded: LoadedGateway,
         runtime: RuntimePaths,
-        install: Callable[[], Awaitable[object]],
+        install: Callable[[frozenset[str]], Awaitable[object]],
         log: Log,
         key_log: KeyLog | None = None,
     ) -> None:
@@ -94,6 +97,9 @@ class IkeService:
         self._store = IkeStore(runtime, fingerprints_of(loaded), log)
         self._children: dict[str, tuple[ChildSa, ...]] = {}
         self._told: set[str] = set()
+        self._changed: set[str] = set()
+        self._aims: dict[str, GoBy] = {}
+        self._reqids: dict[int, list[str]] = {}
         self._ike_sas: dict[str, IkeSaState | None] = {}
         self._failures: dict[str, str] = {}
         self._quiet_until, self._untold = 0.0, 0
@@ -111,11 +117,12 @@ class IkeService:
         self._worker_since = time.monotonic()
         self._told = set()
         self._ike_sas.clear()
+        self._aims.clear()
         commands: list[Command] = [SetPeers(tuple(self._peers.values()))]
         commands += [Adopt(*one) for one in self._store.load()]
         await self._worker.start(commands)
         for name in self._children.keys() - self._told:
-            del self._children[name]
+            self._changed |= {one.tunnel for one in self._children.pop(name)}
         if self._is_started:
             self._sockets.give_all()
             self._begun.clear()
@@ -132,6 +139,16 @@ class IkeService:
             for one in several:
                 if one.tunnel in gateway.tunnels and peer_name(gateway, one.tunnel) == peer:
                     found[one.tunnel] = (*found.get(one.tunnel, ()), one)
+        return found
+
+    def children_of(self, tunnels: Iterable[str]) -> dict[str, tuple[ChildSa, ...]]:
+        """Those of these tunnels alone; for any thread."""
+        gateway = self._loaded.gateway
+        found = {}
+        for tunnel in tunnels:
+            peer = peer_name(gateway, tunnel) if tunnel in gateway.tunnels else None
+            several = () if peer is None else self._children.get(peer, ())
+            found[tunnel] = tuple(one for one in several if one.tunnel == tunnel)
         return found
 
     def state(self) -> IkeState:
@@ -170,14 +187,15 @@ class IkeService:
         self._take_best(patient=False)
 
     def _take_best(self, *, patient: bool) -> None:
+        """Told to the process where it is news, or where its IKE SAs have changed since."""
         paths = ((name, self._ways.first(name)) for name in self._peers)
-        self._worker.tell(
-            *(
-                GoBy(name, path, frozenset() if patient else self._ways.lost(name))
-                for name, path in paths
-                if path is not None
-            )
-        )
+        wanted = {
+            name: GoBy(name, path, frozenset() if patient else self._ways.lost(name))
+            for name, path in paths
+            if path is not None
+        }
+        self._worker.tell(*(one for name, one in wanted.items() if self._aims.get(name) != one))
+        self._aims = wanted
 
     def open_sockets(self, *, on_kernel: bool) -> None:
         """Has what the gateway needs; again where the holder is another."""
@@ -195,6 +213,8 @@ class IkeService:
         self._worker.tell(SetPeers(tuple(self._peers.values())))
         self._store.set_fingerprints(fingerprints_of(loaded))
         self._loaded = loaded
+        self._reqids.clear()
+        self._aims.clear()
         self._begun &= {name for name, peer in self._peers.items() if before.get(name) == peer}
         self._begin()
 
@@ -207,11 +227,14 @@ class IkeService:
     def acquire(self, reqid: int) -> None:
         """A packet wants an SA of the policies with that reqid."""
         gateway = self._loaded.gateway
-        for name, tunnel in gateway.tunnels.items():
-            on_traffic = tunnel.ike is not None and tunnel.ike.start != "listen"
+        if not self._reqids:
+            for name, tunnel in gateway.tunnels.items():
+                if tunnel.ike is not None and tunnel.ike.start != "listen":
+                    own = tunnel_reqid(gateway.instance, name)
+                    self._reqids.setdefault(own, []).append(name)
+        for name in self._reqids.get(reqid, ()):
             peer, path = peer_name(gateway, name), self._ways.first(name)
-            mine = tunnel_reqid(gateway.instance, name) == reqid
-            if on_traffic and peer is not None and path is not None and mine:
+            if peer is not None and path is not None:
                 self._worker.tell(Acquire(peer, name, path))
 
     def rekey(self, spi: int) -> None:
@@ -251,12 +274,16 @@ class IkeService:
     def _begin(self) -> None:
         """Begins what is to begin by itself and has not yet, where there is an address for it."""
         tunnels = self._loaded.gateway.tunnels
+        commands = []
         for name, peer in self._peers.items():
+            if name in self._begun:
+                continue
             wanted = tuple(one.name for one in peer.children if _starts_now(tunnels[one.name]))
             path = self._ways.first(name)
-            if wanted and path is not None and name not in self._begun:
+            if wanted and path is not None:
                 self._begun.add(name)
-                self._worker.tell(KeepUp(name, path, wanted))
+                commands.append(KeepUp(name, path, wanted))
+        self._worker.tell(*commands)
 
     def _hear(self, outcome: Outcome) -> None:
         """Keeps what is to be kept, has it installed, and sends only then.
@@ -271,9 +298,13 @@ class IkeService:
             }
         )
         for peer, several in outcome.children.items():
+            before = self._children.get(peer, ())
             self._children[peer] = tuple(one for one in several if self._may_have(peer, one))
+            self._changed |= {one.tunnel for one in {*before} ^ {*self._children[peer]}}
         self._told |= outcome.children.keys()
         self._ike_sas |= outcome.ike_sas
+        for peer in outcome.ike_sas:
+            self._aims.pop(peer, None)
         for notice in outcome.notices:
             self._tell(notice)
         for query in outcome.questions:
@@ -340,8 +371,9 @@ class IkeService:
             await self._wake.wait()
             self._wake.clear()
             waiting = len(self._outbox)
+            changed, self._changed = self._changed, set()
             try:
-                await self._install()
+                await self._install(frozenset(changed))
             except PlutinoError as error:
                 self._log(f"error: {error}")
             self._send(self._outbox.release(waiting))

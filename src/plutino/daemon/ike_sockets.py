@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
+from plutino.daemon.ike_filter import drop_garbage
 from plutino.daemon.ike_worker import IkeWorker
 from plutino.dataplane.engine_client import EngineClient
 from plutino.dataplane.engine_messages import EngineIke
@@ -73,7 +74,7 @@ class IkeSockets:
                     continue
                 if old is not None:
                     old.close()
-                _prepare(held, version)
+                _prepare(held, version, NAT_T_PORT)
                 self._held[version] = held
                 self._worker.give_socket(version, NAT_T_PORT, held)
 
@@ -131,7 +132,7 @@ def _open_own(version: int) -> socket.socket:
     try:
         if version == 6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        _prepare(opened, version)
+        _prepare(opened, version, IKE_PORT)
         with suppress(OSError):  # a kernel without XFRM has no policies to go past
             bypass_policies(opened)
         _bind(opened)
@@ -158,8 +159,10 @@ def _bind(opened: socket.socket) -> None:
             return
 
 
-def _prepare(opened: socket.socket, version: int) -> None:
+def _prepare(opened: socket.socket, version: int, port: int) -> None:
     """Tells destinations, and lets long messages be cut: the path is not IKE's to probe."""
+    with suppress(OSError):  # then the IKE process drops it
+        drop_garbage(opened, port)
     with suppress(OSError):
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
     if version == 4:

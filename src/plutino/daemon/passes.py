@@ -63,6 +63,7 @@ NO_NETFILTER: Final = (
     "with 0.0.0.0/0 in a tunnel the host answers connections from outside through it"
 )
 
+_NO_ROOM: Final = "make room, or mend the folder, and try again"
 NO_EXEMPTION: Final = "nat-exempt does nothing without nft: others may translate what leaves"
 
 
@@ -132,13 +133,13 @@ def run_pass(
             # A conflict is found before anything is opened or made.
             system = system_of(desired.instance, runtime, routes)
             there = observe(desired.instance, plane, system, desired.sysctls)
-            diff(desired, there)
+            steps = diff(desired, there)
             if not _serves(there):
                 _refuse_findings(loaded, desired, routes)
             kinds = socket_kinds(gateway)
             plane.ensure_sockets(kinds)
             Journal.read(runtime.namespaces).note(namespace_names(gateway))
-            outcome = apply_state(desired, plane, system)
+            outcome = apply_state(desired, plane, system, steps)
             plane.release_sockets(kinds)
             problems += find_problems(loaded, desired, routes)
             problems += tuple(
@@ -338,8 +339,18 @@ def _reserve(
         return ()
     problems = _save(runtime, wanted)
     if problems and any(sa.identity not in there for sa in desired.sas):
-        raise PlaneError(problems[0], hint="make room, or mend the folder, and try again")
+        raise PlaneError(problems[0], hint=_NO_ROOM)
     return problems
+
+
+def reserve_on_disk(
+    runtime: RuntimePaths, saved: Sequences, made: tuple[SecurityAssociation, ...]
+) -> None:
+    """Reserve numbers for SAs of IKE beside what is ``saved``. PlaneError if the disk refuses."""
+    wanted = reserve(saved, made, frozenset(sa.reqid for sa in made))
+    problems = () if wanted == saved else _save(runtime, wanted)
+    if problems:
+        raise PlaneError(problems[0], hint=_NO_ROOM)
 
 
 def _reqids_by_ike(gateway: Gateway) -> frozenset[int]:

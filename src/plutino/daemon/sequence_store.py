@@ -10,6 +10,8 @@ from plutino.desired.sequences import SavedSequence, Sequences
 from plutino.model.errors import PlaneError
 
 _VERSION = 1
+_known: dict[Path, tuple[tuple[int, ...], Sequences]] = {}
+"""What files hold that were read or written before, by what tells whether they are the same."""
 
 
 def load_sequences(path: Path) -> Sequences:
@@ -18,10 +20,29 @@ def load_sequences(path: Path) -> Sequences:
     A broken file must not count as empty: numbers would come again.
     """
     try:
-        document = json.loads(path.read_text())
+        known = _known.get(path)
+        if known is not None and known[0] == _state(path):
+            return known[1]
+        state, text = _state(path), path.read_text()
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
+        raise _broken(path, str(error)) from error
+    found = _parse(path, text)
+    _known[path] = state, found
+    return found
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Another file is put in the place of one that changes, so this is another one then."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _parse(path: Path, text: str) -> Sequences:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
         raise _broken(path, str(error)) from error
     try:
         if document["version"] != _VERSION:
@@ -60,10 +81,11 @@ def save_sequences(path: Path, sequences: Sequences) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
-            json.dump(document, file)
+            file.write(json.dumps(document))  # json.dump() does not use the compiled encoder
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _known[path] = _state(path), sequences
     except OSError:
         with suppress(OSError):
             temporary.unlink()

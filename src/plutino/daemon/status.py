@@ -1,6 +1,7 @@
 """Compares what should be with what is, for people: the status report."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Final
 
@@ -129,18 +130,17 @@ def _build(
     sas = {} if plane is None else {sa.identity: (sa, use) for sa, use in plane.list_sas()}
     mtus = {(link.namespace, link.name): link.mtu for link in observed.links}
     interfaces = {one.name: one for one in desired.interfaces}
+    counters = {} if plane is None else plane.link_stats(desired.interfaces)
+    concerns = _concerns(steps)
     tunnels = []
     for plan in desired.tunnels:
         present = [sas[sa.identity] for sa in plan.sas if sa.identity in sas]
-        missing = tuple(step.describe() for step in steps if _concerns(step, plan))
+        missing = tuple(steps[place].describe() for place in sorted(_places(plan, concerns)))
         state = State.UP if not missing else State.DEGRADED if present else State.DOWN
         by_ike = loaded.gateway.tunnels[plan.name].ike is not None
         if by_ike and not any(sa.direction is SaDirection.OUT for sa in plan.sas):
             state = State.DOWN  # IKE has not made any yet
         interface = interfaces.get(plan.interface)
-        counters: Mapping[str, int] = {}
-        if plane is not None and interface is not None:
-            counters = plane.link_stats(interface)
         tunnels.append(
             _tunnel(
                 plan,
@@ -148,7 +148,9 @@ def _build(
                 state=state,
                 missing=missing,
                 sas=tuple(_sa(sa, use) for sa, use in present),
-                link={name: count for name, count in counters.items() if count},
+                link={
+                    name: count for name, count in counters.get(plan.interface, {}).items() if count
+                },
                 mtu=0 if interface is None else mtus.get((interface.namespace, interface.name), 0),
                 if_id=tunnel_if_id(loaded.gateway, plan.name),
                 ike=ike.report_of(loaded.gateway, plan.name),
@@ -237,21 +239,40 @@ def _remote(plan: TunnelPlan, tunnel: Tunnel) -> str:
     return tunnel.remote_as_written if remote.is_unspecified else str(remote)
 
 
-def _concerns(step: Step, plan: TunnelPlan) -> bool:
+def _concerns(steps: Sequence[Step]) -> Mapping[object, list[int]]:
+    """The places of steps by what a tunnel has of their objects: interface, prefix, identity."""
+    found: dict[object, list[int]] = defaultdict(list)
+    for place, step in enumerate(steps):
+        for one in _marks_of(step):
+            found[one].append(place)
+    return found
+
+
+def _marks_of(step: Step) -> tuple[object, ...]:
     match step.subject:
         case Interface(name=name):
-            return name == plan.interface
+            return (name,)
         case Address(interface):
-            return interface == plan.interface
+            return (interface,)
         case Route() as route:
-            prefixes = {one.destination for one in plan.routes}
-            return plan.interface in route.interfaces or route.destination in prefixes
+            return (*route.interfaces, route.destination)
         case Policy() as policy:
-            return policy.identity in {one.identity for one in plan.policies}
+            return (policy.identity,)
         case SecurityAssociation() as sa:
-            return sa.identity in {one.identity for one in plan.sas}
+            return (sa.identity,)
         case PolicyDefaults() | Rule() | NetfilterTable() | Sysctl():
-            return False
+            return ()
+
+
+def _places(plan: TunnelPlan, concerns: Mapping[object, list[int]]) -> set[int]:
+    """Of the steps that a tunnel waits for."""
+    own = (
+        plan.interface,
+        *(one.destination for one in plan.routes),
+        *(one.identity for one in plan.policies),
+        *(one.identity for one in plan.sas),
+    )
+    return {place for one in own for place in concerns.get(one, ())}
 
 
 def _sa(sa: SecurityAssociation, use: SaUse) -> SaReport:

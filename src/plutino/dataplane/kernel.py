@@ -376,9 +376,9 @@ class KernelPlane:
         except OSError:
             return {}
 
-    def link_stats(self, interface: Interface) -> Mapping[str, int]:
+    def link_stats(self, interfaces: Iterable[Interface]) -> Mapping[str, Mapping[str, int]]:
         """IFLA_STATS64."""
-        return self._routes[interface.namespace].link_stats(interface.name)
+        return {one.name: self._routes[one.namespace].link_stats(one.name) for one in interfaces}
 
 
 def encode_defaults(defaults: PolicyDefaults) -> str:

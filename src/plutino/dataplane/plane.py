@@ -123,8 +123,8 @@ class DataPlane(Protocol):
         """Drops by the names of ``/proc/net/xfrm_stat``."""
         ...
 
-    def link_stats(self, interface: Interface) -> Mapping[str, int]:
-        """Counters of ``struct rtnl_link_stats64`` for one link of ours; empty if it is gone."""
+    def link_stats(self, interfaces: Iterable[Interface]) -> Mapping[str, Mapping[str, int]]:
+        """Counters of ``struct rtnl_link_stats64`` by name; none of a link that is gone."""
         ...
 
     def close(self) -> None:
@@ -139,8 +139,7 @@ def tag_links(client: RouteClient, names: Sequence[str], alias: str) -> None:
     and multicast comes, which XFRM interfaces and VTIs lack and routing protocols need. Where there
     is no IPv6, the rest is set.
     """
-    wanted = set(names)
-    indexes = [link.index for link in client.list_links() if link.name in wanted]
+    indexes = list(client.indexes_of(names).values())
     try:
         complete = LinkChange(alias=alias, multicast=True, no_link_local=True)
         client.set_links(dict.fromkeys(indexes, complete))

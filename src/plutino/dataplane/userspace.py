@@ -3,7 +3,7 @@
 import errno
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
@@ -124,15 +124,15 @@ class UserspacePlane:
         A batch is what one datagram to the engine may bring; where one of it fails, none of it and
         none after it is made.
         """
+        names = {name for _index, name in socket.if_nameindex()}
         for first in range(0, len(interfaces), MOST_DESCRIPTORS):
             try:
-                self._create_batch(interfaces[first : first + MOST_DESCRIPTORS])
+                self._create_batch(interfaces[first : first + MOST_DESCRIPTORS], names)
             except KernelError as error:
                 places = range(first, len(interfaces))
                 raise BatchRefusedError(dict.fromkeys(places, error)) from error
 
-    def _create_batch(self, batch: Sequence[Interface]) -> None:
-        names = {name for _index, name in socket.if_nameindex()}
+    def _create_batch(self, batch: Sequence[Interface], names: Collection[str]) -> None:
         for one in batch:
             if one.name in names:
                 step = f"create link {one.name}"
@@ -180,10 +180,10 @@ class UserspacePlane:
 
     def _tag(self, client: RouteClient, interfaces: Sequence[Interface]) -> None:
         # The kernel would keep 256 queues for each TUN that is up, 3 MB, and a TUN uses none.
-        found = (client.find_link(one.name) for one in interfaces)  # a few of perhaps many
+        names = [one.name for one in interfaces]
         with suppress(KernelError):
-            client.forgo_queues([link.index for link in found if link is not None])
-        tag_links(client, [one.name for one in interfaces], link_alias(self.instance))
+            client.forgo_queues([*client.indexes_of(names).values()])
+        tag_links(client, names, link_alias(self.instance))
 
     def attach_link(self, interface: Interface) -> None:
         """Serve a link of ours again, with its if_id, MTU, VRF, and in its namespace."""
@@ -343,12 +343,10 @@ class UserspacePlane:
         """Drops by the names of ``/proc/net/xfrm_stat``."""
         return self._client.stat()
 
-    def link_stats(self, interface: Interface) -> Mapping[str, int]:
-        """The engine's counters of a link: what it sealed, opened and dropped."""
-        for device in self._client.list_devices():
-            if device.name == interface.name:
-                return device.stats
-        return {}
+    def link_stats(self, interfaces: Iterable[Interface]) -> Mapping[str, Mapping[str, int]]:
+        """The engine's counters of links: what it sealed, opened and dropped."""
+        names = {one.name for one in interfaces}
+        return {one.name: one.stats for one in self._client.list_devices() if one.name in names}
 
 
 def _device_if_id(interface: Interface) -> IfId | None:

@@ -10,7 +10,9 @@ output marks does not look there. For each prefix length of theirs two rules are
 Main's own routes of that length are never touched, and longer ones win.
 """
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from plutino.config.gateway import Gateway
@@ -49,11 +51,7 @@ def covers_a_peer(gateway: Gateway, tunnel: Tunnel, network: IpNetwork) -> bool:
     options = gateway.options(tunnel.interface)
     if options.namespace is not None or options.vrf is not None:
         return False
-    return network.prefixlen == 0 or any(
-        remote.version == network.version and (other.is_roaming or remote in network)
-        for other in gateway.tunnels.values()
-        for remote in other.peers
-    )
+    return network.prefixlen == 0 or _Peers.of(gateway.tunnels).any_within(network)
 
 
 def compile_rules(gateway: Gateway, networks: Iterable[IpNetwork]) -> Iterator[Rule]:
@@ -75,3 +73,42 @@ def compile_rules(gateway: Gateway, networks: Iterable[IpNetwork]) -> Iterator[R
                 mark=Mark(0, gateway.mark_mask),
                 suppress_prefix_length=None if number == len(levels) - 1 else length - 1,
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Peers:
+    """The outer addresses of all peers in order, by IP version; versions of those anywhere."""
+
+    addresses: Mapping[int, Sequence[int]]
+    anywhere: frozenset[int]
+
+    @classmethod
+    def of(cls, tunnels: Mapping[str, Tunnel]) -> "_Peers":
+        """Sorted once for all prefixes of a pass: each with each would be too many."""
+        global _last  # noqa: PLW0603 -- a table of one place
+        found = _last
+        if found[0] is not tunnels:
+            found = _last = tunnels, cls._sorted(tunnels.values())
+        return found[1]
+
+    @classmethod
+    def _sorted(cls, tunnels: Iterable[Tunnel]) -> "_Peers":
+        addresses: dict[int, set[int]] = {4: set(), 6: set()}
+        anywhere = set()
+        for tunnel in tunnels:
+            for remote in tunnel.peers:
+                addresses[remote.version].add(int(remote))
+                if tunnel.is_roaming:
+                    anywhere.add(remote.version)
+        return cls({key: sorted(some) for key, some in addresses.items()}, frozenset(anywhere))
+
+    def any_within(self, network: IpNetwork) -> bool:
+        if network.version in self.anywhere:
+            return True
+        ordered = self.addresses[network.version]
+        place = bisect_left(ordered, int(network.network_address))
+        return place < len(ordered) and ordered[place] <= int(network.broadcast_address)
+
+
+_last: tuple[Mapping[str, Tunnel], _Peers] = ({}, _Peers({}, frozenset()))
+"""The tunnels of the gateway that was asked about last, and its peers."""

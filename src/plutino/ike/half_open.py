@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from plutino.ike.allowance import Allowance
 from plutino.ike.cookies import CookieJar
 from plutino.ike.errors import NoProposalChosenError, PeerError
 from plutino.ike.exchanges.sa_init import respond
@@ -28,6 +29,8 @@ COOKIES_ABOVE = 32
 MAX_HALF_OPEN = 1000
 MAX_PER_SOURCE = 64
 """Half-open IKE SAs beyond which first messages are dropped: in all, and of one address."""
+REFUSALS_PER_SECOND = 20.0
+"""To first messages from addresses where nobody is configured; the others are not even read."""
 
 Answered = tuple[bytes | None, Session | None, str | None]
 """What to send, the IKE SA that has begun, and why there is none, for the log."""
@@ -44,6 +47,7 @@ class HalfOpen:
 
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._jar = CookieJar(random)
+        self._refusals = Allowance.of(REFUSALS_PER_SECOND)
         self._entries: dict[bytes, _Entry] = {}
         self._by_spi: dict[bytes, bytes] = {}
         self._proved: OrderedDict[bytes, None] = OrderedDict()
@@ -70,6 +74,8 @@ class HalfOpen:
         if known is not None:
             return known.reply, None, None
         if key in self._proved:
+            return None, None, None
+        if not surroundings.peers_at(path) and not self._refusals.take(now):
             return None, None, None
         source = path.remote.address
         if len(self) >= MAX_HALF_OPEN or self._sources[source] >= MAX_PER_SOURCE:

@@ -5,9 +5,9 @@ authentic ends no IKE SA of ours. They are few, so that nobody can make us send 
 than what they answer.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
+from plutino.ike.allowance import Allowance
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import MAJOR_VERSION, ExchangeType, Flag, NotifyType
@@ -17,12 +17,11 @@ ANSWERS_PER_SECOND: Final = 5.0
 """To all strangers together; as many at once after a second of silence."""
 
 
-@dataclass(slots=True)
 class Strangers:
     """Keeps nothing but how many answers may be given; ``now`` is in seconds."""
 
-    allowed: float = ANSWERS_PER_SECOND
-    counted_at: float = float("-inf")
+    def __init__(self) -> None:
+        self._allowance = Allowance.of(ANSWERS_PER_SECOND)
 
     def answer(self, header: Header, now: float) -> bytes | None:
         """The datagram to send back, if any is due; never to a response."""
@@ -38,17 +37,7 @@ class Strangers:
         spis = header.initiator_spi, header.responder_spi
         back = Header(*spis, 0, header.exchange_type, flags, header.message_id)
         reply = Message(back, (notify,)).encode_clear()
-        return reply if len(reply) <= header.length and self._may(now) else None
-
-    def _may(self, now: float) -> bool:
-        """A token bucket that a second fills."""
-        gained = (now - self.counted_at) * ANSWERS_PER_SECOND
-        self.allowed = min(ANSWERS_PER_SECOND, self.allowed + gained)
-        self.counted_at = now
-        if self.allowed < 1:
-            return False
-        self.allowed -= 1
-        return True
+        return reply if len(reply) <= header.length and self._allowance.take(now) else None
 
 
 def _is_of_an_ike_sa(header: Header) -> bool:

@@ -1,7 +1,7 @@
 """Links of a network namespace over rtnetlink, and what every request there shares."""
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar
@@ -34,6 +34,8 @@ _CREATE = NLM_F_CREATE | NLM_F_EXCL
 _REPLACE = NLM_F_CREATE | NLM_F_REPLACE
 _FEW = 4
 """Up to so many links are deleted one by one."""
+_FEW_NAMES = 64
+"""Up to so many links are looked for one by one."""
 
 
 class LinkClient:
@@ -71,6 +73,13 @@ class LinkClient:
         """The link of that name, or None."""
         payload = self._link_payload(name)
         return None if payload is None else self._placed(parse_link(payload))
+
+    def indexes_of(self, names: Collection[str]) -> Mapping[str, int]:
+        """Of those links among ``names`` that are there; a few are not looked for among all."""
+        if len(names) > _FEW_NAMES:
+            return {one.name: one.index for one in self.list_links()}
+        found = filter(None, map(self.find_link, names))
+        return {one.name: one.index for one in found}
 
     def link_stats(self, name: str) -> Mapping[str, int]:
         """``struct rtnl_link_stats64`` of a link; empty if it is not there."""
@@ -222,9 +231,9 @@ class LinkClient:
     ) -> None:
         """A request for each of ``names``, which are the links that it is about, if any.
 
-        ``encode`` gets its place and the indexes of all links, ``describe`` its place.
+        ``encode`` gets its place and the indexes of those links, ``describe`` its place.
         """
-        indexes = {one.name: one.index for one in self.list_links()} if any(names) else {}
+        indexes = self.indexes_of({name for several in names for name in several})
         refused: dict[int, KernelError] = {}
         requests: list[Request] = []
         places: list[int] = []

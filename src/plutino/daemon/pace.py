@@ -1,0 +1,60 @@
+"""When a pass and a look at the sequence numbers are due: seldom where they take long."""
+
+import time
+from typing import Final
+
+CHECK_INTERVAL: Final = 10.0
+"""Seconds between passes when nothing tells of a change."""
+SAVE_INTERVAL: Final = 1.0
+"""Seconds between looks at the sequence numbers."""
+_LONGEST_SAVE_INTERVAL: Final = 5.0
+"""Half a reservation lasts longer (``desired/sequences``)."""
+_PAUSES: Final = 10
+"""Times as long as such a look or a pass takes, until the next one."""
+_LONGEST_QUIET: Final = 5.0
+"""Seconds without a new CHILD_SA before a pass: as long as the last one took, and at most these."""
+_LONGEST_WAIT: Final = 20
+"""Times as long as a pass takes that such a pause is waited for."""
+_SPACES: Final = 4
+"""Times as long as a pass takes, until the next one that only new CHILD_SAs have called for."""
+
+
+class Pace:
+    """Is told what has been done; times are those of the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._installed_at = self._passed_at = float("-inf")
+        self._pass_took = 0.0
+        self.save_took = 0.0
+
+    @property
+    def check_interval(self) -> float:
+        """Seconds until a pass that nothing has called for."""
+        return max(CHECK_INTERVAL, _PAUSES * self._pass_took)
+
+    @property
+    def save_interval(self) -> float:
+        """Seconds until the next look at the sequence numbers."""
+        return max(SAVE_INTERVAL, min(_PAUSES * self.save_took, _LONGEST_SAVE_INTERVAL))
+
+    def passed(self, began: float) -> None:
+        """A pass is over."""
+        self._passed_at = time.monotonic()
+        self._pass_took = self._passed_at - began
+
+    def installed(self) -> None:
+        """CHILD_SAs have been installed without a pass."""
+        self._installed_at = time.monotonic()
+
+    def rest(self, asked: float) -> float:
+        """Seconds that a pass which was called for at a time should still wait.
+
+        While handshakes follow each other a long one would hold them up.
+        """
+        if self._installed_at <= self._passed_at:
+            return 0.0
+        quiet = min(self._pass_took, _LONGEST_QUIET)
+        calm = self._installed_at + quiet
+        spaced = self._passed_at + _SPACES * self._pass_took
+        latest = asked + _LONGEST_WAIT * self._pass_took
+        return min(max(calm, spaced), latest) - time.monotonic()

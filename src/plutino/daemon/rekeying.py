@@ -1,0 +1,80 @@
+"""Other CHILD_SAs into the data plane, without a pass over the whole gateway.
+
+IKE's answers wait for it, so it must not cost time for tunnels that stay as they are. What it
+leaves out, such as the MTU, is for the next pass.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+from plutino.apply.applier import execute, runs
+from plutino.config.gateway import Gateway
+from plutino.daemon.passes import Children, pass_lock, reserve_on_disk, system_of
+from plutino.daemon.sequence_store import load_sequences
+from plutino.dataplane.choice import PlaneChoice, open_plane
+from plutino.dataplane.runtime import RuntimePaths
+from plutino.desired.keying import compile_rekeying
+from plutino.desired.sas import tunnel_reqid
+from plutino.model.child_sa import ChildSa
+from plutino.model.link import Namespace
+from plutino.model.path import TunnelPaths
+from plutino.model.sa import SecurityAssociation
+from plutino.netlink.route_clients import RouteClients
+from plutino.plan.diff import diff
+from plutino.plan.step import Step, StepAction
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the last pass has made, with the CHILD_SAs that have been installed since."""
+
+    gateway: Gateway
+    choice: PlaneChoice
+    ways: Mapping[str, TunnelPaths]
+    children: dict[str, tuple[ChildSa, ...]]
+
+
+def install_children(settled: Settled, runtime: RuntimePaths, changed: Children) -> bool:
+    """Install those of some tunnels. False, with nothing done, where it takes a whole pass.
+
+    Raises PlutinoError where a step is refused; what was done is for a pass to find.
+    """
+    gateway = settled.gateway
+    sequences = load_sequences(runtime.sequences)
+    rekeying = compile_rekeying(gateway, settled.ways, settled.children, changed, sequences)
+    if rekeying is None:
+        return False
+    asleep: dict[Namespace, list[str]] = defaultdict(list)
+    for name in rekeying.woken:
+        interface = gateway.tunnels[name].interface
+        asleep[gateway.options(interface).namespace].append(interface)
+    with pass_lock(runtime), RouteClients(one for one in asleep if one is not None) as routes:
+        if routes.missing:
+            return False
+        plane = open_plane(
+            settled.choice,
+            gateway.instance,
+            runtime,
+            routes=routes,
+            start=False,
+            reqids=[tunnel_reqid(gateway.instance, name) for name in changed],
+        )
+        if plane is None:
+            return False
+        with closing(plane):
+            reserve_on_disk(runtime, sequences, rekeying.wanted.sas)
+            system = system_of(gateway.instance, runtime, routes)
+            for run in runs(diff(rekeying.wanted, rekeying.there)):
+                execute(run, plane, system)
+            for namespace, interfaces in asleep.items():
+                routes[namespace].set_links_dormant([*dict.fromkeys(interfaces)], dormant=False)
+    settled.children.update(changed)
+    return True
+
+
+def follows_from_children(step: Step) -> bool:
+    """Whether IKE is the reason: SAs come and go, and interfaces wake and rest with them."""
+    by_sas = step.action in {StepAction.REST, StepAction.WAKE}
+    return by_sas or isinstance(step.subject, SecurityAssociation)

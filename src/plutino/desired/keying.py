@@ -1,0 +1,85 @@
+"""What other CHILD_SAs of a tunnel change by themselves: its SAs and its policies. Pure.
+
+Where only keys are other ones, nothing else of a gateway has to be looked at, and a handshake costs
+the same beside ten tunnels and beside ten thousand.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from plutino.config.gateway import Gateway
+from plutino.config.numbers import tunnel_numbers
+from plutino.desired.child_sas import compile_children, paths_in_use, sending_child
+from plutino.desired.sas import compile_policies, tunnel_reqid
+from plutino.desired.sequences import Sequences
+from plutino.desired.state import DesiredState, ObservedState
+from plutino.model.child_sa import ChildSa
+from plutino.model.path import TunnelPaths
+from plutino.model.policy import Policy
+from plutino.model.sa import SecurityAssociation
+
+Children = Mapping[str, Sequence[ChildSa]]
+"""By tunnel name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rekeying:
+    """SAs and policies of some tunnels as they are and as they should be; ``woken`` send again."""
+
+    there: ObservedState
+    wanted: DesiredState
+    woken: tuple[str, ...]
+
+
+def compile_rekeying(
+    gateway: Gateway,
+    ways: Mapping[str, TunnelPaths],
+    before: Children,
+    after: Children,
+    sequences: Sequences,
+) -> Rekeying | None:
+    """The tunnels of ``after``, whose CHILD_SAs were those of ``before``, on the paths of ``ways``.
+
+    None where more would have to change: a path, or an interface that nothing can leave by.
+    """
+    there: list[tuple[tuple[Policy, ...], tuple[SecurityAssociation, ...]]] = []
+    wanted: list[tuple[tuple[Policy, ...], tuple[SecurityAssociation, ...]]] = []
+    woken = []
+    for name, children in after.items():
+        old, paths = before.get(name, ()), ways.get(name)
+        if paths is None or paths.lost or sending_child(children) is None:
+            return None
+        in_use = paths_in_use(paths, old)
+        if paths_in_use(paths, children) != in_use:
+            return None
+        there.append(_compile(gateway, name, in_use, old, sequences))
+        wanted.append(_compile(gateway, name, in_use, children, sequences))
+        if sending_child(old) is None:
+            woken.append(name)
+    return Rekeying(
+        ObservedState(
+            policies=tuple(one for policies, _ in there for one in policies),
+            sas=tuple(one for _, sas in there for one in sas),
+        ),
+        DesiredState(
+            gateway.instance,
+            policies=tuple(one for policies, _ in wanted for one in policies),
+            sas=tuple(one for _, sas in wanted for one in sas),
+        ),
+        tuple(woken),
+    )
+
+
+def _compile(
+    gateway: Gateway,
+    name: str,
+    paths: TunnelPaths,
+    children: Sequence[ChildSa],
+    sequences: Sequences,
+) -> tuple[tuple[Policy, ...], tuple[SecurityAssociation, ...]]:
+    tunnel, numbers = gateway.tunnels[name], tunnel_numbers(gateway, name)
+    reqid = tunnel_reqid(gateway.instance, name)
+    sas = compile_children(
+        tunnel, paths.active, children, numbers, reqid=reqid, sequences=sequences
+    )
+    return tuple(compile_policies(tunnel, paths, numbers, reqid, children)), tuple(sas)

@@ -1,0 +1,94 @@
+"""Other CHILD_SAs without a pass: the same SAs and policies as a pass would make, or none."""
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from plutino.config.load import load_text
+from plutino.desired.compile import compile_gateway
+from plutino.desired.keying import compile_rekeying
+from plutino.desired.state import Surroundings
+from plutino.model.child_sa import ChildSa
+from plutino.model.numbers import Spi
+from plutino.model.path import TunnelPaths
+from plutino.plan.diff import diff
+from plutino.plan.step import StepAction
+from tests.support.roaming import CHILD, text_of
+
+PEER = CHILD.remote
+OLD = CHILD
+NEW = replace(CHILD, spi_in=Spi(0x1002), spi_out=Spi(0x2002))
+QUIET = replace(NEW, outbound=False)
+NARROW = replace(NEW, local_ts=(ip_network("10.1.0.0/16"),), remote_ts=(ip_network("10.2.0.0/16"),))
+MOVED = replace(NEW, remote=ip_address("203.0.113.77"))
+GATEWAY = load_text(text_of(str(PEER)), "paris.toml")
+Several = tuple[ChildSa, ...]
+
+
+def whole(children: Several) -> tuple[set[object], set[object]]:
+    state = compile_gateway(
+        GATEWAY, {}, surroundings=Surroundings(children={"berlin": children}), sequences={}
+    )
+    return set(state.policies), set(state.sas)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "woken"),
+    [
+        ((), (OLD,), ("berlin",)),
+        ((OLD,), (NEW, replace(OLD, outbound=False)), ()),
+        ((OLD,), (OLD, QUIET), ()),
+        ((OLD, QUIET), (NEW,), ()),
+        ((OLD,), (NARROW,), ()),
+        ((), (NARROW,), ("berlin",)),
+        ((QUIET,), (NEW,), ("berlin",)),
+    ],
+)
+def test_it_ends_where_a_pass_would(before: Several, after: Several, woken: tuple[str]) -> None:
+    ways = compile_gateway(GATEWAY, {}, sequences={}).ways
+    found = compile_rekeying(GATEWAY, ways, {"berlin": before}, {"berlin": after}, {})
+    assert found is not None
+    assert (set(found.there.policies), set(found.there.sas)) == whole(before)
+    assert (set(found.wanted.policies), set(found.wanted.sas)) == whole(after)
+    assert found.woken == woken
+
+
+def test_only_what_is_new_is_installed_and_only_what_is_old_removed() -> None:
+    ways = compile_gateway(GATEWAY, {}, sequences={}).ways
+    found = compile_rekeying(GATEWAY, ways, {"berlin": (OLD, QUIET)}, {"berlin": (NEW,)}, {})
+    assert found is not None
+    steps = [
+        (one.action, str(getattr(one.subject, "spi", "")))
+        for one in diff(found.wanted, found.there)
+    ]
+    assert steps == [
+        (StepAction.CREATE, str(NEW.spi_out)),
+        (StepAction.DELETE, str(OLD.spi_in)),
+        (StepAction.DELETE, str(OLD.spi_out)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((OLD,), ()),
+        ((OLD,), (replace(OLD, outbound=False),)),
+        ((OLD,), (MOVED,)),
+        ((), (MOVED,)),
+    ],
+)
+def test_what_rests_or_moves_is_for_a_pass(before: Several, after: Several) -> None:
+    ways = compile_gateway(GATEWAY, {}, sequences={}).ways
+    assert compile_rekeying(GATEWAY, ways, {"berlin": before}, {"berlin": after}, {}) is None
+
+
+def test_a_tunnel_that_the_last_pass_did_not_know_is_for_a_pass() -> None:
+    assert compile_rekeying(GATEWAY, {}, {}, {"berlin": (OLD,)}, {}) is None
+
+
+def test_a_path_that_is_lost_is_for_a_pass() -> None:
+    ways = compile_gateway(GATEWAY, {}, sequences={}).ways
+    path = replace(ways["berlin"].active, usable=False)
+    lost = {"berlin": TunnelPaths((path,), path, path)}
+    assert compile_rekeying(GATEWAY, lost, {}, {"berlin": (OLD,)}, {}) is None
