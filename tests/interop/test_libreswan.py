@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_an
 
 from plutino.lab.demo import BERLIN, INNER, PARIS
 from plutino.lab.peers.libreswan import P12_PASSWORD
+from plutino.lab.peers.packages import Peer
 from plutino.lab.traffic import ping
 from plutino.model.errors import PlaneError
 from tests.support.exhaustive import EXHAUSTIVE
@@ -84,25 +85,25 @@ def under_traffic(lab: Mixed) -> Iterator[tuple[Stream, Stream]]:
 
 
 @pytest.mark.parametrize(("outer", "inner", "name"), WE_BEGIN)
-def test_we_begin(outer: int, inner: int, name: str) -> None:
+def test_we_begin(libreswan: Peer, outer: int, inner: int, name: str) -> None:
     ike, esp, proposals, esp_proposals = ALGORITHMS[name]
     own = f'proposals = ["{proposals}"]\nesp-proposals = ["{esp_proposals}"]'
     theirs = connection(outer, ts=ANY[inner], lines=f"ike={ike}\nesp={esp}\npfs=no")
-    with mixed_pair(theirs, outer, paris=own, versions=(inner,)) as lab:
+    with mixed_pair(libreswan, theirs, outer, paris=own, versions=(inner,)) as lab:
         lab.until_it_passes()
 
 
 @pytest.mark.parametrize(("outer", "inner", "name"), PEER_BEGINS)
-def test_the_peer_begins(outer: int, inner: int, name: str) -> None:
+def test_the_peer_begins(libreswan: Peer, outer: int, inner: int, name: str) -> None:
     ike, esp, proposals, esp_proposals = ALGORITHMS[name]
     own = f'start = "listen"\nproposals = ["{proposals}"]\nesp-proposals = ["{esp_proposals}"]'
     theirs = connection(outer, ts=ANY[inner], lines=f"ike={ike}\nesp={esp}\npfs=no")
-    with mixed_pair(theirs, outer, paris=own, versions=(inner,)) as lab:
+    with mixed_pair(libreswan, theirs, outer, paris=own, versions=(inner,)) as lab:
         lab.whack("--name", "paris", "--initiate")
         lab.until_it_passes()
 
 
-def test_both_versions_by_a_tunnel_each() -> None:
+def test_both_versions_by_a_tunnel_each(libreswan: Peer) -> None:
     """A connection of libreswan 4 has one selector of a side, and a tunnel of ours one CHILD_SA."""
     connections = {
         f"paris{version}": connection(
@@ -111,7 +112,9 @@ def test_both_versions_by_a_tunnel_each() -> None:
         )
         for place, (version, length) in enumerate(((4, 32), (6, 128)))
     }
-    with mixed_pair(connections, versions=(4, 6), interface="lo", edit=two_tunnels) as lab:
+    with mixed_pair(
+        libreswan, connections, versions=(4, 6), interface="lo", edit=two_tunnels
+    ) as lab:
         until(lambda: len(lab.children()) == 2, "both are up")
         # libreswan 4 makes no route for IPv6 between peers of IPv4.
         run(lab.berlin.namespace, f"ip -6 route replace {INNER[PARIS][1]}/128 dev ipsec1")
@@ -139,7 +142,7 @@ remote-ts = ["{theirs}"]
 
 
 @pytest.mark.parametrize("pfs", ["yes", "no"] if EXHAUSTIVE else ["yes"])
-def test_rekeys_under_traffic(pfs: str) -> None:
+def test_rekeys_under_traffic(libreswan: Peer, pfs: str) -> None:
     """By the peer, then by us within ten seconds; not a packet is lost, with one exception.
 
     libreswan sends by a CHILD_SA of our making as soon as it has answered, which a responder may
@@ -149,13 +152,13 @@ def test_rekeys_under_traffic(pfs: str) -> None:
     if pfs == "yes":
         own += '\nesp-proposals = ["aes256gcm16-x25519-ecp256-modp2048-esn-noesn"]'
     with (
-        mixed_pair(connection(lines=f"pfs={pfs}"), paris=own) as lab,
+        mixed_pair(libreswan, connection(lines=f"pfs={pfs}"), paris=own) as lab,
         under_traffic(lab) as streams,
     ):
         first = [one.sent for one in streams]
         for _ in range(5 if EXHAUSTIVE else 1):
             before = lab.children()
-            lab.whack("--name", "paris", "--rekey-ipsec")
+            lab.rekey_child()
             until(partial(child_renewed, lab, before), "a new CHILD_SA")
             ikes = lab.ike_sas()
             lab.whack("--name", "paris", "--rekey-ike")
@@ -178,9 +181,9 @@ def assert_little_is_lost(lab: Mixed, streams: tuple[Stream, Stream], first: lis
     assert len(gaps) <= lab.libreswan.log().count("responder rekeyed Child SA"), sorted(back)
 
 
-def test_deletes() -> None:
+def test_deletes(libreswan: Peer) -> None:
     """The peer does, and we begin anew; we do, and the peer has let all go."""
-    with mixed_pair(connection()) as lab:
+    with mixed_pair(libreswan, connection()) as lab:
         lab.until_it_passes()
         before = lab.ike_sas()
         lab.whack("--name", "paris", "--terminate")
@@ -190,9 +193,9 @@ def test_deletes() -> None:
         until(lambda: not lab.libreswan.states(), "the peer has let all go")
 
 
-def test_a_silent_peer_is_left_and_found_again() -> None:
+def test_a_silent_peer_is_left_and_found_again(libreswan: Peer) -> None:
     own = "liveness-after = 1\nretransmit-after = 0.2\nretransmit-tries = 2"
-    with mixed_pair(connection(), paris=own) as lab:
+    with mixed_pair(libreswan, connection(), paris=own) as lab:
         lab.until_it_passes()
         lab.libreswan.kill()
         until(lambda: not lab.is_up(), "it is noticed")
@@ -203,12 +206,12 @@ def test_a_silent_peer_is_left_and_found_again() -> None:
 
 
 @pytest.mark.parametrize("start", ["now", "listen"] if EXHAUSTIVE else ["now"])
-def test_a_peer_by_policy_narrows(start: str) -> None:
+def test_a_peer_by_policy_narrows(libreswan: Peer, start: str) -> None:
     """It has no XFRM interface, and one address of each side; other packets find no way."""
     theirs = connection(
         ts=(f"{INNER[BERLIN][0]}/32", f"{INNER[PARIS][0]}/32"), lines="pfs=no\nnarrowing=yes"
     ).replace("ipsec-interface=yes", "ipsec-interface=no")
-    with mixed_pair(theirs, paris=f'start = "{start}"', interface="lo") as lab:
+    with mixed_pair(libreswan, theirs, paris=f'start = "{start}"', interface="lo") as lab:
         if start == "listen":
             lab.whack("--name", "paris", "--initiate")
         lab.until_it_passes()
@@ -218,9 +221,9 @@ def test_a_peer_by_policy_narrows(start: str) -> None:
         lab.assert_nothing_in_clear()
 
 
-def test_another_key_is_refused_and_told() -> None:
+def test_another_key_is_refused_and_told(libreswan: Peer) -> None:
     """Whoever begins."""
-    with mixed_pair(connection(), psk="another key altogether") as lab:
+    with mixed_pair(libreswan, connection(), psk="another key altogether") as lab:
         until(lambda: "AUTHENTICATION_FAILED" in lab.paris.last_words(), "the refusal is told")
         with pytest.raises(PlaneError, match="AUTHENTICATION_FAILED"):
             lab.whack("--name", "paris", "--initiate")
@@ -230,7 +233,7 @@ def test_another_key_is_refused_and_told() -> None:
 
 
 @pytest.mark.parametrize(("ours", "theirs", "start"), CHAINS)
-def test_certificates_prove_both(ours: str, theirs: str, start: str) -> None:
+def test_certificates_prove_both(libreswan: Peer, ours: str, theirs: str, start: str) -> None:
     """Each by a chain over another authority."""
     root = issue("root", authority=True)
     below = issue("below", root, kind="rsa", authority=True)
@@ -252,7 +255,7 @@ def test_certificates_prove_both(ours: str, theirs: str, start: str) -> None:
         'certificate = "own.pem"\nprivate-key = "own.key"\nauthorities = "ca.pem"\n'
         "fragment-size = 600"
     )
-    with mixed_pair(connection(auth=auth), paris=own, files=files) as lab:
+    with mixed_pair(libreswan, connection(auth=auth), paris=own, files=files) as lab:
         if start == "listen":
             lab.whack("--name", "paris", "--initiate")
         lab.until_it_passes()

@@ -14,7 +14,7 @@ from plutino.control.report import State
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS, DemoOptions, make_hosts
 from plutino.lab.hosts import WIRE, Host
 from plutino.lab.peers.libreswan import Libreswan
-from plutino.lab.peers.packages import LIBRESWAN, find_peer
+from plutino.lab.peers.packages import LIBRESWAN, Peer, find_peer
 from plutino.lab.traffic import MARKER, ping
 from plutino.lab.wire import FrameKind, WireTap
 from tests.support.guest import skip_loudly
@@ -36,10 +36,17 @@ class Mixed:
     tap: WireTap
     versions: tuple[int, ...]
     interface: str
+    peer: Peer
 
     def whack(self, *arguments: str) -> str:
         """Tells libreswan something."""
         return self.libreswan.whack(*arguments)
+
+    def rekey_child(self) -> None:
+        """libreswan makes another CHILD_SA."""
+        self.whack(
+            "--name", "paris", "--rekey-ipsec" if self.peer is LIBRESWAN else "--rekey-child"
+        )
 
     def passes(self) -> bool:
         """Whether a ping of each version is answered.
@@ -109,6 +116,7 @@ def connection(
 
 @contextmanager
 def mixed_pair(
+    peer: Peer,
     connections: str | Mapping[str, str],
     family: int = 4,
     *,
@@ -125,7 +133,7 @@ def mixed_pair(
     among Paris's lines the pre-shared key is left out. ``psk`` is Berlin's, and ``interface`` has
     its inner addresses. ``edit`` changes the gateway file of Paris.
     """
-    root = find_peer(LIBRESWAN)
+    root = find_peer(peer)
     if root is None:
         skip_loudly("libreswan's packages are not there: setup/setup.sh test brings them")
     assert root is not None
@@ -145,7 +153,7 @@ def mixed_pair(
     secrets = f': PSK "{psk.strip()}"\n'
     lsw = Libreswan(hosts[1].namespace, folder / "lsw", root, sections, secrets)
     tap = WireTap(hosts[0].namespace, WIRE, marker=MARKER)
-    lab = Mixed(hosts[0], hosts[1], lsw, tap, versions, interface)
+    lab = Mixed(hosts[0], hosts[1], lsw, tap, versions, interface, peer)
     try:
         if interface == "lo":  # policies divert what else is routed
             run(hosts[1].namespace, f"ip route add {INNER[PARIS][0]}/32 dev {WIRE}")
