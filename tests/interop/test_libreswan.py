@@ -60,18 +60,6 @@ AUTH = {"rsa": "rsasig", "ecdsa": "ecdsa", "ecdsa384": "ecdsa"}
 """By ``authby`` alone libreswan 4 takes both ends to have the same kind of key."""
 
 
-def child_renewed(lab: Mixed, before: set[int]) -> bool:
-    """Whether there is one CHILD_SA, and another than before."""
-    now = lab.children()
-    return len(now) == 1 and not now & before
-
-
-def ike_renewed(lab: Mixed, before: set[int]) -> bool:
-    """Whether there is one IKE SA, and another than before."""
-    now = lab.ike_sas()
-    return len(now) == 1 and not now & before
-
-
 @contextmanager
 def under_traffic(lab: Mixed) -> Iterator[tuple[Stream, Stream]]:
     """Numbered packets to Berlin and back meanwhile."""
@@ -159,14 +147,14 @@ def test_rekeys_under_traffic(libreswan: Peer, pfs: str) -> None:
         for _ in range(5 if EXHAUSTIVE else 1):
             before = lab.children()
             lab.rekey_child()
-            until(partial(child_renewed, lab, before), "a new CHILD_SA")
+            until(partial(lab.child_renewed, before), "a new CHILD_SA")
             ikes = lab.ike_sas()
-            lab.whack("--name", "paris", "--rekey-ike")
-            until(partial(ike_renewed, lab, ikes), "a new IKE SA")
+            lab.rekey_ike()
+            until(partial(lab.ike_renewed, ikes), "a new IKE SA")
         assert_little_is_lost(lab, streams, first)
         before, ikes = lab.children(), lab.ike_sas()
-        until(partial(child_renewed, lab, before), "a new CHILD_SA of ours", seconds=30)
-        until(partial(ike_renewed, lab, ikes), "a new IKE SA of ours", seconds=30)
+        until(partial(lab.child_renewed, before), "a new CHILD_SA of ours", seconds=30)
+        until(partial(lab.ike_renewed, ikes), "a new IKE SA of ours", seconds=30)
         assert_little_is_lost(lab, streams, first)
 
 
@@ -187,7 +175,7 @@ def test_deletes(libreswan: Peer) -> None:
         lab.until_it_passes()
         before = lab.ike_sas()
         lab.whack("--name", "paris", "--terminate")
-        until(partial(ike_renewed, lab, before), "a new IKE SA")
+        until(partial(lab.ike_renewed, before), "a new IKE SA")
         lab.until_it_passes()
         assert lab.paris.plutino("down").returncode == 0
         until(lambda: not lab.libreswan.states(), "the peer has let all go")
@@ -261,10 +249,14 @@ def test_certificates_prove_both(libreswan: Peer, ours: str, theirs: str, start:
         lab.until_it_passes()
 
 
-def p12(name: str, one: Certified, issuer: Certified) -> bytes:
+def p12(name: str, one: Certified, *issuers: Certified) -> bytes:
     """Key and certificate as NSS takes them."""
     assert isinstance(one.key, RSAPrivateKey | EllipticCurvePrivateKey)
     encryption = BestAvailableEncryption(P12_PASSWORD.encode())
     return serialize_key_and_certificates(
-        name.encode(), one.key, one.certificate, [issuer.certificate], encryption
+        name.encode(),
+        one.key,
+        one.certificate,
+        [issuer.certificate for issuer in issuers],
+        encryption,
     )

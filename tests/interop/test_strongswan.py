@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from plutino.lab.demo import INNER, PARIS
+from plutino.lab.peers.packages import Peer
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream
 from tests.support.ike_lab import passes
@@ -30,8 +31,8 @@ def is_at(lab: Mixed, address: str) -> bool:
 
 
 @pytest.mark.parametrize("family", [4, 6])
-def test_we_begin(family: int) -> None:
-    with mixed_pair(PLANE, swanctl_conf(family, ts=TS), family) as lab:
+def test_we_begin(strongswan: Peer, family: int) -> None:
+    with mixed_pair(strongswan, PLANE, swanctl_conf(family, ts=TS), family) as lab:
         lab.until_it_passes()
 
 
@@ -43,15 +44,15 @@ def test_we_begin(family: int) -> None:
         ("aes256gcm16-prfsha512-ecp384", "aes256gcm16-x25519"),
     ],
 )
-def test_the_peer_begins(ike: str, esp: str) -> None:
+def test_the_peer_begins(strongswan: Peer, ike: str, esp: str) -> None:
     own = f'start = "listen"\nproposals = ["{ike}"]\nesp-proposals = ["{esp}"]'
-    with mixed_pair(PLANE, swanctl_conf(4, ike=ike, esp=esp, ts=TS), paris=own) as lab:
+    with mixed_pair(strongswan, PLANE, swanctl_conf(4, ike=ike, esp=esp, ts=TS), paris=own) as lab:
         lab.swanctl("--initiate", "--child", "net")
         lab.until_it_passes()
 
 
-def test_the_peer_rekeys() -> None:
-    with mixed_pair(PLANE, swanctl_conf(4, ts=TS)) as lab:
+def test_the_peer_rekeys(strongswan: Peer) -> None:
+    with mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS)) as lab:
         lab.until_it_passes()
         for _ in range(2):
             before = lab.spis()
@@ -68,10 +69,10 @@ def test_the_peer_rekeys() -> None:
         lab.until_it_passes()
 
 
-def test_we_rekey() -> None:
+def test_we_rekey(strongswan: Peer) -> None:
     """Each after ten seconds at the latest: CHILD_SA and IKE SA."""
     own = "rekey-after = 10\nike-rekey-after = 12\nrekey-jitter = 0.5"
-    with mixed_pair(PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
+    with mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
         lab.until_it_passes()
         children, ikes = lab.spis(), lab.ike_sas()
         until(partial(lab.renewed, children), "a new CHILD_SA", seconds=30)
@@ -79,10 +80,10 @@ def test_we_rekey() -> None:
         lab.until_it_passes()
 
 
-def test_rekeys_under_traffic_lose_nothing() -> None:
+def test_rekeys_under_traffic_lose_nothing(strongswan: Peer) -> None:
     """By the peer, one after another, every fifth of the IKE SA; PLUTINO_REKEYS of them."""
     with (
-        mixed_pair(PLANE, swanctl_conf(4, ts=TS)) as lab,
+        mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS)) as lab,
         Stream(lab, interval=0.005) as there,
         Stream(lab, INNER[PARIS][0], back=True, interval=0.005) as back,
     ):
@@ -101,9 +102,9 @@ def test_rekeys_under_traffic_lose_nothing() -> None:
         lab.assert_nothing_in_clear()
 
 
-def test_a_silent_peer_is_left_and_found_again() -> None:
+def test_a_silent_peer_is_left_and_found_again(strongswan: Peer) -> None:
     own = "liveness-after = 1\nretransmit-after = 0.2\nretransmit-tries = 3"
-    with mixed_pair(PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
+    with mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
         lab.until_it_passes()
         lab.strongswan.kill()
         until(lambda: "the peer does not answer" in lab.paris.last_words(), "it is noticed")
@@ -115,16 +116,16 @@ def test_a_silent_peer_is_left_and_found_again() -> None:
         assert lab.tap.marked == 0  # there are ICMP errors of its host, which are no leak
 
 
-def test_beet() -> None:
+def test_beet(strongswan: Peer) -> None:
     if PLANE == "userspace":
         return  # charon's own ESP has no BEET
     conf = swanctl_conf(4, child="mode = beet", ts=("10.255.0.1/32", "10.255.0.0/32"))
-    with mixed_pair(PLANE, conf, mode="beet") as lab:
+    with mixed_pair(strongswan, PLANE, conf, mode="beet") as lab:
         until(lambda: passes(lab.paris), "packets pass")
         lab.assert_nothing_in_clear()
 
 
-def test_it_moves_to_another_address_and_back() -> None:
+def test_it_moves_to_another_address_and_back(strongswan: Peer) -> None:
     """MOBIKE: the same IKE SA and CHILD_SA, by the other address."""
     second = "192.0.2.11"
     conf = swanctl_conf(4, ts=TS).replace(
@@ -132,7 +133,7 @@ def test_it_moves_to_another_address_and_back() -> None:
     )
     conf = conf.replace("id = 192.0.2.1\n", "id = paris.example\n")
     own = 'local-id = "paris.example"'
-    with mixed_pair(PLANE, conf, paris=own, second=second) as lab:
+    with mixed_pair(strongswan, PLANE, conf, paris=own, second=second) as lab:
         lab.until_it_passes()
         before = lab.ike_sas(), lab.spis()
         for command, where in (("del", second), ("add", "192.0.2.1")):
@@ -144,8 +145,8 @@ def test_it_moves_to_another_address_and_back() -> None:
         assert lab.spis() == before[1] or PLANE == "userspace"
 
 
-def test_the_peer_deletes_and_we_begin_anew() -> None:
-    with mixed_pair(PLANE, swanctl_conf(4, ts=TS)) as lab:
+def test_the_peer_deletes_and_we_begin_anew(strongswan: Peer) -> None:
+    with mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS)) as lab:
         lab.until_it_passes()
         before = lab.ike_sas()
         lab.swanctl("--terminate", "--ike", "paris")
@@ -153,9 +154,9 @@ def test_the_peer_deletes_and_we_begin_anew() -> None:
         lab.until_it_passes()
 
 
-def test_another_key_is_refused_and_told() -> None:
+def test_another_key_is_refused_and_told(strongswan: Peer) -> None:
     conf = swanctl_conf(4, ts=TS).replace("correct horse", "wrong horse")
-    with mixed_pair(PLANE, conf) as lab:
+    with mixed_pair(strongswan, PLANE, conf) as lab:
         until(lambda: "AUTHENTICATION_FAILED" in lab.paris.last_words(), "the refusal is told")
         assert not passes(lab.paris)
         lab.assert_nothing_in_clear()
@@ -165,7 +166,7 @@ KINDS = [("ecdsa384", "rsa"), *([("rsa", "ecdsa")] if EXHAUSTIVE else [])]
 
 
 @pytest.mark.parametrize(("ours", "theirs"), KINDS)
-def test_certificates_prove_both(ours: str, theirs: str) -> None:
+def test_certificates_prove_both(strongswan: Peer, ours: str, theirs: str) -> None:
     """Each by a chain over another authority, in fragments, whoever begins."""
     root = issue("root", authority=True)
     below = issue("below", root, kind="rsa", authority=True)
@@ -190,7 +191,7 @@ def test_certificates_prove_both(ours: str, theirs: str) -> None:
         'local-id = "paris.example"\nremote-id = "berlin.example"\ncertificate = "own.pem"\n'
         'private-key = "own.key"\nauthorities = "ca.pem"\nfragment-size = 600'
     )
-    with mixed_pair(PLANE, conf, paris=own, files=files) as lab:
+    with mixed_pair(strongswan, PLANE, conf, paris=own, files=files) as lab:
         lab.until_it_passes()
         log = lab.strongswan.log()
         assert "received fragment #2" in log

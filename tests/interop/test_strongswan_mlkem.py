@@ -22,7 +22,7 @@ if find_peer(STRONGSWAN_6) is not None:
         """Its public key comes in fragments, before anybody has proved who it is."""
         own = f'start = "{"now" if we_begin else "listen"}"\nproposals = ["{IKE}"]'
         conf = swanctl_conf(4, ike=IKE, ts=TS)
-        with mixed_pair(PLANE, conf, paris=own, peer=STRONGSWAN_6) as lab:
+        with mixed_pair(STRONGSWAN_6, PLANE, conf, paris=own) as lab:
             until(lambda: lab.paris.status() is not None, "plutino listens")
             if not we_begin:
                 lab.swanctl("--initiate", "--child", "net")
@@ -41,7 +41,7 @@ if find_peer(STRONGSWAN_6) is not None:
             """By another from the start: strongSwan insists on a second key exchange there, too."""
             own = f'proposals = ["{IKE}"]\nike-rekey-after = 10'
             conf = swanctl_conf(4, ike=IKE, ts=TS)
-            with mixed_pair(PLANE, conf, paris=own, peer=STRONGSWAN_6) as lab:
+            with mixed_pair(STRONGSWAN_6, PLANE, conf, paris=own) as lab:
                 lab.paris.wait_until_up()
                 lab.until_it_passes()
                 before = lab.ike_sas()
