@@ -1,5 +1,6 @@
 """plutino with libreswan, both on the kernel's ESP and each with its own XFRM interface."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,8 @@ if EXHAUSTIVE:
     CHAINS = [(a, b, start) for a in KINDS for b in KINDS for start in ("now", "listen")]
 
 
+REKEYS = int(os.environ.get("PLUTINO_REKEYS", "5" if EXHAUSTIVE else "1"))
+"""Of each kind by the peer, one after another."""
 AUTH = {"rsa": "rsasig", "ecdsa": "ecdsa", "ecdsa384": "ecdsa"}
 """By ``authby`` alone libreswan 4 takes both ends to have the same kind of key."""
 
@@ -144,7 +147,7 @@ def test_rekeys_under_traffic(libreswan: Peer, pfs: str) -> None:
         under_traffic(lab) as streams,
     ):
         first = [one.sent for one in streams]
-        for _ in range(5 if EXHAUSTIVE else 1):
+        for _ in range(REKEYS):
             before = lab.children()
             lab.rekey_child()
             until(partial(lab.child_renewed, before), "a new CHILD_SA")

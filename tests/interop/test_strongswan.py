@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from functools import partial
 
 import pytest
@@ -28,6 +29,12 @@ def ike_renewed(lab: Mixed, before: list[str]) -> bool:
 def is_at(lab: Mixed, address: str) -> bool:
     """Whether strongSwan has Paris at an address."""
     return f" @ {address}[" in lab.swanctl("--list-sas")
+
+
+def assert_nothing_lost(streams: tuple[Stream, Stream], first: tuple[int, int]) -> None:
+    """Of what was sent from these numbers on."""
+    for stream, mark in zip(streams, first, strict=True):
+        assert not {one for one in stream.lost() if one >= mark}
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -69,14 +76,19 @@ def test_the_peer_rekeys(strongswan: Peer) -> None:
         lab.until_it_passes()
 
 
-def test_we_rekey(strongswan: Peer) -> None:
-    """Each after ten seconds at the latest: CHILD_SA and IKE SA."""
+def test_we_rekey_under_traffic(strongswan: Peer) -> None:
+    """Each after ten seconds at the latest: CHILD_SA and IKE SA. No packet is lost."""
     own = "rekey-after = 10\nike-rekey-after = 12\nrekey-jitter = 0.5"
-    with mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
-        lab.until_it_passes()
+    with (
+        mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS), paris=own) as lab,
+        Stream(lab, interval=0.005) as there,
+        Stream(lab, INNER[PARIS][0], back=True, interval=0.005) as back,
+    ):
+        first = there.sent, back.sent
         children, ikes = lab.spis(), lab.ike_sas()
         until(partial(lab.renewed, children), "a new CHILD_SA", seconds=30)
-        until(lambda: len(lab.ike_sas()) == 1 and lab.ike_sas() != ikes, "a new IKE SA", seconds=30)
+        until(partial(ike_renewed, lab, ikes), "a new IKE SA", seconds=30)
+        assert_nothing_lost((there, back), first)
         lab.until_it_passes()
 
 
@@ -97,8 +109,7 @@ def test_rekeys_under_traffic_lose_nothing(strongswan: Peer) -> None:
                 ikes = lab.ike_sas()
                 lab.swanctl("--rekey", "--ike", "paris")
                 until(partial(ike_renewed, lab, ikes), "a new IKE SA")
-        for stream, mark in zip((there, back), first, strict=True):
-            assert not {one for one in stream.lost() if one >= mark}
+        assert_nothing_lost((there, back), first)
         lab.assert_nothing_in_clear()
 
 
@@ -114,6 +125,40 @@ def test_a_silent_peer_is_left_and_found_again(strongswan: Peer) -> None:
         until(lambda: passes(lab.paris) and passes(lab.paris, 1), "packets pass again")
         lab.tap.catch_up()
         assert lab.tap.marked == 0  # there are ICMP errors of its host, which are no leak
+
+
+def test_we_know_strongswan_no_more(strongswan: Peer) -> None:
+    """What it had of us goes by INITIAL_CONTACT; that it asks meanwhile ends nothing."""
+    conf = swanctl_conf(4, ts=TS, connection="dpd_delay = 1s")
+    with mixed_pair(strongswan, PLANE, conf) as lab:
+        lab.until_it_passes()
+        before = lab.ike_sas()
+        assert lab.paris.daemon is not None
+        lab.paris.daemon.kill()
+        lab.paris.daemon.wait()
+        shutil.rmtree(lab.paris.folder / "state" / "default" / "ike")
+        lab.paris.start_daemon()
+        until(lambda: lab.ike_sas() not in ([], before), "another IKE SA")
+        until(lambda: len(lab.ike_sas()) == 1, "the old one is gone")
+        lab.until_it_passes()
+        assert "received INITIAL_CONTACT" in lab.strongswan.log()
+
+
+if EXHAUSTIVE:  # it takes its time
+
+    def test_strongswan_knows_us_no_more(strongswan: Peer) -> None:
+        """Our liveness check is a stranger's to it; we begin anew by ourselves."""
+        own = "liveness-after = 1\nretransmit-after = 0.2\nretransmit-tries = 2"
+        with mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
+            lab.until_it_passes()
+            before = lab.ike_sas()
+            lab.strongswan.kill()
+            lab.strongswan.start()
+            lab.make_interface()
+            until(lambda: lab.ike_sas() not in ([], before), "another IKE SA")
+            until(lambda: passes(lab.paris) and passes(lab.paris, 1), "packets pass")
+            lab.tap.catch_up()
+            assert lab.tap.marked == 0  # there are ICMP errors of its host, which are no leak
 
 
 def test_beet(strongswan: Peer) -> None:
