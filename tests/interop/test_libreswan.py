@@ -8,21 +8,16 @@ from functools import partial
 from ipaddress import ip_address
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
-from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 from plutino.lab.demo import BERLIN, INNER, PARIS
-from plutino.lab.peers.libreswan import P12_PASSWORD
 from plutino.lab.peers.packages import Peer
 from plutino.lab.traffic import ping
 from plutino.model.errors import PlaneError
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream
-from tests.support.libreswan_lab import ANY, Mixed, connection, mixed_pair
+from tests.support.libreswan_lab import ANY, Mixed, connection, mixed_pair, p12
 from tests.support.multihomed_lab import run
-from tests.support.pki import Certified, issue
+from tests.support.pki import issue
 from tests.support.until import until
 
 ALGORITHMS = {
@@ -250,16 +245,3 @@ def test_certificates_prove_both(libreswan: Peer, ours: str, theirs: str, start:
         if start == "listen":
             lab.whack("--name", "paris", "--initiate")
         lab.until_it_passes()
-
-
-def p12(name: str, one: Certified, *issuers: Certified) -> bytes:
-    """Key and certificate as NSS takes them."""
-    assert isinstance(one.key, RSAPrivateKey | EllipticCurvePrivateKey)
-    encryption = BestAvailableEncryption(P12_PASSWORD.encode())
-    return serialize_key_and_certificates(
-        name.encode(),
-        one.key,
-        one.certificate,
-        [issuer.certificate for issuer in issuers],
-        encryption,
-    )

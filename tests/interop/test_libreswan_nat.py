@@ -9,12 +9,9 @@ from plutino.lab.peers.packages import LIBRESWAN, Peer
 from plutino.lab.wire import FrameKind
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream
-from tests.support.libreswan_lab import Mixed, connection, mixed_pair
+from tests.support.libreswan_lab import BY_NAME, NAMES, Mixed, connection, mixed_pair
 from tests.support.nat_network import GATEWAY, INSIDE
 from tests.support.until import until
-
-NAMES = 'local-id = "paris.example"\nremote-id = "berlin.example"\n'
-AUTH = "authby=secret\nleftid=@berlin.example\nrightid=@paris.example"
 
 
 def behind(inside: str, lines: str = "") -> str:
@@ -22,7 +19,7 @@ def behind(inside: str, lines: str = "") -> str:
 
     Without the next hop libreswan would look for Paris on the link.
     """
-    text = connection(auth=AUTH, lines=f"pfs=no\n{lines}")
+    text = connection(auth=BY_NAME, lines=f"pfs=no\n{lines}")
     if inside == BERLIN:
         return text.replace(f"left={OUTER[4][BERLIN]}", f"left={INSIDE}\n    leftnexthop={GATEWAY}")
     return text

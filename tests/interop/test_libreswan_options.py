@@ -9,16 +9,13 @@ from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.peers.packages import Peer
 from plutino.lab.traffic import ping, transfer
 from plutino.lab.wire import FrameKind
-from tests.interop.test_libreswan import p12
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.half_open import SUITE, leave_half_open
-from tests.support.libreswan_lab import Mixed, connection, mixed_pair
+from tests.support.libreswan_lab import BY_NAME, NAMES, Mixed, connection, mixed_pair, p12
 from tests.support.multihomed_lab import run
-from tests.support.pki import issue
+from tests.support.pki import issue, long_chain
 from tests.support.until import until
 
-NAMES = 'local-id = "paris.example"\nremote-id = "berlin.example"\n'
-AUTH = "authby=secret\nleftid=@berlin.example\nrightid=@paris.example"
 OTHER_GROUP = SUITE.replace("x25519", "ecp256-x25519")
 """What begins with a key exchange that the other end refuses."""
 IKE = "ike=aes_gcm128-sha2_256-{}\npfs=no"
@@ -61,9 +58,7 @@ def test_libreswan_brings_our_cookie(libreswan: Peer, group: str) -> None:
 def test_a_long_chain_on_a_path_of_1280_bytes(libreswan: Peer, family: int, start: str) -> None:
     """In fragments of IKE and none of IP, both ways; and traffic of any size passes."""
     root = issue("root", authority=True)
-    chain = [issue("first", root, kind="rsa", authority=True)]
-    chain += [issue("second", chain[0], kind="rsa", authority=True)]
-    chain += [issue("third", chain[1], kind="rsa", authority=True)]
+    chain = long_chain(root)
     paris = issue("paris", chain[-1], kind="rsa", dns="paris.example")
     berlin = issue("berlin", chain[-1], kind="rsa", dns="berlin.example")
     files = {
@@ -109,7 +104,7 @@ def test_it_moves_to_another_address(libreswan: Peer, mobike: str) -> None:
     second = "192.0.2.11"
     by_policy = mobike == "yes"
     ts = (f"{INNER[BERLIN][0]}/32", f"{INNER[PARIS][0]}/32")
-    theirs = connection(ts=ts, auth=AUTH, lines=f"pfs=no\nnarrowing=yes\nmobike={mobike}")
+    theirs = connection(ts=ts, auth=BY_NAME, lines=f"pfs=no\nnarrowing=yes\nmobike={mobike}")
     theirs = theirs.replace(f"right={OUTER[4][PARIS]}", "right=%any")
     if by_policy:
         theirs = theirs.replace("ipsec-interface=yes", "ipsec-interface=no")

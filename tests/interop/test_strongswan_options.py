@@ -11,7 +11,7 @@ from plutino.lab.traffic import ping, transfer
 from plutino.lab.wire import FrameKind
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.half_open import SUITE, leave_half_open
-from tests.support.pki import issue
+from tests.support.pki import issue, long_chain
 from tests.support.strongswan_lab import IF_ID, PLANE, TS, Mixed, mixed_pair, swanctl_conf
 from tests.support.until import until
 
@@ -74,9 +74,7 @@ def test_a_long_chain_on_a_path_of_1280_bytes(strongswan: Peer, family: int) -> 
     But not IPv6 by the kernel, which has no room for its 1,280 bytes there and does not make any.
     """
     root = issue("root", authority=True)
-    chain = [issue("first", root, kind="rsa", authority=True)]
-    chain += [issue("second", chain[0], kind="rsa", authority=True)]
-    chain += [issue("third", chain[1], kind="rsa", authority=True)]
+    chain = long_chain(root)
     paris = issue("paris", chain[-1], kind="rsa", dns="paris.example")
     berlin = issue("berlin", chain[-1], kind="rsa", dns="berlin.example")
     between = {f"swan/x509ca/{place}.pem": one.pem for place, one in enumerate(chain)}

@@ -10,10 +10,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
+
 from plutino.control.report import State
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS, DemoOptions, make_hosts
 from plutino.lab.hosts import WIRE, Host
-from plutino.lab.peers.libreswan import Libreswan
+from plutino.lab.peers.libreswan import P12_PASSWORD, Libreswan
 from plutino.lab.peers.packages import LIBRESWAN, Peer, find_peer
 from plutino.lab.traffic import MARKER, ping
 from plutino.lab.wire import FrameKind, WireTap
@@ -21,11 +26,15 @@ from tests.support.guest import skip_loudly
 from tests.support.ike_lab import PSK, use_ike
 from tests.support.multihomed_lab import run
 from tests.support.nat_network import NatNetwork, nat_network
+from tests.support.pki import Certified
 from tests.support.strongswan_lab import use_outer_addresses, use_uplinks
 from tests.support.until import until
 
 ANY: Final = {4: ("0.0.0.0/0", "0.0.0.0/0"), 6: ("::/0", "::/0")}
 """Selectors by IP version: a connection of libreswan 4 has one of a side."""
+NAMES: Final = 'local-id = "paris.example"\nremote-id = "berlin.example"\n'
+BY_NAME: Final = "authby=secret\nleftid=@berlin.example\nrightid=@paris.example"
+"""Who is not known by an address: lines of Paris, and of libreswan."""
 
 
 @dataclass(slots=True)
@@ -57,7 +66,7 @@ class Mixed:
 
     def rekey_ike(self) -> None:
         """libreswan makes another IKE SA, by the connection that has it."""
-        (words,) = (one for one in self.libreswan.states().values() if "IKE_SA" in one)
+        words = self.libreswan.states()[max(self.ike_sas())]
         self.whack("--name", words.split('"')[1], "--rekey-ike")
 
     def child_renewed(self, before: set[int]) -> bool:
@@ -211,6 +220,19 @@ def mixed_pair(
         if network is not None:
             network.close()
         shutil.rmtree(folder)
+
+
+def p12(name: str, one: Certified, *issuers: Certified) -> bytes:
+    """Key and certificate as NSS takes them."""
+    assert isinstance(one.key, RSAPrivateKey | EllipticCurvePrivateKey)
+    encryption = BestAvailableEncryption(P12_PASSWORD.encode())
+    return serialize_key_and_certificates(
+        name.encode(),
+        one.key,
+        one.certificate,
+        [issuer.certificate for issuer in issuers],
+        encryption,
+    )
 
 
 def address_interface(host: Host, name: str) -> None:

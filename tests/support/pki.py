@@ -107,6 +107,14 @@ def issue(
     return Certified(key, builder.sign(above, algorithm))
 
 
+def long_chain(root: Certified) -> list[Certified]:
+    """Three authorities, each below the one before."""
+    chain = [root]
+    for subject in ("first", "second", "third"):
+        chain.append(issue(subject, chain[-1], kind="rsa", authority=True))
+    return chain[1:]
+
+
 def revoke(
     issuer: Certified,
     *revoked: Certified,
