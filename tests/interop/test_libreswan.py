@@ -1,5 +1,6 @@
 """plutino with libreswan, both on the kernel's ESP and each with its own XFRM interface."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,20 +8,16 @@ from functools import partial
 from ipaddress import ip_address
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
-from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 from plutino.lab.demo import BERLIN, INNER, PARIS
-from plutino.lab.peers.libreswan import P12_PASSWORD
+from plutino.lab.peers.packages import Peer
 from plutino.lab.traffic import ping
 from plutino.model.errors import PlaneError
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream
-from tests.support.libreswan_lab import ANY, Mixed, connection, mixed_pair
+from tests.support.libreswan_lab import ANY, Mixed, connection, mixed_pair, p12
 from tests.support.multihomed_lab import run
-from tests.support.pki import Certified, issue
+from tests.support.pki import issue
 from tests.support.until import until
 
 ALGORITHMS = {
@@ -55,20 +52,10 @@ if EXHAUSTIVE:
     CHAINS = [(a, b, start) for a in KINDS for b in KINDS for start in ("now", "listen")]
 
 
+REKEYS = int(os.environ.get("PLUTINO_REKEYS", "5" if EXHAUSTIVE else "1"))
+"""Of each kind by the peer, one after another."""
 AUTH = {"rsa": "rsasig", "ecdsa": "ecdsa", "ecdsa384": "ecdsa"}
 """By ``authby`` alone libreswan 4 takes both ends to have the same kind of key."""
-
-
-def child_renewed(lab: Mixed, before: set[int]) -> bool:
-    """Whether there is one CHILD_SA, and another than before."""
-    now = lab.children()
-    return len(now) == 1 and not now & before
-
-
-def ike_renewed(lab: Mixed, before: set[int]) -> bool:
-    """Whether there is one IKE SA, and another than before."""
-    now = lab.ike_sas()
-    return len(now) == 1 and not now & before
 
 
 @contextmanager
@@ -84,25 +71,25 @@ def under_traffic(lab: Mixed) -> Iterator[tuple[Stream, Stream]]:
 
 
 @pytest.mark.parametrize(("outer", "inner", "name"), WE_BEGIN)
-def test_we_begin(outer: int, inner: int, name: str) -> None:
+def test_we_begin(libreswan: Peer, outer: int, inner: int, name: str) -> None:
     ike, esp, proposals, esp_proposals = ALGORITHMS[name]
     own = f'proposals = ["{proposals}"]\nesp-proposals = ["{esp_proposals}"]'
     theirs = connection(outer, ts=ANY[inner], lines=f"ike={ike}\nesp={esp}\npfs=no")
-    with mixed_pair(theirs, outer, paris=own, versions=(inner,)) as lab:
+    with mixed_pair(libreswan, theirs, outer, paris=own, versions=(inner,)) as lab:
         lab.until_it_passes()
 
 
 @pytest.mark.parametrize(("outer", "inner", "name"), PEER_BEGINS)
-def test_the_peer_begins(outer: int, inner: int, name: str) -> None:
+def test_the_peer_begins(libreswan: Peer, outer: int, inner: int, name: str) -> None:
     ike, esp, proposals, esp_proposals = ALGORITHMS[name]
     own = f'start = "listen"\nproposals = ["{proposals}"]\nesp-proposals = ["{esp_proposals}"]'
     theirs = connection(outer, ts=ANY[inner], lines=f"ike={ike}\nesp={esp}\npfs=no")
-    with mixed_pair(theirs, outer, paris=own, versions=(inner,)) as lab:
+    with mixed_pair(libreswan, theirs, outer, paris=own, versions=(inner,)) as lab:
         lab.whack("--name", "paris", "--initiate")
         lab.until_it_passes()
 
 
-def test_both_versions_by_a_tunnel_each() -> None:
+def test_both_versions_by_a_tunnel_each(libreswan: Peer) -> None:
     """A connection of libreswan 4 has one selector of a side, and a tunnel of ours one CHILD_SA."""
     connections = {
         f"paris{version}": connection(
@@ -111,7 +98,9 @@ def test_both_versions_by_a_tunnel_each() -> None:
         )
         for place, (version, length) in enumerate(((4, 32), (6, 128)))
     }
-    with mixed_pair(connections, versions=(4, 6), interface="lo", edit=two_tunnels) as lab:
+    with mixed_pair(
+        libreswan, connections, versions=(4, 6), interface="lo", edit=two_tunnels
+    ) as lab:
         until(lambda: len(lab.children()) == 2, "both are up")
         # libreswan 4 makes no route for IPv6 between peers of IPv4.
         run(lab.berlin.namespace, f"ip -6 route replace {INNER[PARIS][1]}/128 dev ipsec1")
@@ -139,7 +128,7 @@ remote-ts = ["{theirs}"]
 
 
 @pytest.mark.parametrize("pfs", ["yes", "no"] if EXHAUSTIVE else ["yes"])
-def test_rekeys_under_traffic(pfs: str) -> None:
+def test_rekeys_under_traffic(libreswan: Peer, pfs: str) -> None:
     """By the peer, then by us within ten seconds; not a packet is lost, with one exception.
 
     libreswan sends by a CHILD_SA of our making as soon as it has answered, which a responder may
@@ -149,21 +138,21 @@ def test_rekeys_under_traffic(pfs: str) -> None:
     if pfs == "yes":
         own += '\nesp-proposals = ["aes256gcm16-x25519-ecp256-modp2048-esn-noesn"]'
     with (
-        mixed_pair(connection(lines=f"pfs={pfs}"), paris=own) as lab,
+        mixed_pair(libreswan, connection(lines=f"pfs={pfs}"), paris=own) as lab,
         under_traffic(lab) as streams,
     ):
         first = [one.sent for one in streams]
-        for _ in range(5 if EXHAUSTIVE else 1):
+        for _ in range(REKEYS):
             before = lab.children()
-            lab.whack("--name", "paris", "--rekey-ipsec")
-            until(partial(child_renewed, lab, before), "a new CHILD_SA")
+            lab.rekey_child()
+            until(partial(lab.child_renewed, before), "a new CHILD_SA")
             ikes = lab.ike_sas()
-            lab.whack("--name", "paris", "--rekey-ike")
-            until(partial(ike_renewed, lab, ikes), "a new IKE SA")
+            lab.rekey_ike()
+            until(partial(lab.ike_renewed, ikes), "a new IKE SA")
         assert_little_is_lost(lab, streams, first)
         before, ikes = lab.children(), lab.ike_sas()
-        until(partial(child_renewed, lab, before), "a new CHILD_SA of ours", seconds=30)
-        until(partial(ike_renewed, lab, ikes), "a new IKE SA of ours", seconds=30)
+        until(partial(lab.child_renewed, before), "a new CHILD_SA of ours", seconds=30)
+        until(partial(lab.ike_renewed, ikes), "a new IKE SA of ours", seconds=30)
         assert_little_is_lost(lab, streams, first)
 
 
@@ -178,21 +167,21 @@ def assert_little_is_lost(lab: Mixed, streams: tuple[Stream, Stream], first: lis
     assert len(gaps) <= lab.libreswan.log().count("responder rekeyed Child SA"), sorted(back)
 
 
-def test_deletes() -> None:
+def test_deletes(libreswan: Peer) -> None:
     """The peer does, and we begin anew; we do, and the peer has let all go."""
-    with mixed_pair(connection()) as lab:
+    with mixed_pair(libreswan, connection()) as lab:
         lab.until_it_passes()
         before = lab.ike_sas()
         lab.whack("--name", "paris", "--terminate")
-        until(partial(ike_renewed, lab, before), "a new IKE SA")
+        until(partial(lab.ike_renewed, before), "a new IKE SA")
         lab.until_it_passes()
         assert lab.paris.plutino("down").returncode == 0
         until(lambda: not lab.libreswan.states(), "the peer has let all go")
 
 
-def test_a_silent_peer_is_left_and_found_again() -> None:
+def test_a_silent_peer_is_left_and_found_again(libreswan: Peer) -> None:
     own = "liveness-after = 1\nretransmit-after = 0.2\nretransmit-tries = 2"
-    with mixed_pair(connection(), paris=own) as lab:
+    with mixed_pair(libreswan, connection(), paris=own) as lab:
         lab.until_it_passes()
         lab.libreswan.kill()
         until(lambda: not lab.is_up(), "it is noticed")
@@ -203,12 +192,12 @@ def test_a_silent_peer_is_left_and_found_again() -> None:
 
 
 @pytest.mark.parametrize("start", ["now", "listen"] if EXHAUSTIVE else ["now"])
-def test_a_peer_by_policy_narrows(start: str) -> None:
+def test_a_peer_by_policy_narrows(libreswan: Peer, start: str) -> None:
     """It has no XFRM interface, and one address of each side; other packets find no way."""
     theirs = connection(
         ts=(f"{INNER[BERLIN][0]}/32", f"{INNER[PARIS][0]}/32"), lines="pfs=no\nnarrowing=yes"
     ).replace("ipsec-interface=yes", "ipsec-interface=no")
-    with mixed_pair(theirs, paris=f'start = "{start}"', interface="lo") as lab:
+    with mixed_pair(libreswan, theirs, paris=f'start = "{start}"', interface="lo") as lab:
         if start == "listen":
             lab.whack("--name", "paris", "--initiate")
         lab.until_it_passes()
@@ -218,9 +207,9 @@ def test_a_peer_by_policy_narrows(start: str) -> None:
         lab.assert_nothing_in_clear()
 
 
-def test_another_key_is_refused_and_told() -> None:
+def test_another_key_is_refused_and_told(libreswan: Peer) -> None:
     """Whoever begins."""
-    with mixed_pair(connection(), psk="another key altogether") as lab:
+    with mixed_pair(libreswan, connection(), psk="another key altogether") as lab:
         until(lambda: "AUTHENTICATION_FAILED" in lab.paris.last_words(), "the refusal is told")
         with pytest.raises(PlaneError, match="AUTHENTICATION_FAILED"):
             lab.whack("--name", "paris", "--initiate")
@@ -230,7 +219,7 @@ def test_another_key_is_refused_and_told() -> None:
 
 
 @pytest.mark.parametrize(("ours", "theirs", "start"), CHAINS)
-def test_certificates_prove_both(ours: str, theirs: str, start: str) -> None:
+def test_certificates_prove_both(libreswan: Peer, ours: str, theirs: str, start: str) -> None:
     """Each by a chain over another authority."""
     root = issue("root", authority=True)
     below = issue("below", root, kind="rsa", authority=True)
@@ -252,16 +241,7 @@ def test_certificates_prove_both(ours: str, theirs: str, start: str) -> None:
         'certificate = "own.pem"\nprivate-key = "own.key"\nauthorities = "ca.pem"\n'
         "fragment-size = 600"
     )
-    with mixed_pair(connection(auth=auth), paris=own, files=files) as lab:
+    with mixed_pair(libreswan, connection(auth=auth), paris=own, files=files) as lab:
         if start == "listen":
             lab.whack("--name", "paris", "--initiate")
         lab.until_it_passes()
-
-
-def p12(name: str, one: Certified, issuer: Certified) -> bytes:
-    """Key and certificate as NSS takes them."""
-    assert isinstance(one.key, RSAPrivateKey | EllipticCurvePrivateKey)
-    encryption = BestAvailableEncryption(P12_PASSWORD.encode())
-    return serialize_key_and_certificates(
-        name.encode(), one.key, one.certificate, [issuer.certificate], encryption
-    )

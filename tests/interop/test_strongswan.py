@@ -2,11 +2,13 @@
 
 import os
 import re
+import shutil
 from functools import partial
 
 import pytest
 
 from plutino.lab.demo import INNER, PARIS
+from plutino.lab.peers.packages import Peer
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream
 from tests.support.ike_lab import passes
@@ -29,9 +31,15 @@ def is_at(lab: Mixed, address: str) -> bool:
     return f" @ {address}[" in lab.swanctl("--list-sas")
 
 
+def assert_nothing_lost(streams: tuple[Stream, Stream], first: tuple[int, int]) -> None:
+    """Of what was sent from these numbers on."""
+    for stream, mark in zip(streams, first, strict=True):
+        assert not {one for one in stream.lost() if one >= mark}
+
+
 @pytest.mark.parametrize("family", [4, 6])
-def test_we_begin(family: int) -> None:
-    with mixed_pair(PLANE, swanctl_conf(family, ts=TS), family) as lab:
+def test_we_begin(strongswan: Peer, family: int) -> None:
+    with mixed_pair(strongswan, PLANE, swanctl_conf(family, ts=TS), family) as lab:
         lab.until_it_passes()
 
 
@@ -43,15 +51,15 @@ def test_we_begin(family: int) -> None:
         ("aes256gcm16-prfsha512-ecp384", "aes256gcm16-x25519"),
     ],
 )
-def test_the_peer_begins(ike: str, esp: str) -> None:
+def test_the_peer_begins(strongswan: Peer, ike: str, esp: str) -> None:
     own = f'start = "listen"\nproposals = ["{ike}"]\nesp-proposals = ["{esp}"]'
-    with mixed_pair(PLANE, swanctl_conf(4, ike=ike, esp=esp, ts=TS), paris=own) as lab:
+    with mixed_pair(strongswan, PLANE, swanctl_conf(4, ike=ike, esp=esp, ts=TS), paris=own) as lab:
         lab.swanctl("--initiate", "--child", "net")
         lab.until_it_passes()
 
 
-def test_the_peer_rekeys() -> None:
-    with mixed_pair(PLANE, swanctl_conf(4, ts=TS)) as lab:
+def test_the_peer_rekeys(strongswan: Peer) -> None:
+    with mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS)) as lab:
         lab.until_it_passes()
         for _ in range(2):
             before = lab.spis()
@@ -68,21 +76,26 @@ def test_the_peer_rekeys() -> None:
         lab.until_it_passes()
 
 
-def test_we_rekey() -> None:
-    """Each after ten seconds at the latest: CHILD_SA and IKE SA."""
+def test_we_rekey_under_traffic(strongswan: Peer) -> None:
+    """Each after ten seconds at the latest: CHILD_SA and IKE SA. No packet is lost."""
     own = "rekey-after = 10\nike-rekey-after = 12\nrekey-jitter = 0.5"
-    with mixed_pair(PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
-        lab.until_it_passes()
+    with (
+        mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS), paris=own) as lab,
+        Stream(lab, interval=0.005) as there,
+        Stream(lab, INNER[PARIS][0], back=True, interval=0.005) as back,
+    ):
+        first = there.sent, back.sent
         children, ikes = lab.spis(), lab.ike_sas()
         until(partial(lab.renewed, children), "a new CHILD_SA", seconds=30)
-        until(lambda: len(lab.ike_sas()) == 1 and lab.ike_sas() != ikes, "a new IKE SA", seconds=30)
+        until(partial(ike_renewed, lab, ikes), "a new IKE SA", seconds=30)
+        assert_nothing_lost((there, back), first)
         lab.until_it_passes()
 
 
-def test_rekeys_under_traffic_lose_nothing() -> None:
+def test_rekeys_under_traffic_lose_nothing(strongswan: Peer) -> None:
     """By the peer, one after another, every fifth of the IKE SA; PLUTINO_REKEYS of them."""
     with (
-        mixed_pair(PLANE, swanctl_conf(4, ts=TS)) as lab,
+        mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS)) as lab,
         Stream(lab, interval=0.005) as there,
         Stream(lab, INNER[PARIS][0], back=True, interval=0.005) as back,
     ):
@@ -96,14 +109,13 @@ def test_rekeys_under_traffic_lose_nothing() -> None:
                 ikes = lab.ike_sas()
                 lab.swanctl("--rekey", "--ike", "paris")
                 until(partial(ike_renewed, lab, ikes), "a new IKE SA")
-        for stream, mark in zip((there, back), first, strict=True):
-            assert not {one for one in stream.lost() if one >= mark}
+        assert_nothing_lost((there, back), first)
         lab.assert_nothing_in_clear()
 
 
-def test_a_silent_peer_is_left_and_found_again() -> None:
+def test_a_silent_peer_is_left_and_found_again(strongswan: Peer) -> None:
     own = "liveness-after = 1\nretransmit-after = 0.2\nretransmit-tries = 3"
-    with mixed_pair(PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
+    with mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
         lab.until_it_passes()
         lab.strongswan.kill()
         until(lambda: "the peer does not answer" in lab.paris.last_words(), "it is noticed")
@@ -115,16 +127,50 @@ def test_a_silent_peer_is_left_and_found_again() -> None:
         assert lab.tap.marked == 0  # there are ICMP errors of its host, which are no leak
 
 
-def test_beet() -> None:
+def test_we_know_strongswan_no_more(strongswan: Peer) -> None:
+    """What it had of us goes by INITIAL_CONTACT; that it asks meanwhile ends nothing."""
+    conf = swanctl_conf(4, ts=TS, connection="dpd_delay = 1s")
+    with mixed_pair(strongswan, PLANE, conf) as lab:
+        lab.until_it_passes()
+        before = lab.ike_sas()
+        assert lab.paris.daemon is not None
+        lab.paris.daemon.kill()
+        lab.paris.daemon.wait()
+        shutil.rmtree(lab.paris.folder / "state" / "default" / "ike")
+        lab.paris.start_daemon()
+        until(lambda: lab.ike_sas() not in ([], before), "another IKE SA")
+        until(lambda: len(lab.ike_sas()) == 1, "the old one is gone")
+        lab.until_it_passes()
+        assert "received INITIAL_CONTACT" in lab.strongswan.log()
+
+
+if EXHAUSTIVE:  # it takes its time
+
+    def test_strongswan_knows_us_no_more(strongswan: Peer) -> None:
+        """Our liveness check is a stranger's to it; we begin anew by ourselves."""
+        own = "liveness-after = 1\nretransmit-after = 0.2\nretransmit-tries = 2"
+        with mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS), paris=own) as lab:
+            lab.until_it_passes()
+            before = lab.ike_sas()
+            lab.strongswan.kill()
+            lab.strongswan.start()
+            lab.make_interface()
+            until(lambda: lab.ike_sas() not in ([], before), "another IKE SA")
+            until(lambda: passes(lab.paris) and passes(lab.paris, 1), "packets pass")
+            lab.tap.catch_up()
+            assert lab.tap.marked == 0  # there are ICMP errors of its host, which are no leak
+
+
+def test_beet(strongswan: Peer) -> None:
     if PLANE == "userspace":
         return  # charon's own ESP has no BEET
     conf = swanctl_conf(4, child="mode = beet", ts=("10.255.0.1/32", "10.255.0.0/32"))
-    with mixed_pair(PLANE, conf, mode="beet") as lab:
+    with mixed_pair(strongswan, PLANE, conf, mode="beet") as lab:
         until(lambda: passes(lab.paris), "packets pass")
         lab.assert_nothing_in_clear()
 
 
-def test_it_moves_to_another_address_and_back() -> None:
+def test_it_moves_to_another_address_and_back(strongswan: Peer) -> None:
     """MOBIKE: the same IKE SA and CHILD_SA, by the other address."""
     second = "192.0.2.11"
     conf = swanctl_conf(4, ts=TS).replace(
@@ -132,7 +178,7 @@ def test_it_moves_to_another_address_and_back() -> None:
     )
     conf = conf.replace("id = 192.0.2.1\n", "id = paris.example\n")
     own = 'local-id = "paris.example"'
-    with mixed_pair(PLANE, conf, paris=own, second=second) as lab:
+    with mixed_pair(strongswan, PLANE, conf, paris=own, second=second) as lab:
         lab.until_it_passes()
         before = lab.ike_sas(), lab.spis()
         for command, where in (("del", second), ("add", "192.0.2.1")):
@@ -144,8 +190,8 @@ def test_it_moves_to_another_address_and_back() -> None:
         assert lab.spis() == before[1] or PLANE == "userspace"
 
 
-def test_the_peer_deletes_and_we_begin_anew() -> None:
-    with mixed_pair(PLANE, swanctl_conf(4, ts=TS)) as lab:
+def test_the_peer_deletes_and_we_begin_anew(strongswan: Peer) -> None:
+    with mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS)) as lab:
         lab.until_it_passes()
         before = lab.ike_sas()
         lab.swanctl("--terminate", "--ike", "paris")
@@ -153,9 +199,9 @@ def test_the_peer_deletes_and_we_begin_anew() -> None:
         lab.until_it_passes()
 
 
-def test_another_key_is_refused_and_told() -> None:
+def test_another_key_is_refused_and_told(strongswan: Peer) -> None:
     conf = swanctl_conf(4, ts=TS).replace("correct horse", "wrong horse")
-    with mixed_pair(PLANE, conf) as lab:
+    with mixed_pair(strongswan, PLANE, conf) as lab:
         until(lambda: "AUTHENTICATION_FAILED" in lab.paris.last_words(), "the refusal is told")
         assert not passes(lab.paris)
         lab.assert_nothing_in_clear()
@@ -165,7 +211,7 @@ KINDS = [("ecdsa384", "rsa"), *([("rsa", "ecdsa")] if EXHAUSTIVE else [])]
 
 
 @pytest.mark.parametrize(("ours", "theirs"), KINDS)
-def test_certificates_prove_both(ours: str, theirs: str) -> None:
+def test_certificates_prove_both(strongswan: Peer, ours: str, theirs: str) -> None:
     """Each by a chain over another authority, in fragments, whoever begins."""
     root = issue("root", authority=True)
     below = issue("below", root, kind="rsa", authority=True)
@@ -190,7 +236,7 @@ def test_certificates_prove_both(ours: str, theirs: str) -> None:
         'local-id = "paris.example"\nremote-id = "berlin.example"\ncertificate = "own.pem"\n'
         'private-key = "own.key"\nauthorities = "ca.pem"\nfragment-size = 600'
     )
-    with mixed_pair(PLANE, conf, paris=own, files=files) as lab:
+    with mixed_pair(strongswan, PLANE, conf, paris=own, files=files) as lab:
         lab.until_it_passes()
         log = lab.strongswan.log()
         assert "received fragment #2" in log

@@ -54,7 +54,7 @@ if find_peer(STRONGSWAN_6) is not None:
         # charon reads of our window, and takes one request at a time as ever
         own = f'{OWN}window = 4\nstart = "{"now" if we_begin else "listen"}"'
         conf = swanctl_conf(4, ike=IKE, esp=ESP, ts=TS)
-        with mixed_pair(PLANE, conf, paris=own, peer=STRONGSWAN_6) as lab:
+        with mixed_pair(STRONGSWAN_6, PLANE, conf, paris=own) as lab:
             until(lambda: lab.paris.status() is not None, "plutino listens")
             if not we_begin:
                 lab.swanctl("--initiate", "--child", "net")
@@ -81,7 +81,7 @@ if find_peer(STRONGSWAN_6) is not None:
             own = f"{OWN}rekey-after = 10\nike-rekey-after = 12\nrekey-jitter = 0.5\n"
             own += f'start = "{"now" if we_begin else "listen"}"'
             conf = swanctl_conf(4, ike=IKE, esp=ESP, ts=TS)
-            with mixed_pair(PLANE, conf, paris=own, peer=STRONGSWAN_6) as lab:
+            with mixed_pair(STRONGSWAN_6, PLANE, conf, paris=own) as lab:
                 until(lambda: lab.paris.status() is not None, "plutino listens")
                 if not we_begin:
                     lab.swanctl("--initiate", "--child", "net")
@@ -107,7 +107,7 @@ if find_peer(STRONGSWAN_6) is not None:
                 connection="rekey_time = 10s\n  rand_time = 0",
                 child="rekey_time = 10s\n    rand_time = 0",
             )
-            with mixed_pair(PLANE, conf, paris=OWN + times, peer=STRONGSWAN_6) as lab:
+            with mixed_pair(STRONGSWAN_6, PLANE, conf, paris=OWN + times) as lab:
                 lab.paris.wait_until_up()
                 lab.until_it_passes()
                 with nothing_is_lost(lab):

@@ -8,12 +8,13 @@ import pytest
 
 from plutino.lab.demo import BERLIN, INNER, PARIS
 from plutino.lab.hosts import Host
+from plutino.lab.peers.packages import Peer
 from plutino.lab.traffic import ping
 from plutino.lab.wire import FrameKind
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream, state_of
-from tests.support.nat_lab import INSIDE, NatLab, nat_lab
-from tests.support.strongswan_lab import PLANE, TS, swanctl_conf
+from tests.support.nat_network import INSIDE
+from tests.support.strongswan_lab import PLANE, TS, Mixed, mixed_pair, swanctl_conf
 from tests.support.until import until
 
 NAMES = 'local-id = "paris.example"\nremote-id = "berlin.example"'
@@ -27,17 +28,17 @@ def conf(inside: str, *, connection: str = "", child: str = "") -> str:
     return text.replace("192.0.2.2", INSIDE) if inside == BERLIN else text
 
 
-def begin(lab: NatLab) -> None:
+def begin(lab: Mixed) -> None:
     """Who is inside begins; nothing is asked to pass before Paris has its interface."""
-    if lab.inside is lab.berlin:
+    if lab.nat.inside is lab.berlin:
         until(lambda: state_of(lab.paris) is not None, "plutino listens")
         lab.swanctl("--initiate", "--child", "net")
     lab.paris.wait_until_up()
-    until_it_passes(lab, lab.public)
-    until_it_passes(lab, lab.inside)
+    until_it_passes(lab, lab.nat.public)
+    until_it_passes(lab, lab.nat.inside)
 
 
-def until_it_passes(lab: NatLab, host: Host) -> None:
+def until_it_passes(lab: Mixed, host: Host) -> None:
     """What the host asks of the other is answered, by both versions, in UDP alone."""
     other = BERLIN if host is lab.paris else PARIS
 
@@ -51,7 +52,7 @@ def until_it_passes(lab: NatLab, host: Host) -> None:
         words = f"{error}\n{lab.paris.last_words()}\n{lab.strongswan.log()[-6000:]}"
         raise AssertionError(words) from None
     lab.assert_nothing_in_clear()
-    kinds = lab.kinds()
+    kinds = lab.nat.kinds()
     assert FrameKind.ESP_IN_UDP in kinds
     assert FrameKind.ESP not in kinds
 
@@ -61,82 +62,97 @@ if EXHAUSTIVE:
     EITHER += [(PARIS, "no"), (BERLIN, "yes")]
 
 
-def checks(lab: NatLab) -> int:
+def checks(lab: Mixed) -> int:
     """How often strongSwan was told what it looks like from outside."""
     return len(re.findall(r"INFORMATIONAL response \d+ \[ N\(NATD", lab.strongswan.log()))
 
 
 @pytest.mark.parametrize(("inside", "mobike"), EITHER)
-def test_new_ports_are_found_by_ike(inside: str, mobike: str) -> None:
+def test_new_ports_are_found_by_ike(strongswan: Peer, inside: str, mobike: str) -> None:
     """Who is inside asks whether the other lives, and so the other finds it."""
     ours = f"{NAMES}\nmobike = {'true' if mobike == 'yes' else 'false'}\n"
     ours += "liveness-after = 1" if inside == PARIS else 'start = "listen"'
     theirs = f"mobike = {mobike}"
     if inside == BERLIN:
         theirs += "\n  dpd_delay = 1s"
-    with nat_lab(PLANE, conf(inside, connection=theirs), inside=inside, paris=ours) as lab:
+    with mixed_pair(
+        strongswan, PLANE, conf(inside, connection=theirs), inside=inside, paris=ours
+    ) as lab:
         begin(lab)
         before = lab.ike_sas()
         for _ in range(2 if EXHAUSTIVE else 1):
             if (inside, mobike) == (BERLIN, "yes"):
                 until(lambda: checks(lab) > 0, "strongSwan knows what it looks like")
-            lab.give_other_ports()
-            until_it_passes(lab, lab.public)
-            assert lab.ports()
+            lab.nat.give_other_ports()
+            until_it_passes(lab, lab.nat.public)
+            assert lab.nat.ports()
         assert lab.ike_sas() == before
 
 
 @pytest.mark.parametrize("mobike", ["yes", "no"] if EXHAUSTIVE else ["yes"])
-def test_new_ports_are_found_by_esp(mobike: str) -> None:
+def test_new_ports_are_found_by_esp(strongswan: Peer, mobike: str) -> None:
     """IKE says nothing for a long time, and strongSwan's packets come by another port."""
     ours = f'{NAMES}\nmobike = {"true" if mobike == "yes" else "false"}\nstart = "listen"'
     theirs = conf(BERLIN, connection=f"mobike = {mobike}")
-    with nat_lab(PLANE, theirs, inside=BERLIN, paris=ours) as lab:
+    with mixed_pair(strongswan, PLANE, theirs, inside=BERLIN, paris=ours) as lab:
         begin(lab)
         before = lab.ike_sas(), lab.spis()
         said = checks(lab)
-        lab.give_other_ports()
+        lab.nat.give_other_ports()
         until_it_passes(lab, lab.berlin)
         until_it_passes(lab, lab.paris)
         assert (lab.ike_sas(), lab.spis()) == before
         assert checks(lab) == said
 
 
-def test_the_mapping_is_kept() -> None:
+def keepalive(text: str) -> str:
+    """The gateway file with one after a second."""
+    return text.replace("mode =", "nat-keepalive = 1\nmode =")
+
+
+def test_the_mapping_is_kept(strongswan: Peer) -> None:
     """Keepalives of the ESP's, and those of strongSwan, which are nothing to plutino."""
-    with nat_lab(
-        PLANE, conf(PARIS), inside=PARIS, paris=NAMES, encapsulation="udp", keepalive=1
+    with mixed_pair(
+        strongswan,
+        PLANE,
+        conf(PARIS),
+        inside=PARIS,
+        paris=NAMES,
+        encapsulation="udp",
+        edit=keepalive,
     ) as lab:
         begin(lab)
-        lab.frames.clear()
-        until(lambda: FrameKind.KEEPALIVE in lab.kinds(), "a keepalive")
-        until_it_passes(lab, lab.public)
+        lab.nat.frames.clear()
+        until(lambda: FrameKind.KEEPALIVE in lab.nat.kinds(), "a keepalive")
+        until_it_passes(lab, lab.nat.public)
 
 
 if EXHAUSTIVE:  # it takes its time
 
     @pytest.mark.parametrize("inside", [PARIS, BERLIN])
-    def test_ike_keeps_the_mapping(inside: str) -> None:
+    def test_ike_keeps_the_mapping(strongswan: Peer, inside: str) -> None:
         """By itself, after twenty seconds of silence at plutino's end."""
         ours = NAMES if inside == PARIS else f'{NAMES}\nstart = "listen"'
-        with nat_lab(
-            PLANE, conf(inside), inside=inside, paris=ours, options="keep_alive = 2s"
+        with mixed_pair(
+            strongswan, PLANE, conf(inside), inside=inside, paris=ours, options="keep_alive = 2s"
         ) as lab:
             begin(lab)
-            lab.frames.clear()
-            until(lambda: FrameKind.KEEPALIVE in lab.kinds(), "a keepalive", seconds=30)
-            until_it_passes(lab, lab.public)
+            lab.nat.frames.clear()
+            until(lambda: FrameKind.KEEPALIVE in lab.nat.kinds(), "a keepalive", seconds=30)
+            until_it_passes(lab, lab.nat.public)
 
 
-def test_rekeys_behind_the_nat_lose_nothing() -> None:
+def test_rekeys_behind_the_nat_lose_nothing(strongswan: Peer) -> None:
     """strongSwan replaces CHILD_SA and IKE SA; the port stays."""
     with ExitStack() as stack:
-        lab = stack.enter_context(nat_lab(PLANE, conf(PARIS), inside=PARIS, paris=NAMES))
+        lab = stack.enter_context(
+            mixed_pair(strongswan, PLANE, conf(PARIS), inside=PARIS, paris=NAMES)
+        )
         begin(lab)
         there = stack.enter_context(Stream(lab, interval=0.005))
         back = stack.enter_context(Stream(lab, INNER[PARIS][0], back=True, interval=0.005))
         first = there.sent, back.sent
-        ports = lab.ports()
+        ports = lab.nat.ports()
         children, ikes = lab.spis(), lab.ike_sas()
         lab.swanctl("--rekey", "--child", "net")
         until(lambda: not lab.spis() & children, "a new CHILD_SA")
@@ -144,5 +160,5 @@ def test_rekeys_behind_the_nat_lose_nothing() -> None:
         until(lambda: len(lab.ike_sas()) == 1 and lab.ike_sas() != ikes, "a new IKE SA")
         for stream, mark in zip((there, back), first, strict=True):
             assert not {one for one in stream.lost() if one >= mark}
-        assert lab.ports() == ports
+        assert lab.nat.ports() == ports
         lab.assert_nothing_in_clear()

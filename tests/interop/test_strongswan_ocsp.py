@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.x509.ocsp import OCSPCertStatus
 
-from plutino.lab.peers.packages import STRONGSWAN_6, find_peer
+from plutino.lab.peers.packages import STRONGSWAN, STRONGSWAN_6, find_peer
 from plutino.model.errors import PlaneError
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.ike_lab import passes
@@ -64,7 +64,7 @@ def test_the_responder_is_asked_about_a_peer_that_knows_nothing_of_it(
     conf = by_public_keys("certs = berlin.pem", "")
     own = lines(start, 'ocsp-policy = "strict"')
     with (
-        mixed_pair(PLANE, conf, paris=own, files=pki.files()) as lab,
+        mixed_pair(STRONGSWAN, PLANE, conf, paris=own, files=pki.files()) as lab,
         responder(lab.berlin.namespace, tmp_path, pki.root, berlin=(pki.berlin, "V")),
     ):
         until(lambda: lab.paris.status() is not None, "plutino listens")
@@ -82,7 +82,7 @@ if find_peer(STRONGSWAN_6) is not None:
         conf = by_public_keys("certs = berlin.pem", "revocation = strict", "ocsp = request")
         own = lines(start, 'ocsp-response-file = "own.ocsp"')
         files = {**pki.files(), "paris/own.ocsp": respond(pki.paris, pki.root, status)}
-        with mixed_pair(PLANE, conf, paris=own, files=files, peer=STRONGSWAN_6) as lab:
+        with mixed_pair(STRONGSWAN_6, PLANE, conf, paris=own, files=files) as lab:
             until(lambda: lab.paris.status() is not None, "plutino listens")
             if start == "listen":
                 with suppress(PlaneError):  # it fails where we are revoked
@@ -102,7 +102,7 @@ if find_peer(STRONGSWAN_6) is not None:
         conf = by_public_keys("certs = berlin.pem", "", "ocsp = reply")
         own = lines(start, 'ocsp-policy = "strict"', 'ocsp-url = "http://192.0.2.99/"')
         with (
-            mixed_pair(PLANE, conf, paris=own, files=pki.files(), peer=STRONGSWAN_6) as lab,
+            mixed_pair(STRONGSWAN_6, PLANE, conf, paris=own, files=pki.files()) as lab,
             responder(lab.berlin.namespace, tmp_path, pki.root, berlin=(pki.berlin, "V")),
         ):
             until(lambda: lab.paris.status() is not None, "plutino listens")

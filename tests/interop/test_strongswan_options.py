@@ -6,11 +6,12 @@ import pytest
 
 from plutino.ike.half_open import COOKIES_ABOVE
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
+from plutino.lab.peers.packages import Peer
 from plutino.lab.traffic import ping, transfer
 from plutino.lab.wire import FrameKind
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.half_open import SUITE, leave_half_open
-from tests.support.pki import issue
+from tests.support.pki import issue, long_chain
 from tests.support.strongswan_lab import IF_ID, PLANE, TS, Mixed, mixed_pair, swanctl_conf
 from tests.support.until import until
 
@@ -36,10 +37,10 @@ def until_it_passes(lab: Mixed) -> None:
 
 
 @pytest.mark.parametrize("offered", [SUITE, OTHER_GROUP] if EXHAUSTIVE else [OTHER_GROUP])
-def test_strongswan_brings_our_cookie(offered: str) -> None:
+def test_strongswan_brings_our_cookie(strongswan: Peer, offered: str) -> None:
     """Also where it has to begin anew with another key exchange (RFC 7296, 2.6.1)."""
     own = f'start = "listen"\nproposals = ["{SUITE}"]'
-    with mixed_pair(PLANE, swanctl_conf(4, ike=offered, ts=TS), paris=own) as lab:
+    with mixed_pair(strongswan, PLANE, swanctl_conf(4, ike=offered, ts=TS), paris=own) as lab:
         until(lambda: lab.paris.status() is not None, "plutino listens")
         number = COOKIES_ABOVE + 1
         begun = leave_half_open(lab.berlin.namespace, OUTER[4][PARIS], number)
@@ -53,10 +54,10 @@ def test_strongswan_brings_our_cookie(offered: str) -> None:
 
 
 @pytest.mark.parametrize("offered", [SUITE, OTHER_GROUP] if EXHAUSTIVE else [OTHER_GROUP])
-def test_we_bring_the_cookie_of_strongswan(offered: str) -> None:
+def test_we_bring_the_cookie_of_strongswan(strongswan: Peer, offered: str) -> None:
     own = f'start = "on-traffic"\nproposals = ["{offered}"]'
     conf = swanctl_conf(4, ike=SUITE, ts=TS)
-    with mixed_pair(PLANE, conf, paris=own, options="cookie_threshold = 1") as lab:
+    with mixed_pair(strongswan, PLANE, conf, paris=own, options="cookie_threshold = 1") as lab:
         until(lambda: lab.paris.status() is not None, "plutino listens")
         assert leave_half_open(lab.paris.namespace, OUTER[4][BERLIN], 2) == 1
         until_it_passes(lab)
@@ -67,15 +68,13 @@ def test_we_bring_the_cookie_of_strongswan(offered: str) -> None:
 
 
 @pytest.mark.parametrize("family", [4, 6] if EXHAUSTIVE else [6])
-def test_a_long_chain_on_a_path_of_1280_bytes(family: int) -> None:
+def test_a_long_chain_on_a_path_of_1280_bytes(strongswan: Peer, family: int) -> None:
     """In fragments of IKE and none of IP, both ways; and traffic of any size passes.
 
     But not IPv6 by the kernel, which has no room for its 1,280 bytes there and does not make any.
     """
     root = issue("root", authority=True)
-    chain = [issue("first", root, kind="rsa", authority=True)]
-    chain += [issue("second", chain[0], kind="rsa", authority=True)]
-    chain += [issue("third", chain[1], kind="rsa", authority=True)]
+    chain = long_chain(root)
     paris = issue("paris", chain[-1], kind="rsa", dns="paris.example")
     berlin = issue("berlin", chain[-1], kind="rsa", dns="berlin.example")
     between = {f"swan/x509ca/{place}.pem": one.pem for place, one in enumerate(chain)}
@@ -97,7 +96,7 @@ def test_a_long_chain_on_a_path_of_1280_bytes(family: int) -> None:
         'local-id = "paris.example"\nremote-id = "berlin.example"\ncertificate = "own.pem"\n'
         'private-key = "own.key"\nauthorities = "ca.pem"'
     )
-    with mixed_pair(PLANE, conf, family, paris=own, files=files, mtu=1280) as lab:
+    with mixed_pair(strongswan, PLANE, conf, family, paris=own, files=files, mtu=1280) as lab:
         lab.paris.wait_until_up()
         lab.tap.catch_up()
         assert lab.tap.count(FrameKind.FRAGMENT) == 0
@@ -120,12 +119,15 @@ if IN_GUEST:  # charon's own ESP has no transport mode
     @pytest.mark.parametrize("encapsulation", ["esp", "udp"])
     @pytest.mark.parametrize("family", [4, 6])
     @pytest.mark.parametrize("we_begin", [True, False])
-    def test_transport_mode_of_the_engine(family: int, we_begin: bool, encapsulation: str) -> None:
+    def test_transport_mode_of_the_engine(
+        strongswan: Peer, family: int, we_begin: bool, encapsulation: str
+    ) -> None:
         """What Paris and Berlin send to each other themselves; strongSwan's is the kernel's."""
         conf = swanctl_conf(family, child="mode = transport", ts=("dynamic", "dynamic"))
         conf = conf.replace(f"if_id_in = {IF_ID}\n", "").replace(f"if_id_out = {IF_ID}\n", "")
         own = f'start = "{"now" if we_begin else "listen"}"'
         with mixed_pair(
+            strongswan,
             "userspace",
             conf,
             family,

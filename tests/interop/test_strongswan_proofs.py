@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from plutino.lab.peers.packages import Peer
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.ike_lab import passes
 from tests.support.pki import issue, revoke
@@ -16,7 +17,7 @@ from tests.support.until import until
 NAMES = 'local-id = "paris.example"\nremote-id = "berlin.example"\n'
 
 
-def test_a_peer_that_is_revoked_is_cut_off_by_a_reload() -> None:
+def test_a_peer_that_is_revoked_is_cut_off_by_a_reload(strongswan: Peer) -> None:
     """With `strict`; strongSwan is told no more than that it failed."""
     root = issue("root", authority=True)
     paris = issue("paris", root, dns="paris.example")
@@ -34,7 +35,9 @@ def test_a_peer_that_is_revoked_is_cut_off_by_a_reload() -> None:
         f'{NAMES}certificate = "own.pem"\nprivate-key = "own.key"\nauthorities = "ca.pem"\n'
         'crls = ["ca.crl"]\ncrl-policy = "strict"'
     )
-    with mixed_pair(PLANE, by_public_keys("certs = berlin.pem", ""), paris=own, files=files) as lab:
+    with mixed_pair(
+        strongswan, PLANE, by_public_keys("certs = berlin.pem", ""), paris=own, files=files
+    ) as lab:
         lab.until_it_passes()
         revoked = revoke(root, berlin).public_bytes(Encoding.PEM)
         (lab.paris.file.parent / "ca.crl").write_bytes(revoked)
@@ -49,26 +52,28 @@ def test_a_peer_that_is_revoked_is_cut_off_by_a_reload() -> None:
 PPK = "correct battery of a horse that nobody staples"
 
 
-def by_postquantum_key(own: str, theirs: str) -> AbstractContextManager[Mixed]:
+def by_postquantum_key(strongswan: Peer, own: str, theirs: str) -> AbstractContextManager[Mixed]:
     """Both with a key of their own, and these further lines."""
     conf = swanctl_conf(4, ts=TS, connection=f"ppk_id = quantum\n  {theirs}")
     conf += f'secrets {{ ppk-paris {{ secret = "{PPK}"\n id = quantum }} }}\n'
     lines = f'ppk-file = "ppk"\nppk-id = "quantum"\n{own}'
-    return mixed_pair(PLANE, conf, paris=lines, files={"paris/ppk": f"{PPK}\n".encode()})
+    return mixed_pair(
+        strongswan, PLANE, conf, paris=lines, files={"paris/ppk": f"{PPK}\n".encode()}
+    )
 
 
-def test_the_first_child_comes_after_the_ike_sa() -> None:
+def test_the_first_child_comes_after_the_ike_sa(strongswan: Peer) -> None:
     """RFC 6023, with a key exchange of its own."""
     esp = "aes256gcm16-x25519"
     own = f'childless = true\nesp-proposals = ["{esp}"]'
-    with mixed_pair(PLANE, swanctl_conf(4, ts=TS, esp=esp), paris=own) as lab:
+    with mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS, esp=esp), paris=own) as lab:
         lab.until_it_passes()
         assert "parsed CREATE_CHILD_SA request 2 [ SA No KE TSi TSr ]" in lab.strongswan.log()
 
 
 @pytest.mark.parametrize("start", ["now", "listen"] if EXHAUSTIVE else ["listen"])
-def test_both_have_a_post_quantum_key(start: str) -> None:
-    with by_postquantum_key(f'start = "{start}"', "ppk_required = yes") as lab:
+def test_both_have_a_post_quantum_key(strongswan: Peer, start: str) -> None:
+    with by_postquantum_key(strongswan, f'start = "{start}"', "ppk_required = yes") as lab:
         if start == "listen":
             lab.swanctl("--initiate", "--child", "net")
         lab.until_it_passes()
@@ -78,7 +83,7 @@ def test_both_have_a_post_quantum_key(start: str) -> None:
 @pytest.mark.parametrize(
     ("ours", "theirs", "start"), [("ed25519", "rsa", "now"), ("ecdsa", "ed25519", "listen")]
 )
-def test_public_keys_are_enough(ours: str, theirs: str, start: str) -> None:
+def test_public_keys_are_enough(strongswan: Peer, ours: str, theirs: str, start: str) -> None:
     paris, berlin = issue("paris", kind=ours), issue("berlin", kind=theirs)
     files = {
         "paris/own.key": paris.key_pem,
@@ -89,7 +94,7 @@ def test_public_keys_are_enough(ours: str, theirs: str, start: str) -> None:
     }
     own = f'{NAMES}start = "{start}"\nprivate-key = "own.key"\nremote-public-key = "berlin.pub"'
     conf = by_public_keys("pubkeys = berlin.pub", "pubkeys = paris.pub")
-    with mixed_pair(PLANE, conf, paris=own, files=files) as lab:
+    with mixed_pair(strongswan, PLANE, conf, paris=own, files=files) as lab:
         if start == "listen":
             lab.swanctl("--initiate", "--child", "net")
         lab.until_it_passes()

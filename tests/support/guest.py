@@ -90,16 +90,18 @@ def run_in_guest(
     )
 
 
-def run_tests_in_guest(kernel: str, tests: str, timeout: float, expression: str = "") -> None:
+def run_tests_in_guest(kernel: str, tests: str, timeout: float, expression: str = "") -> str:
     """Run files of tests, with spaces between, in one boot; the test fails with their words.
 
-    ``expression`` chooses among them as pytest's ``-k`` does.
+    ``expression`` chooses among them as pytest's ``-k`` does. What was said has a line
+    ``PASSED FILE::NAME`` for each.
     """
     pytest_inside = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests.split()]
-    pytest_inside += ["--durations=12"]
+    pytest_inside += ["--durations=12", "-rsp"]
     pytest_inside += ["-k", expression] if expression else []
     done = run_in_guest(kernel, pytest_inside, timeout)
     words = f"in {kernel}, exit code {done.returncode}:\n{done.stdout}{done.stderr}"
     assert done.returncode == 0, words
     assert "skipped" not in done.stdout, words
     print(done.stdout)
+    return done.stdout

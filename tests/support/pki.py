@@ -117,6 +117,14 @@ def _algorithm_of(key: PrivateKey) -> hashes.SHA256 | None:
     return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
 
 
+def long_chain(root: Certified) -> list[Certified]:
+    """Three authorities, each below the one before."""
+    chain = [root]
+    for subject in ("first", "second", "third"):
+        chain.append(issue(subject, chain[-1], kind="rsa", authority=True))
+    return chain[1:]
+
+
 def revoke(
     issuer: Certified,
     *revoked: Certified,

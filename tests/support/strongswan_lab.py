@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -16,13 +16,14 @@ from typing import Final
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS, DemoOptions, make_hosts
 from plutino.lab.guest.run import GUEST_VARIABLE
 from plutino.lab.hosts import WIRE, Host
-from plutino.lab.peers.packages import STRONGSWAN, Peer, find_peer
+from plutino.lab.peers.packages import Peer, find_peer
 from plutino.lab.peers.strongswan import StrongSwan
 from plutino.lab.traffic import MARKER
 from plutino.lab.wire import FrameKind, WireTap
 from tests.support.guest import skip_loudly
 from tests.support.ike_lab import PSK, passes, use_ike
 from tests.support.multihomed_lab import run
+from tests.support.nat_network import NatNetwork, nat_network
 from tests.support.until import until
 
 PLANE: Final = "kernel" if GUEST_VARIABLE in os.environ else "userspace"
@@ -48,6 +49,13 @@ class Mixed:
     berlin: Host
     strongswan: StrongSwan
     tap: WireTap
+    network: NatNetwork | None
+
+    @property
+    def nat(self) -> NatNetwork:
+        """What is between the two, where they were asked to have it."""
+        assert self.network is not None
+        return self.network
 
     def swanctl(self, *arguments: str) -> str:
         """Asks strongSwan for something."""
@@ -88,9 +96,11 @@ class Mixed:
         self.tap.catch_up()
         assert self.tap.count(FrameKind.CLEAR) == 0, self.tap.first_clear
         assert self.tap.marked == 0
+        if self.network is not None:
+            self.network.assert_nothing_in_clear()
 
 
-def strongswan_files(peer: Peer = STRONGSWAN) -> Path:
+def strongswan_files(peer: Peer) -> Path:
     """strongSwan's files; without them the test is skipped."""
     root = find_peer(peer)
     if root is None:
@@ -153,6 +163,7 @@ def by_public_keys(local: str, remote: str, connection: str = "") -> str:
 
 @contextmanager
 def mixed_pair(
+    peer: Peer,
     plane: str,
     conf: str,
     family: int = 4,
@@ -165,7 +176,8 @@ def mixed_pair(
     second: str | None = None,
     in_kernel: bool | None = None,
     mtu: int = 1500,
-    peer: Peer = STRONGSWAN,
+    inside: str | None = None,
+    edit: Callable[[str], str] = str,
 ) -> Iterator[Mixed]:
     """Both up; ``paris`` has lines of the IKE table there, ``options`` of charon's section.
 
@@ -173,17 +185,20 @@ def mixed_pair(
     ``files`` are written below the folders of both, ``paris/`` and ``swan/``. With a private key
     among Paris's lines the pre-shared key is left out. strongSwan's ESP is the kernel's where Paris
     has it there, if ``in_kernel`` does not say otherwise. ``mtu`` is that of the wire.
+    A NAT is before the host of the name ``inside``. ``edit`` changes the gateway file of Paris.
     """
     root = strongswan_files(peer)
     folder = Path(tempfile.mkdtemp(prefix="plutino-"))
-    hosts = make_hosts(folder, DemoOptions(encapsulation, family, plane, mode=mode))
+    demo = DemoOptions(encapsulation, family, plane, mode=mode)
+    network = None if inside is None else nat_network(folder, inside, demo)
+    hosts = make_hosts(folder, demo) if network is None else network.hosts
     for host in hosts:
         run(host.namespace, f"ip link set {WIRE} mtu {mtu}")
     use_ike(hosts[0], BERLIN, paris)
     if mode == "transport":
-        _use_outer_addresses(hosts[0], OUTER[family][BERLIN])
+        use_outer_addresses(hosts[0], OUTER[family][BERLIN])
     if second is not None:
-        _use_uplinks(hosts[0], OUTER[family][PARIS], second)
+        use_uplinks(hosts[0], OUTER[family][PARIS], second)
     place = folder / "swan"
     place.mkdir(mode=0o700)
     in_kernel = plane == "kernel" if in_kernel is None else in_kernel
@@ -194,22 +209,25 @@ def mixed_pair(
     if "private-key" in paris:
         text = hosts[0].file.read_text()
         hosts[0].file.write_text(text.replace(f'psk-file = "{BERLIN}.psk"', ""))
+    hosts[0].file.write_text(edit(hosts[0].file.read_text()))
     swan = StrongSwan(hosts[1].namespace, place, root, conf, in_kernel, options)
-    tap = WireTap(hosts[0].namespace, WIRE, marker=MARKER)
+    tap = WireTap(hosts[0].namespace, WIRE, marker=MARKER) if network is None else network.tap
     try:
         swan.start()
         make_device(hosts[1], in_kernel=in_kernel)
         hosts[0].start_daemon()
-        yield Mixed(hosts[0], hosts[1], swan, tap)
+        yield Mixed(hosts[0], hosts[1], swan, tap, network)
     finally:
         swan.close()
         for host in hosts:
             host.close()
         tap.close()
+        if network is not None:
+            network.close()
         shutil.rmtree(folder)
 
 
-def _use_outer_addresses(host: Host, peer: str) -> None:
+def use_outer_addresses(host: Host, peer: str) -> None:
     """Transport mode is for what both ends send to each other themselves."""
     lines = host.file.read_text().splitlines()
     kept = [one for one in lines if not one.startswith(("addresses =", "routes ="))]
@@ -218,7 +236,7 @@ def _use_outer_addresses(host: Host, peer: str) -> None:
     host.file.write_text("\n".join((*kept[:at], route, *kept[at:], "")))
 
 
-def _use_uplinks(host: Host, first: str, second: str) -> None:
+def use_uplinks(host: Host, first: str, second: str) -> None:
     # The second address is the first one's equal, and stays without it.
     run(host.namespace, f"sysctl -qw net.ipv4.conf.{WIRE}.promote_secondaries=1")
     run(host.namespace, f"ip address add {second}/24 dev {WIRE}")

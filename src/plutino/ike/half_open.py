@@ -73,9 +73,8 @@ class HalfOpen:
         known = self._entries.get(key)
         if known is not None:
             return known.reply, None, None
-        if key in self._proved:
-            return None, None, None
-        if not surroundings.peers_at(path) and not self._refusals.take(now):
+        is_stranger = not surroundings.peers_at(path)
+        if key in self._proved or (is_stranger and not self._refusals.take(now)):
             return None, None, None
         source = path.remote.address
         if len(self) >= MAX_HALF_OPEN or self._sources[source] >= MAX_PER_SOURCE:

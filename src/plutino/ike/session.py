@@ -221,7 +221,7 @@ class Session:
                 self._send(datagrams, self.path, now)
 
     def underway(self, kind: type[_Kind]) -> list[_Kind]:
-        """Our requests of a kind whose response is held or to come, or that of a key exchange after."""
+        """Our requests of a kind whose response, or that of a key exchange after, is to come."""
         begun = [one.exchange for one in (*self.window.waiting.values(), self.held) if one]
         queued = [one for one in (*begun, *self.queue) if isinstance(one, FollowupKe)]
         return [one for one in (*begun, *(of.series for of in queued)) if isinstance(one, kind)]

@@ -109,7 +109,7 @@ class Libreswan:
     def states(self) -> dict[int, str]:
         """What it says of each state, IKE SA or CHILD_SA, that is established; by number."""
         said = self.whack("--showstates")
-        lines = re.findall(r"#(\d+): (.*STATE_V2_ESTABLISHED_\S+ .*)", said)
+        lines = re.findall(r"#(\d+): (.*ESTABLISHED_\S+ .*)", said)
         return {int(number): words for number, words in lines}
 
     def log(self) -> str:

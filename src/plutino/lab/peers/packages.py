@@ -62,8 +62,28 @@ LIBRESWAN: Final = Peer(
         "libevent-pthreads-2.1-7",
     ),
 )
+LIBRESWAN_5: Final = Peer(
+    "libreswan-5",
+    (
+        "libreswan",
+        "libnss3-tools",
+        # All of its libraries, and all of theirs: none may be an older one of the system.
+        "libc6", "libgcc-s1", "zlib1g", "libzstd1", "libbrotli1",
+        "libnss3", "libnspr4", "libsqlite3-0", "libssl3t64",
+        "libcurl4-gnutls", "libgnutls30t64", "libnettle8t64", "libhogweed6t64", "libgmp10",
+        "libp11-kit0", "libffi8", "libtasn1-6", "libidn2-0", "libunistring5", "libpsl5t64",
+        "libnghttp2-14", "libnghttp3-9", "libngtcp2-16", "libngtcp2-crypto-gnutls8",
+        "libssh2-1t64", "libldap2", "libsasl2-2",
+        "libgssapi-krb5-2", "libkrb5-3", "libk5crypto3", "libkrb5support0", "libcom-err2",
+        "libkeyutils1",
+        "libunbound8", "libldns3t64", "libprotobuf-c1",
+        "libevent-2.1-7t64", "libevent-core-2.1-7t64", "libevent-pthreads-2.1-7t64",
+        "libaudit1", "libcap-ng0", "libcrypt1", "libpam0g", "libselinux1", "libpcre2-8-0",
+    ),
+    "forky",
+)  # fmt: skip
 DEFAULT_PEERS: Final = (STRONGSWAN, LIBRESWAN)
-PEERS: Final = {one.name: one for one in (*DEFAULT_PEERS, STRONGSWAN_6)}
+PEERS: Final = {one.name: one for one in (*DEFAULT_PEERS, STRONGSWAN_6, LIBRESWAN_5)}
 
 
 def find_peer(peer: Peer) -> Path | None:
