@@ -13,6 +13,8 @@ from plutino.ike.errors import (
     TemporaryFailureError,
 )
 from plutino.ike.exchanges import answers
+from plutino.ike.message.header import Header
+from plutino.ike.numbers import ExchangeType
 from plutino.ike.path import Datagram
 from plutino.ike.proposals import Suite
 from plutino.ike.schedule import due_at
@@ -98,7 +100,7 @@ def test_a_peer_that_refuses_to_rekey_the_ike_sa(
 def test_keys_do_not_outlive_their_time_because_the_peer_wants_no_others(
     monkeypatch: pytest.MonkeyPatch, what: str, error: type[PeerError]
 ) -> None:
-    """RFC 7296, 2.8: the IKE SA is closed with its CHILD_SAs, and another one made."""
+    """RFC 7296, 2.8: another IKE SA is made, and then the old one closed with its CHILD_SAs."""
 
     def refuse(*_: object) -> None:
         raise error("never")
@@ -113,7 +115,40 @@ def test_keys_do_not_outlive_their_time_because_the_peer_wants_no_others(
         for session in pair.a.sessions.values():
             assert pair.now - session.created < 300
             assert all(pair.now - one.created < 300 for one in session.children)
+        assert pair.current("a")
     assert sum("IKE_SA_INIT" in rung for rung in pair.trace) >= 6
+    assert "no new keys" not in str(pair.events["a"])
+
+
+@pytest.mark.parametrize("what", ["answer_create_child", "answer_rekey_ike"])
+def test_they_end_where_the_peer_wants_no_other_ike_sa_either(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise TemporaryFailureError("never")
+
+    monkeypatch.setattr(answers, what, refuse)
+    lifetimes = Lifetimes(100.0)
+    own = peer("a", lifetimes=lifetimes, children=(child(lifetimes=lifetimes),))
+    pair = IkePair(a=own, b=peer("b"))
+    pair.establish()
+
+    def created() -> list[float]:
+        sessions = pair.a.sessions.values()
+        if what == "answer_rekey_ike":
+            return [one.created for one in sessions]
+        return [child.created for one in sessions for child in one.children]
+
+    def lose_first(_name: str, datagram: Datagram) -> tuple[Datagram, ...]:
+        exchange = Header.parse(memoryview(datagram.payload)).exchange_type
+        return () if exchange == ExchangeType.IKE_SA_INIT else (datagram,)
+
+    pair.hook = lose_first
+    pair.run(230)
+    first = min(created())
+    assert pair.now - first > 229
+    pair.run(70)
+    assert first not in created()
     assert "no new keys" in str(pair.events["a"])
 
 

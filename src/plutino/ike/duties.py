@@ -13,7 +13,7 @@ from plutino.ike.exchanges.mobike import CheckMapping
 from plutino.ike.exchanges.rekey_ike import RekeyIke
 from plutino.ike.numbers import KEEPALIVE
 from plutino.ike.path import Datagram
-from plutino.ike.schedule import KEEPALIVE_AFTER, is_given_up
+from plutino.ike.schedule import KEEPALIVE_AFTER, ends_at, is_given_up
 from plutino.ike.state import SessionState
 
 if TYPE_CHECKING:
@@ -91,10 +91,22 @@ def _child_due(session: Session, child: Child, now: float) -> None:
         return
     if session.is_established and not session.makes(child.config.name):
         if is_given_up(child.config.lifetimes, child.created, due, now):
-            child.rekey_at = None
-            session.enqueue(DeleteIke("the peer lets a CHILD_SA have no new keys"), now, first=True)
+            end = ends_at(child.config.lifetimes, child.created)
+            child.rekey_at = _replace_or_end(session, end, "a CHILD_SA", now)
         else:
             session.enqueue(CreateChild(child.config, child), now)
+
+
+def _replace_or_end(session: Session, end: float, what: str, now: float) -> float | None:
+    """Of what the peer does not rekey: first the IKE SA is made anew, which costs no packet.
+
+    Gives when to look again.
+    """
+    if now < end:
+        session.tell(ReauthenticationDue(session.peer.name, session.initiator_spi))
+        return end
+    session.enqueue(DeleteIke(f"the peer lets {what} have no new keys"), now, first=True)
+    return None
 
 
 def _established_due(session: Session, now: float) -> None:
@@ -106,9 +118,10 @@ def _established_due(session: Session, now: float) -> None:
         due, schedule.rekey_at = schedule.rekey_at, None
         began = session.created if session.established_at is None else session.established_at
         if is_given_up(session.peer.lifetimes, began, due, now):
-            session.enqueue(DeleteIke("the peer lets it have no new keys"), now, first=True)
-            return
-        session.enqueue(RekeyIke(), now)
+            end = ends_at(session.peer.lifetimes, began)
+            schedule.rekey_at = _replace_or_end(session, end, "it", now)
+        else:
+            session.enqueue(RekeyIke(), now)
     for name, time in session.children.missing(session.wanted).items():
         if time <= now and not session.makes(name):
             session.wanted[name] = now + session.pause(name)

@@ -390,6 +390,8 @@ class Endpoint:
 
     def _reauthenticate(self, old: Session, path: Path, now: float) -> None:
         """A new IKE SA from the start; the old one goes once the new one has its children."""
+        if any(one.replaces_older for one in self.sessions_of(old.peer.name)):
+            return
         names = tuple(dict.fromkeys(child.config.name for child in old.children))
         new = self._initiate(old.peer.name, Wanted(path, names), now)
         new.replaces_older = True

@@ -28,6 +28,8 @@ STRAGGLERS_FOR = 5.0
 
 _LAST_TRIES = 1.1
 _LAST_MINUTE = 60.0
+_LONGEST = 1.2
+_LAST_MINUTES = 120.0
 
 
 @dataclass(slots=True)
@@ -66,6 +68,11 @@ def is_given_up(lifetimes: Lifetimes, began: float, due: float, now: float) -> b
     if after is None:
         return False
     return due > began + after and now > began + _LAST_TRIES * after + _LAST_MINUTE
+
+
+def ends_at(lifetimes: Lifetimes, began: float) -> float:
+    """When an SA that was given up ends; until then another IKE SA may take its place."""
+    return began + _LONGEST * (lifetimes.rekey_after or 0.0) + _LAST_MINUTES
 
 
 def retry_at(now: float, random: Callable[[int], bytes]) -> float:
