@@ -30,7 +30,7 @@ FURTHER = {
     ),
     "test_guard_forwarding.py": ("send[on-True]", "[on-True-4]", "[strict-False-6]"),
     "test_ike.py": ("[4-udp]", "[6-esp]", "[rekey-octets"),
-    "test_ike_uplinks.py": ("any_address[true]",),
+    "test_ike_uplinks.py": ("any_address[true]", "have_a_name[4]"),
     "test_ike_keys_for_wireshark.py": ("aes256gcm16",),
     "test_ike_ocsp.py": ("silent_responder",),
     "test_ike_scale.py": ("[20]",),

@@ -7,6 +7,7 @@ import pytest
 
 from plutino.lab.traffic import ping
 from tests.support.fault_stream import Stream
+from tests.support.hosts_file import HostsFile
 from tests.support.multihomed_lab import ADDRESS, UPLINKS, MultihomedLab, multihomed_lab, run
 from tests.support.until import until
 
@@ -43,17 +44,18 @@ def configure(
     berlin: str = "",
     encapsulation: str = "esp",
     anywhere: bool = False,
+    name: str | None = None,
 ) -> None:
     """Paris goes by isp1, and by isp2 when that is lost; Berlin knows both of its addresses.
 
-    Or none, where Paris may come from ``anywhere``.
+    Or none, where Paris may come from ``anywhere``. Paris may know Berlin by a ``name``.
     """
     one, two, far = (ADDRESS[version][link] for link in ("isp1", "isp2", "wan"))
     for host in (lab.paris, lab.berlin):
         file = host.folder / "ike.psk"
         file.touch(mode=0o600)
         file.write_text(PSK)
-    ends = f'uplinks = ["isp1", "isp2"]\nremote = "{far}"'
+    ends = f'uplinks = ["isp1", "isp2"]\nremote = "{name or far}"'
     lab.write(lab.paris, UPLINKS + tunnel("paris", "berlin", ends, paris, encapsulation))
     known = 'remote = "any"' if anywhere else f'remote = "{one}"\nremotes = ["{two}"]'
     ends = f'local = "{far}"\n{known}'
@@ -158,4 +160,24 @@ def test_the_peer_need_not_know_any_address(lab: MultihomedLab, mobike: str) -> 
     until(lambda: uplink_of(lab) == "isp1", "it goes back", seconds=40)
     until(lambda: passes(lab), "both ends are back", seconds=20)
     assert handshakes(lab) == (1 if mobike == "true" else 3)
+    lab.assert_nothing_in_clear()
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_peer_may_have_a_name(lab: MultihomedLab, version: int) -> None:
+    """Nothing says its IP version before it is resolved."""
+    name = "berlin.example"
+    configure(lab, version, berlin=LISTENS, name=name)
+    hosts = HostsFile(lab.paris)
+    for host in (lab.berlin, lab.paris):
+        host.start_daemon()
+    unresolved = f"{name} cannot be resolved"
+    until(lambda: unresolved in lab.paris.plutino("status").stdout, "nobody knows the name")
+    assert not passes(lab)
+    hosts.set(name, ADDRESS[version]["wan"])
+    until(lambda: passes(lab), "packets pass", seconds=60)
+    assert uplink_of(lab) == "isp1"
+    lose(lab, "blackholed")
+    until(lambda: passes(lab), "the tunnel goes by the other uplink", seconds=20)
+    assert uplink_of(lab) == "isp2"
     lab.assert_nothing_in_clear()

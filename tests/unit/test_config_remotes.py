@@ -99,8 +99,8 @@ def test_a_number_is_no_name() -> None:
         ),
         pytest.param(
             '[uplinks.isp1]\ninterface = "eth1"\n'
-            + text_of(NAME, more='uplinks = ["isp1"]').replace('local = "192.0.2.1"\n', ""),
-            "uplinks", "does not go with", "give the peer's address", id="uplinks",
+            + text_of("any", ANY, more='uplinks = ["isp1"]').replace('local = "192.0.2.1"\n', ""),
+            "uplinks", 'does not go with `remote = "any"`', "give the peer's address", id="uplinks",
         ),
         pytest.param(
             text_of(NAME, more='mode = "transport"'), "mode", "two fixed addresses",

@@ -79,11 +79,12 @@ def test_of_several_children_the_one_that_sends_counts() -> None:
 
 def test_a_name_that_leads_to_ourselves_or_to_the_other_ip_version_leads_nowhere() -> None:
     gateway = load_text(text_of(NAME), "gateway.toml")
-    for resolved in (
+    several: tuple[Resolved, ...] = (
         {(NAME, 4): ip_address("192.0.2.1")},
         {(NAME, 6): ip_address("2001:db8::2")},
         {("other.example", 4): ip_address("198.51.100.2")},
-    ):
+    )
+    for resolved in several:
         assert with_remotes(gateway, {}, resolved) is gateway
 
 

@@ -20,7 +20,7 @@ GATEWAY = load_text(text_of(NAME), "gateway.toml")
 ADDRESSED = load_text(text_of("198.51.100.2"), "gateway.toml")
 UP: dict[str, tuple[ChildSa, ...]] = {"berlin": (CHILD,)}
 DOWN: dict[str, tuple[ChildSa, ...]] = {}
-FAMILY = {socket.AF_INET: 4, socket.AF_INET6: 6}
+FAMILY = {socket.AF_INET: 4, socket.AF_INET6: 6, socket.AF_UNSPEC: None}
 
 
 class Resolver:
@@ -28,7 +28,7 @@ class Resolver:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answers: list[list[str] | str] = []
-        self.asked: list[tuple[str, int]] = []
+        self.asked: list[tuple[str, int | None]] = []
         self.pauses: list[float] = []
         self.log: list[str] = []
         self.changes = 0
@@ -62,7 +62,7 @@ class Resolver:
         await self.done.wait()
 
     @property
-    def found(self) -> dict[tuple[str, int], str]:
+    def found(self) -> dict[tuple[str, int | None], str]:
         return {key: str(address) for key, address in self.names.resolved.items()}
 
 
@@ -136,6 +136,19 @@ def test_the_family_is_that_of_our_own_address(monkeypatch: pytest.MonkeyPatch) 
     resolver = played(monkeypatch, play, ["2001:db8::2"])
     assert resolver.asked == [(NAME, 6)]
     assert resolver.names.resolved == {(NAME, 6): ip_address("2001:db8::2")}
+
+
+def test_where_uplinks_give_our_address_either_family_will_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def play(resolver: Resolver) -> None:
+        text = text_of(NAME, 'local-id = "paris.example"')
+        text = text.replace('local = "192.0.2.1"', 'uplinks = ["isp1"]')
+        await resolver.run(load_text(f'[uplinks.isp1]\ninterface = "eth1"\n{text}', "gateway.toml"))
+
+    resolver = played(monkeypatch, play, ["2001:db8::2", "198.51.100.2"])
+    assert resolver.asked == [(NAME, None)]
+    assert resolver.names.resolved == {(NAME, None): ip_address("2001:db8::2")}
 
 
 def test_a_name_that_is_gone_from_the_file_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

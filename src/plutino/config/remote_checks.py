@@ -51,6 +51,7 @@ def _check_alone(gateway: Gateway, tunnel: Tunnel, at: KeyPath) -> Iterator[Find
     if tunnel.mode == "transport":
         why = f"protects what two fixed addresses send to each other, not {what}"
         yield (*at, "mode"), why, 'use `mode = "tunnel"` or `"beet"`'
-    for key, given in (("uplinks", tunnel.uplinks), ("remotes", tunnel.remotes)):
+    by_any = tunnel.remote_name is None and tunnel.uplinks
+    for key, given in (("uplinks", by_any), ("remotes", tunnel.remotes)):
         if given:
             yield (*at, key), f"does not go with {what}", f"remove it, or {hint}"

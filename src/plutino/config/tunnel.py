@@ -260,6 +260,16 @@ class Tunnel(Table):
         """The host name by which the peer's address is found; None if there is none."""
         return self.remote_as_written if self.is_roaming and self.remote_as_written != ANY else None
 
+    @property
+    def outer_version(self) -> int | None:
+        """The IP version outside; None while only the address of a name will tell."""
+        return None if self.uplinks and self.is_roaming else self.remote.version
+
+    @property
+    def name_question(self) -> tuple[str, int | None] | None:
+        """The host name, and the IP version that its address must have, None for either."""
+        return None if self.remote_name is None else (self.remote_name, self.outer_version)
+
     def at(self, remote: IpAddress) -> Self:
         """This tunnel with its peer at an address."""
         return self.model_copy(update={"remote": remote})

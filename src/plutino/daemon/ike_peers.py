@@ -127,6 +127,12 @@ class Ways:
             address: one.set_mark.value for one in every for address in (one.remote, one.local)
         }
 
+    @property
+    def versions(self) -> frozenset[int]:
+        """The IP versions of peers that are somewhere."""
+        every = (one.remote for several in self._paths.values() for one in several.every)
+        return frozenset(one.version for one in every if not one.is_unspecified)
+
     def mark_of(self, path: Path) -> int:
         """What IKE's own packets bear, so that they are routed as ESP on that path is.
 

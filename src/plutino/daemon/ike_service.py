@@ -87,6 +87,7 @@ class IkeService:
         self._peers: dict[str, PeerConfig] = {one.name: one for one in peers_of(loaded)}
         self._ways = Ways({})
         self._leaving: asyncio.TimerHandle | None = None
+        self._on_kernel = False
         self._is_started = False
         self._says_farewell = False
         self._begun: set[str] = set()
@@ -174,8 +175,10 @@ class IkeService:
 
         A peer whose IKE SA is on a lost path has a moment to move it by itself.
         """
-        self._ways = Ways(paths)
+        before, self._ways = self._ways.versions, Ways(paths)
         if self._is_started:
+            if not self._ways.versions <= before:
+                self.open_sockets(on_kernel=self._on_kernel)
             self._begin()
             self._take_best(patient=True)
             if self._leaving is None and any(map(self._ways.lost, paths)):
@@ -199,9 +202,10 @@ class IkeService:
 
     def open_sockets(self, *, on_kernel: bool) -> None:
         """Has what the gateway needs; again where the holder is another."""
+        self._on_kernel = on_kernel
         tunnels = self._loaded.gateway.tunnels.values()
-        versions = {tunnel.remote.version for tunnel in tunnels if tunnel.ike is not None}
-        self._sockets.open(sorted(versions), on_kernel=on_kernel)
+        versions = {one.remote.version for one in tunnels if one.ike and one.outer_version}
+        self._sockets.open(sorted(versions | self._ways.versions), on_kernel=on_kernel)
 
     def let_go_of_held(self) -> None:
         """Closes what the holder of sockets gave, since it has ended."""

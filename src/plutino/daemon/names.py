@@ -23,10 +23,10 @@ INTERVAL_UP: Final = 300.0
 _FIRST_BACK_OFF: Final = 1.0
 """Seconds until a question that failed is asked again, doubled each time up to INTERVAL_DOWN."""
 _MOST_AT_ONCE: Final = 8
-_FAMILY: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
+_FAMILY: Final = {4: socket.AF_INET, 6: socket.AF_INET6, None: socket.AF_UNSPEC}
 
-_Question = tuple[str, int]
-"""A host name, and the IP version of the addresses that are of use."""
+_Question = tuple[str, int | None]
+"""A host name, and the IP version of the addresses that are of use, None for both."""
 
 
 class Names:
@@ -59,8 +59,7 @@ class Names:
         """From now on the names of this gateway; those whose peer was lost are asked at once."""
         by_question: dict[_Question, list[bool]] = {}
         for name, tunnel in gateway.tunnels.items():
-            if tunnel.remote_name is not None:
-                question: _Question = tunnel.remote_name, tunnel.local.version
+            if (question := tunnel.name_question) is not None:
                 by_question.setdefault(question, []).append(bool(children.get(name)))
         before, self._up = self._up, frozenset(key for key, up in by_question.items() if all(up))
         for question in self._tasks.keys() - by_question.keys():
@@ -118,7 +117,7 @@ class Names:
 
 
 async def ask_resolver(question: _Question) -> list[IpAddress] | str:
-    """The addresses of one IP version, as the system orders them, or why there are none."""
+    """The addresses that are of use, as the system orders them, or why there are none."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[IpAddress] | str] = loop.create_future()
 
@@ -146,4 +145,5 @@ def _addresses(question: _Question) -> list[IpAddress] | str:
         return getattr(error, "strerror", None) or str(error)
     addresses = [ip_address(str(one[4][0]).partition("%")[0]) for one in found]
     usable = [one for one in addresses if not (one.is_unspecified or one.is_multicast)]
-    return list(dict.fromkeys(usable)) or f"it has no IPv{version} address"
+    wanted = "address" if version is None else f"IPv{version} address"
+    return list(dict.fromkeys(usable)) or f"it has no {wanted}"

@@ -165,6 +165,8 @@ def compile_probes(gateway: Gateway, paths: dict[str, TunnelPaths]) -> Iterator[
             if options.kind == "none" or path.local is None or path.probe in probes:
                 continue
             targets = tuple(one for one in options.targets if one.version == path.remote.version)
+            if path.remote.is_unspecified and not targets:
+                continue  # a name that has not been resolved
             probes[path.probe] = Probe(
                 key=path.probe,
                 destinations=targets or (path.remote,),

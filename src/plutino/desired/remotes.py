@@ -14,8 +14,8 @@ from plutino.desired.child_sas import sending_child
 from plutino.model.child_sa import ChildSa
 from plutino.model.policy import IpAddress
 
-Resolved = Mapping[tuple[str, int], IpAddress]
-"""The addresses of host names, by name and IP version."""
+Resolved = Mapping[tuple[str, int | None], IpAddress]
+"""The addresses of host names, by name and the IP version that was asked for, None for either."""
 NOT_RESOLVED: Final[Resolved] = {}
 
 
@@ -44,6 +44,6 @@ def _remote(tunnel: Tunnel, children: Sequence[ChildSa], resolved: Resolved) -> 
     child = sending_child(children) or next(iter(children), None)
     if child is not None:
         return child.remote
-    name = tunnel.remote_name
-    address = None if name is None else resolved.get((name, tunnel.local.version))
+    question = tunnel.name_question
+    address = None if question is None else resolved.get(question)
     return None if address == tunnel.local else address  # a name that leads to ourselves
