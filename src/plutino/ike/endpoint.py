@@ -109,8 +109,8 @@ class Endpoint:
         is_ours = header.major_version == MAJOR_VERSION
         session = self._registry.find(header) if is_ours else None
         if session is not None:
-            session.receive(header, datagram, path, now)
-            self._after(session, now)
+            if session.receive(header, datagram, path, now):
+                self._after(session, now)
         elif is_ours and header.exchange_type == ExchangeType.IKE_SA_INIT:
             self._receive_first(header, datagram, path, now)
         elif (reply := self._strangers.answer(header, now)) is not None:
