@@ -70,6 +70,7 @@ def test_one_of_nothing_ends_no_pass() -> None:
     assert is_allowed(tunnel(beet), wanted)
     assert not is_allowed(tunnel(beet), replace(wanted, local_ts=()))
     assert not is_allowed(tunnel(beet), replace(wanted, remote_ts=()))
+    assert not is_allowed(tunnel(beet), replace(wanted, remote=ip_address("2001:db8::2")))
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ def is_allowed(tunnel: Tunnel, child: ChildSa) -> bool:
     mode = Mode[tunnel.mode.upper()]
     if child.mode not in {mode, Mode.TUNNEL} or not (child.local_ts and child.remote_ts):
         return False
+    if child.local.version != child.remote.version:
+        return False
     packets = child.packets or ()
     ours = *child.local_ts, *(one.source for one in packets)
     theirs = *child.remote_ts, *(one.destination for one in packets)
