@@ -114,6 +114,15 @@ def test_what_is_half_made_counts_among_the_child_sas() -> None:
     assert pair.is_up()
 
 
+def test_nothing_takes_the_place_of_what_the_peer_has_deleted_meanwhile() -> None:
+    pair, session = up()
+    (old,) = session.children
+    answer = begin(pair, b"\1\2\3\4", old.spi_out)
+    ask(pair, DeletePayload.of_children([old.spi_out]))
+    assert finish(pair, answer) == [NotifyType.CHILD_SA_NOT_FOUND]
+    assert pair.b.child_sas() == []
+
+
 def test_nothing_is_made_in_an_ike_sa_that_we_delete() -> None:
     pair, session = up()
     answer = follow(pair, begin(pair, b"\1\2\3\4"), 35)
