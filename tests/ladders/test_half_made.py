@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from plutino.ike.config import Lifetimes
 from plutino.ike.crypto.key_exchange import KEY_EXCHANGES
 from plutino.ike.exchanges.create_child import MOST_CHILDREN
 from plutino.ike.message.message import Message
@@ -19,17 +20,17 @@ from plutino.ike.payloads.traffic_selector import TsPayload
 from plutino.ike.session import Session
 from plutino.ike.spis import Spis
 from plutino.ike.state import SessionState
-from tests.support.ike_network import ANY, ESP_SERIES, IkePair, child, peer
+from tests.support.ike_network import ANY, ESP_SERIES, IKE_SERIES, IkePair, child, peer
 from tests.support.ike_requests import ask
 
 RANDOM = Random(1)
 CREATE, FOLLOW = ExchangeType.CREATE_CHILD_SA, ExchangeType.IKE_FOLLOWUP_KE
 
 
-def up() -> tuple[IkePair, Session]:
+def up(**options: object) -> tuple[IkePair, Session]:
     """A pair, and the IKE SA of b, which a asks for whatever it likes."""
-    children = (child(suites=(ESP_SERIES,)),)
-    pair = IkePair(a=peer("a", children=children), b=peer("b", children=children))
+    options |= {"children": (child(suites=(ESP_SERIES,)),), "suites": (IKE_SERIES,)}
+    pair = IkePair(a=peer("a", **options), b=peer("b", **options))
     pair.establish()
     (session,) = pair.b.sessions.values()
     return pair, session
@@ -137,3 +138,15 @@ def test_nothing_is_made_in_an_ike_sa_that_we_delete() -> None:
     assert [one.type for one in refused.notifies] == [NotifyType.TEMPORARY_FAILURE]
     assert session.state is SessionState.DELETING
     assert len(session.children) == 1
+
+
+def test_a_peer_that_begins_again_and_again_does_not_keep_us_from_new_keys() -> None:
+    """While it replaces the IKE SA ours waits, and that is not for ever."""
+    pair, session = up(lifetimes=Lifetimes(200.0, jitter=0.0))
+    (there,) = pair.a.sessions.values()
+    there.schedule.rekey_at = None
+    while session.is_established and pair.now < 1000.0 + 300.0:
+        proposal = Proposal(1, Protocol.IKE, RANDOM.randbytes(8), IKE_SERIES)
+        ask(pair, SaPayload((proposal,)), NoncePayload(bytes(32)), key_exchange(31), kind=CREATE)
+        pair.run(15)
+    assert session.successor is not None, pair.trace[-9:]
