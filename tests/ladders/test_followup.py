@@ -210,25 +210,26 @@ def test_a_link_that_is_wrong(rekey: Rekey, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @REKEYS
-def test_a_response_without_a_link(rekey: Rekey, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["CREATE_CHILD_SA", "IKE_FOLLOWUP_KE"])
+def test_a_response_without_a_link(
+    rekey: Rekey, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing can follow: a says so in its log, and tries again later."""
     pair = up()
     before = identity(pair)
     expect = HalfMades.expect
-    left_out: list[HalfMade] = []
+    links: list[NotifyPayload] = []
 
     def leave_out(halves: HalfMades, one: HalfMade, *rest: object) -> NotifyPayload:
-        notify = expect(halves, one, *rest)  # type: ignore[arg-type]
-        if left_out:
-            return notify
-        left_out.append(one)
-        return NotifyPayload(NotifyType.SET_WINDOW_SIZE)
+        links.append(expect(halves, one, *rest))  # type: ignore[arg-type]
+        is_left_out = len(links) == (1 if kind == "CREATE_CHILD_SA" else 2)
+        return NotifyPayload(NotifyType.SET_WINDOW_SIZE) if is_left_out else links[-1]
 
     monkeypatch.setattr(HalfMades, "expect", leave_out)
     rekey(pair, "a")
     assert pair.run(90, lambda: is_renewed(pair, rekey, before)), pair.trace
     refused = [one.reason for one in pair.events["a"] if isinstance(one, Refused)]
-    assert refused == ["CREATE_CHILD_SA: ADDITIONAL_KEY_EXCHANGE is missing"]
+    assert refused == [f"{kind}: ADDITIONAL_KEY_EXCHANGE is missing"]
 
 
 @REKEYS

@@ -5,8 +5,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from plutino.ike.auth.credentials import RemotePresharedKey
-from plutino.ike.auth.identity import Identity
+from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
+from plutino.ike.auth.identity import Identity, IdType
+from plutino.ike.events import IkeClosed
 from plutino.ike.narrowing import selector_of
 from plutino.ike.path import first_path
 from plutino.ike.payloads.proposal import Transform
@@ -89,3 +90,17 @@ def test_the_child_that_has_the_first_selectors_is_meant() -> None:
     (made,) = pair.current("b")
     assert made.child.config.name == "second"
     assert made.child.local == nets("10.2.1.0/24")
+
+
+def test_whoever_it_may_be_ends_nothing_by_its_identity() -> None:
+    """A name nested without end, of who has proved nothing, gets its refusal and no more."""
+    endless = b"\x30\x00"
+    while len(endless) < 8000:
+        endless = b"\x30\x82" + len(endless).to_bytes(2, "big") + endless
+    stranger = LocalPresharedKey(Identity(IdType.DER_ASN1_DN, endless), KEY)
+    pair = IkePair(a=peer("a", local_credential=stranger))
+    pair.start()
+    pair.run(5)
+    closed = [one.reason for one in pair.events["a"] if isinstance(one, IkeClosed)]
+    assert set(closed) == {"the peer refuses: AUTHENTICATION_FAILED"}
+    assert not pair.b.sessions

@@ -138,3 +138,18 @@ def test_who_is_nowhere_configured_gets_few_refusals_and_others_all_answers() ->
         bytes(range(8)) + first[8:], first_path(B, A2), pair.now + 2 / REFUSALS_PER_SECOND
     )
     assert len(pair.b.datagrams_to_send()) == 1
+
+
+@pytest.mark.parametrize("kind", [ExchangeType.INFORMATIONAL, ExchangeType.IKE_SA_INIT])
+def test_forged_datagrams_are_no_work_for_the_disk(kind: ExchangeType) -> None:
+    """Each IKE SA is kept again whenever it may have changed; SPIs are there for all to see."""
+    pair = IkePair()
+    pair.establish()
+    pair.run(1)
+    (session,) = pair.b.sessions.values()
+    spis = session.initiator_spi, session.responder_spi
+    for flags in (Flag.INITIATOR, Flag.INITIATOR | Flag.RESPONSE):
+        header = Header(*spis, 46, kind, flags, 2, length=80)
+        pair.b.receive(header.encode() + bytes(52), first_path(B, A), pair.now)
+    assert pair.b.states_to_save() == {}
+    assert pair.b.datagrams_to_send() == []

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from plutino.dataplane.plane import tag_links
 from plutino.model.errors import BatchRefusedError, KernelError
 from plutino.model.link import Address, NextHop, Route, RouteType
 from plutino.netlink.route_client import RouteClient
@@ -45,6 +46,18 @@ def test_a_link_is_changed_as_told(client: RouteClient) -> None:
     assert link is not None
     assert (link.mtu, link.alias, link.up, link.kind) == (1400, "plutino:test", False, "veth")
     assert client.find_link("nobody") is None
+
+
+@pytest.mark.parametrize("pairs", [1, 40])
+def test_only_new_links_become_ours_however_many_they_are(client: RouteClient, pairs: int) -> None:
+    """Whatever bears the tag and is not asked for is deleted later."""
+    for number in range(pairs):
+        client.create_veth(f"new{number}", f"end{number}")
+    names = [f"{end}{number}" for number in range(pairs) for end in ("new", "end")]
+    tag_links(client, names, "plutino:test")
+    tagged = {link.name for link in client.list_links() if link.alias is not None}
+    assert tagged == {*names}
+    assert client.indexes_of([*names, "nobody"]).keys() == {*names}
 
 
 def test_addresses_of_both_families(client: RouteClient) -> None:

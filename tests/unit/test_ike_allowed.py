@@ -63,6 +63,16 @@ def test_selectors_and_mode_are_within_the_file(
     assert is_allowed(tunnel(more), wanted) == allowed
 
 
+def test_one_of_nothing_ends_no_pass() -> None:
+    """BEET's SAs have their addresses from it, and a pass would find none."""
+    beet = 'mode = "beet"\nlocal-ts = ["10.1.0.1/32"]\nremote-ts = ["10.2.0.1/32"]'
+    wanted = child("10.1.0.1/32", "10.2.0.1/32", Mode.BEET)
+    assert is_allowed(tunnel(beet), wanted)
+    assert not is_allowed(tunnel(beet), replace(wanted, local_ts=()))
+    assert not is_allowed(tunnel(beet), replace(wanted, remote_ts=()))
+    assert not is_allowed(tunnel(beet), replace(wanted, remote=ip_address("2001:db8::2")))
+
+
 @pytest.mark.parametrize(
     ("source", "target", "allowed"),
     [("10.1.0.0/16", "10.2.5.0/24", True), ("10.0.0.0/8", "10.2.0.0/16", False)],

@@ -13,6 +13,7 @@ from plutino.ike.auth.certificates import bears
 from plutino.ike.auth.identity import Identity, parse_identity
 from plutino.ike.payloads.identification import IdPayload
 from plutino.model.errors import ConfigError
+from plutino.model.identity import MOST_OCTETS
 from tests.support.pki import KEYS
 
 PARIS = "C=CH, O=Example Ltd, CN=paris"
@@ -58,6 +59,26 @@ def test_a_distinguished_name_is_compared_by_its_words(kind: _ASN1Type) -> None:
     assert Identity(2, theirs.data) != theirs
     assert Identity(9, theirs.data[:-1]) != theirs
     assert str(Identity(9, b"\x30\x05\1")).startswith("type 9 ")
+
+
+def nested(octets: int) -> bytes:
+    """Sequences within sequences."""
+    found = b""
+    while len(found) < octets:
+        size = len(found)
+        length = bytes((size,)) if size < 0x80 else b"\x82" + size.to_bytes(2, "big")
+        found = b"\x30" + length + found
+    return found
+
+
+@pytest.mark.parametrize("octets", [nested(60_000), nested(MOST_OCTETS - 4), b"\5\0" * 30_000])
+def test_no_name_of_a_stranger_costs_more_than_its_octets(octets: bytes) -> None:
+    """It comes before anybody has proved anything; there was an end of the IKE process by it."""
+    one = Identity(9, octets)
+    assert one != parse_identity(PARIS)
+    assert one == Identity(9, octets)
+    assert one._compared[1] is octets  # nothing has been made of it
+    assert len(str(one)) < 10_000
 
 
 @pytest.mark.parametrize("kind", [_ASN1Type.PrintableString, _ASN1Type.UTF8String])

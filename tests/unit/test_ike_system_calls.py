@@ -47,3 +47,17 @@ def test_few_are_left() -> None:
     assert ended.stdout.strip() == str(
         dict.fromkeys(refused, "Operation not permitted") | dict.fromkeys(allowed, "done")
     )
+
+
+def test_a_process_of_32_bits_is_not_killed_by_the_numbers_of_64() -> None:
+    code = """
+import sys
+from plutino.ike_process.system_calls import allow_few_system_calls
+sys.maxsize = (1 << 31) - 1
+allow_few_system_calls()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    assert "Function not implemented" in ended.stderr

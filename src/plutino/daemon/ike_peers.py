@@ -62,7 +62,9 @@ def peer_name(gateway: Gateway, tunnel: str) -> str | None:
 def is_allowed(tunnel: Tunnel, child: ChildSa) -> bool:
     """Whether mode and selectors of a CHILD_SA are within what the file has."""
     mode = Mode[tunnel.mode.upper()]
-    if child.mode not in {mode, Mode.TUNNEL}:
+    if child.mode not in {mode, Mode.TUNNEL} or not (child.local_ts and child.remote_ts):
+        return False
+    if child.local.version != child.remote.version:
         return False
     packets = child.packets or ()
     ours = *child.local_ts, *(one.source for one in packets)

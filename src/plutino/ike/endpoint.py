@@ -7,10 +7,8 @@ responder receives by a new CHILD_SA before the peer hears of it.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from itertools import count
 
 from plutino.ike.active_child import ActiveChild, active_children
 from plutino.ike.attempts import Attempts, Wanted
@@ -44,6 +42,7 @@ from plutino.ike.spis import Spis
 from plutino.ike.state import SessionState
 from plutino.ike.strangers import Strangers
 from plutino.ike.surroundings import Surroundings
+from plutino.ike.timers import Timers
 from plutino.model.errors import WireError
 from plutino.model.policy import IpAddress
 
@@ -83,9 +82,8 @@ class Endpoint:
         self._contests: dict[bytes, Session] = {}
         self._outgoing: list[Datagram] = []
         self._events: list[Event] = []
-        self._timers: list[tuple[float, int, Session]] = []
+        self._timers = Timers()
         self._touched: dict[bytes, Session] = {}
-        self._order = count()
 
     @property
     def sessions(self) -> dict[bytes, Session]:
@@ -111,8 +109,8 @@ class Endpoint:
         is_ours = header.major_version == MAJOR_VERSION
         session = self._registry.find(header) if is_ours else None
         if session is not None:
-            session.receive(header, datagram, path, now)
-            self._after(session, now)
+            if session.receive(header, datagram, path, now):
+                self._after(session, now)
         elif is_ours and header.exchange_type == ExchangeType.IKE_SA_INIT:
             self._receive_first(header, datagram, path, now)
         elif (reply := self._strangers.answer(header, now)) is not None:
@@ -243,25 +241,19 @@ class Endpoint:
         """Does all that is due."""
         for question in self._ocsp.overdue(now):
             self.take_answer(question, b"", now)
-        while self._timers and self._timers[0][0] <= now:
-            _, _, session = heapq.heappop(self._timers)
-            due = session.next_timer()
-            if due is not None and due <= now:
-                session.handle_timer(now)
-                self._after(session, now)
+        while (session := self._timers.take(now)) is not None:
+            session.handle_timer(now)
+            self._after(session, now)
         self._start_due(now)
 
     # Outputs ------------------------------------------------------------------------------------
 
     def next_timer(self) -> float | None:
         """When ``handle_timer`` wants to be called."""
-        times = [self._timers[0][0]] if self._timers else []
-        unanswered = self._ocsp.next_due()
-        times += [] if unanswered is None else [unanswered]
-        due = self._attempts.next_due()
-        if due is not None and self._registry.initiating < MOST_AT_ONCE:
-            times.append(due)
-        return min(times, default=None)
+        times = [self._timers.next_due(), self._ocsp.next_due()]
+        if self._registry.initiating < MOST_AT_ONCE:
+            times.append(self._attempts.next_due())
+        return min((one for one in times if one is not None), default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
         """What has to be sent, once."""
@@ -353,7 +345,7 @@ class Endpoint:
         self._ocsp.note(session, now)
         self._touched[session.spi] = session
         self._note(session)
-        self._plan(session)
+        self._timers.plan(session)
 
     def _follow(self, session: Session, event: Event, now: float) -> None:
         if isinstance(event, IkeEstablished):
@@ -381,12 +373,7 @@ class Endpoint:
             session.wanted = dict.fromkeys(wanted.children, now) | session.wanted
             if not session.replaces_older:
                 session.schedule_missing(now)
-            self._plan(session)
-
-    def _plan(self, session: Session) -> None:
-        due = session.next_timer()
-        if due is not None:
-            heapq.heappush(self._timers, (due, next(self._order), session))
+            self._timers.plan(session)
 
     def _reauthenticate(self, old: Session, path: Path, now: float) -> None:
         """A new IKE SA from the start; the old one goes once the new one has its children."""

@@ -15,7 +15,7 @@ from plutino.ike.child import Child
 from plutino.ike.config import ChildConfig
 from plutino.ike.numbers import NotifyType
 from plutino.ike.payloads.notify import NotifyPayload
-from plutino.ike.schedule import FOLLOWUP_WITHIN
+from plutino.ike.schedule import FOLLOWUP_WITHIN, SERIES_WITHIN
 
 if TYPE_CHECKING:
     from plutino.ike.session import Session
@@ -28,13 +28,17 @@ Purpose = Child | ChildConfig | None
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class HalfMade(ABC):
-    """One of them: the methods that are still to come, and SK(1) | ... of those that are done."""
+    """One of them: the methods that are still to come, and SK(1) | ... of those that are done.
+
+    ``expires_at`` is for its next key exchange, ``ends_at`` for the last one.
+    """
 
     purpose: Purpose
     lowest_nonce: bytes
     methods: tuple[int, ...]
     secrets: bytes = field(default=b"", repr=False)
     expires_at: float = 0.0
+    ends_at: float | None = None
 
     @abstractmethod
     def complete(self, session: Session, now: float) -> None:
@@ -56,9 +60,11 @@ class HalfMades:
     def expect(self, one: HalfMade, random: Callable[[int], bytes], now: float) -> NotifyPayload:
         """Waits for the next key exchange; the notify links it to this one."""
         before = self.about(one.purpose)
+        if one.ends_at is None:
+            one.ends_at = now + SERIES_WITHIN if before is None else before.ends_at
         kept = {link: other for link, other in self._by_link.items() if other is not before}
         link = random(_LINK_SIZE)
-        one.expires_at = now + FOLLOWUP_WITHIN
+        one.expires_at = min(now + FOLLOWUP_WITHIN, one.ends_at or now)
         self._by_link = kept | {link: one}
         return NotifyPayload(NotifyType.ADDITIONAL_KEY_EXCHANGE, link)
 

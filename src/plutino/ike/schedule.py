@@ -23,6 +23,8 @@ Before that the response may still be on its way, be it at the third try, and th
 """
 FOLLOWUP_WITHIN = 20.0
 """Seconds that the peer has for its next key exchange of a series (RFC 9370, 2.2.4: 5 to 20)."""
+SERIES_WITHIN = 60.0
+"""Seconds for all of them, however often it begins anew: what we want ourselves waits for it."""
 STRAGGLERS_FOR = 5.0
 """Seconds that a replaced SA still receives after it was deleted."""
 

@@ -236,22 +236,23 @@ class Session:
 
     # Datagrams ----------------------------------------------------------------------------------
 
-    def receive(self, header: Header, datagram: bytes, path: Path, now: float) -> None:
-        """A datagram that bears our SPI; what is not authentic is dropped without a trace."""
+    def receive(self, header: Header, datagram: bytes, path: Path, now: float) -> bool:
+        """A datagram that bears our SPI; False where it is not authentic and leaves no trace."""
         if self.is_closed or header.is_from_initiator == self.is_initiator:
-            return
+            return False
         waiting = self.window.waiting.get(header.message_id) if header.is_response else None
         if header.is_response and waiting is None:
-            return
+            return False
         if header.exchange_type == ExchangeType.IKE_SA_INIT:
+            is_awaited = waiting is not None and self.keys is None
             self._receive_clear(header, datagram, path, now)
-            return
+            return is_awaited
         if self.keys is None:
-            return
+            return False
         try:
             opened = open_message(header, memoryview(datagram), self.keys.cipher_in)
         except (NotAuthenticError, WireError):
-            return
+            return False
         if waiting is not None:
             whole = waiting.reassembly.add(opened)
             if whole is not None:
@@ -262,6 +263,7 @@ class Session:
         else:
             self._take_piece(header, opened, path, now)
         self.pump(now)
+        return True
 
     def _receive_clear(self, header: Header, datagram: bytes, path: Path, now: float) -> None:
         """The response of IKE_SA_INIT; anybody may have sent it, so errors are not believed."""

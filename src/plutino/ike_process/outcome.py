@@ -76,7 +76,8 @@ _Port = Annotated[int, Field(ge=0, le=0xFFFF)]
 _WireSelector = tuple[
     IpNetwork, IpNetwork, Annotated[int, Field(ge=0, le=0xFF)], _Port, _Port, _Port, _Port
 ]
-_WireKeys = tuple[str, Base64Bytes, int] | tuple[str, Base64Bytes, str, Base64Bytes, int]
+_Bits = Annotated[int, Field(ge=0, le=512)]
+_WireKeys = tuple[str, Base64Bytes, _Bits] | tuple[str, Base64Bytes, str, Base64Bytes, _Bits]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class _WireChild:
     mode: Mode
     esn: bool
     outbound: bool
-    ports: tuple[int, int] | None
+    ports: tuple[_Port, _Port] | None
     packets: tuple[_WireSelector, ...] | None
 
 

@@ -10,6 +10,7 @@ import errno
 import os
 import platform
 import struct
+import sys
 from typing import Final
 
 _NUMBERS: Final = {
@@ -111,9 +112,9 @@ def allow_few_system_calls() -> None:
     """From now on, for good. The process must have no_new_privs.
 
     Raises OSError where the kernel has no filters, or the machine is one whose numbers are not
-    known here.
+    known here. So is that of a process of 32 bits on a kernel of 64, which has other numbers.
     """
-    if platform.machine() not in _NUMBERS:
+    if platform.machine() not in _NUMBERS or sys.maxsize < 1 << 32:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     octets = ctypes.create_string_buffer(program(*_NUMBERS[platform.machine()]))
     fprog = struct.pack("@HP", (len(octets) - 1) // 8, ctypes.addressof(octets))

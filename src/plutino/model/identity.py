@@ -21,6 +21,10 @@ class IdType(IntEnum):
     KEY_ID = 11
 
 
+MOST_OCTETS: Final = 4096
+"""Of a distinguished name that is looked into: whoever has proved nothing yet sends them."""
+_LEVELS: Final = 3
+"""Of those that have parts: the name, sets of attributes, and attributes (RFC 5280, 4.1.2.4)."""
 _STRINGS: Final = {12, 19, 20, 22}
 """UTF8String and those that hold the same octets for the same ASCII."""
 _UTF8: Final = 12
@@ -75,10 +79,12 @@ def name_words(octets: bytes) -> str:
 def comparable_name(octets: bytes) -> bytes:
     """A distinguished name of which the kinds of its strings are gone (RFC 5280, 7.1).
 
-    Of octets that are none: these themselves.
+    Of octets that are none, or too many: these themselves.
     """
+    if len(octets) > MOST_OCTETS:
+        return octets
     try:
-        return _folded(octets)
+        return _folded(octets, _LEVELS)
     except ValueError:
         return octets
 
@@ -103,11 +109,13 @@ def _distinguished_name(text: str) -> bytes:
     return x509.Name(reversed(name.rdns)).public_bytes()
 
 
-def _folded(octets: bytes) -> bytes:
+def _folded(octets: bytes, levels: int) -> bytes:
     folded = b""
     for tag, content in _elements(octets):
         if tag & _CONSTRUCTED:
-            content = _folded(content)  # noqa: PLW2901 -- the same without kinds of strings
+            if not levels:
+                raise ValueError("no distinguished name has so many levels")
+            content = _folded(content, levels - 1)  # noqa: PLW2901 -- without kinds of strings
         kind = _UTF8 if tag in _STRINGS else tag
         folded += bytes((kind,)) + len(content).to_bytes(4, "big") + content
     return folded

@@ -77,7 +77,8 @@ class LinkClient:
     def indexes_of(self, names: Collection[str]) -> Mapping[str, int]:
         """Of those links among ``names`` that are there; a few are not looked for among all."""
         if len(names) > _FEW_NAMES:
-            return {one.name: one.index for one in self.list_links()}
+            wanted = set(names)
+            return {one.name: one.index for one in self.list_links() if one.name in wanted}
         found = filter(None, map(self.find_link, names))
         return {one.name: one.index for one in found}
 

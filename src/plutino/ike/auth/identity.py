@@ -1,12 +1,14 @@
 """Identities as IDi and IDr bear them (RFC 7296, 3.5)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Self
+from typing import Final, Self
 
 from plutino.model.identity import IdType, comparable_name, identity_of, name_words
 
 __all__ = ["IdType", "Identity", "parse_identity"]
+_MOST_SHOWN: Final = 1024
+"""Octets of one in words: a log line is not for whoever sends more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -15,6 +17,13 @@ class Identity:
 
     id_type: int
     data: bytes
+    _compared: tuple[int, bytes] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Once: what a peer sends is compared with each that is configured."""
+        is_name = self.id_type == IdType.DER_ASN1_DN
+        compared = self.id_type, comparable_name(self.data) if is_name else self.data
+        object.__setattr__(self, "_compared", compared)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Identity) and self._compared == other._compared
@@ -22,12 +31,9 @@ class Identity:
     def __hash__(self) -> int:
         return hash(self._compared)
 
-    @property
-    def _compared(self) -> tuple[int, bytes]:
-        is_name = self.id_type == IdType.DER_ASN1_DN
-        return self.id_type, comparable_name(self.data) if is_name else self.data
-
     def __str__(self) -> str:
+        if len(self.data) > _MOST_SHOWN:
+            return f"type {self.id_type} of {len(self.data)} octets"
         if self.id_type in {IdType.IPV4_ADDR, IdType.IPV6_ADDR} and len(self.data) in {4, 16}:
             return str(ip_address(self.data))
         if self.id_type in {IdType.FQDN, IdType.RFC822_ADDR}:

@@ -84,7 +84,11 @@ class AgreedChild:
     is_initiator: bool
 
     def make(self, session: Session, shared: SharedSecrets, nonces: Nonces, now: float) -> Child:
-        """The CHILD_SA with its keys."""
+        """The CHILD_SA with its keys.
+
+        NoProposalChosenError if another one has got its SPI while key exchanges followed.
+        """
+        _check_spi(session, self.chosen.spi)
         keys = session.session_keys
         size = keymat_size(self.chosen)
         keymat = child_keymat(keys.prf, keys.keys.d, shared, b"".join(nonces), 2 * size)

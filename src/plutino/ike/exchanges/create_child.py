@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from plutino.ike.session import Session
 
 MOST_CHILDREN: Final = 16
-"""CHILD_SAs for each that is configured, those that are replaced and not yet deleted included."""
+"""CHILD_SAs for each that is configured, with those that are half made or not yet deleted."""
 
 
 @dataclass(slots=True)
@@ -138,7 +138,13 @@ class CreateChild:
         """All key exchanges are done."""
         assert self.agreed is not None
         secrets = SharedSecrets(self.shared, additional)
-        self._install(session, self.agreed.make(session, secrets, self.nonces, now), now)
+        try:
+            child = self.agreed.make(session, secrets, self.nonces, now)
+        except PeerError:
+            self.failed(session, now)
+            session.enqueue(DeleteUnusable(self.agreed.spi), now)
+            raise
+        self._install(session, child, now)
 
     def failed(self, session: Session, now: float) -> None:
         """Another try later."""
@@ -279,7 +285,7 @@ def answer_create_child(session: Session, message: Message, now: float) -> list[
     """
     if not session.is_established or session.rekeying is not None:
         raise TemporaryFailureError("the IKE SA is being replaced or deleted")
-    known = sum(one.is_known_to_peer for one in session.children)
+    known = sum(one.is_known_to_peer for one in session.children) + len(session.half_made.links)
     if known >= MOST_CHILDREN * len(session.peer.children):
         raise NoAdditionalSasError(f"there are {known} CHILD_SAs already")
     notify = message.notify(NotifyType.REKEY_SA)

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from plutino.ike.crypto.key_exchange import KeyExchange
-from plutino.ike.errors import InvalidSyntaxError, PeerError, StateNotFoundError
+from plutino.ike.errors import (
+    InvalidSyntaxError,
+    PeerError,
+    StateNotFoundError,
+    TemporaryFailureError,
+)
 from plutino.ike.exchanges.delete import DeleteIke
 from plutino.ike.exchanges.key_exchange import finish, respond, start
 from plutino.ike.message.message import Message
@@ -93,12 +98,15 @@ def additional_methods(chosen: Chosen) -> tuple[int, ...]:
 def answer_followup(session: Session, message: Message, now: float) -> list[Payload]:
     """The responder's side: KEr(n), and the link to the next, or the SA is there.
 
-    StateNotFoundError if nothing is known of the series any more.
+    StateNotFoundError if nothing is known of the series any more, TemporaryFailureError if the IKE
+    SA is about to go.
     """
     link = message.notify(NotifyType.ADDITIONAL_KEY_EXCHANGE)
     one = None if link is None else session.half_made.take(link.data)
     if one is None:
         raise StateNotFoundError("a key exchange that follows nothing known")
+    if not session.is_established:
+        raise TemporaryFailureError("the IKE SA is being deleted")
     ke = message.first(KePayload)
     if ke is None or ke.method != one.methods[0]:
         raise InvalidSyntaxError("IKE_FOLLOWUP_KE without the key exchange that is next")
