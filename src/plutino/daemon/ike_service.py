@@ -28,6 +28,7 @@ from plutino.daemon.ike_store import IkeStore
 from plutino.daemon.ike_worker import IkeWorker
 from plutino.daemon.key_log import KeyLog
 from plutino.daemon.ocsp_client import OcspClient
+from plutino.daemon.peer_spis import PeerSpis
 from plutino.dataplane.engine_messages import EngineIke
 from plutino.dataplane.mappings import NewMapping
 from plutino.dataplane.runtime import RuntimePaths
@@ -97,6 +98,7 @@ class IkeService:
         self._responders = OcspClient(self._take_answer, log)
         self._store = IkeStore(runtime, fingerprints_of(loaded), log)
         self._children: dict[str, tuple[ChildSa, ...]] = {}
+        self._peer_spis = PeerSpis(log)
         self._told: set[str] = set()
         self._changed: set[str] = set()
         self._aims: dict[str, GoBy] = {}
@@ -123,7 +125,9 @@ class IkeService:
         commands += [Adopt(*one) for one in self._store.load()]
         await self._worker.start(commands)
         for name in self._children.keys() - self._told:
-            self._changed |= {one.tunnel for one in self._children.pop(name)}
+            gone = self._children.pop(name)
+            self._peer_spis.allot(name, gone, ())
+            self._changed |= {one.tunnel for one in gone}
         if self._is_started:
             self._sockets.give_all()
             self._begun.clear()
@@ -303,7 +307,8 @@ class IkeService:
         )
         for peer, several in outcome.children.items():
             before = self._children.get(peer, ())
-            self._children[peer] = tuple(one for one in several if self._may_have(peer, one))
+            allowed = [one for one in several if self._may_have(peer, one)]
+            self._children[peer] = self._peer_spis.allot(peer, before, allowed)
             self._changed |= {one.tunnel for one in {*before} ^ {*self._children[peer]}}
         self._told |= outcome.children.keys()
         self._ike_sas |= outcome.ike_sas
