@@ -37,11 +37,11 @@ from plutino.daemon.passes import (
     namespace_names,
     plan_pass,
     run_pass,
-    save_running,
 )
 from plutino.daemon.plane_events import hear_for_ike
 from plutino.daemon.prober import Prober
 from plutino.daemon.rekeying import Settled, follows_from_children, install_children
+from plutino.daemon.sequence_saver import SequenceSaver
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
 from plutino.dataplane.choice import KERNEL, PlaneChoice, open_events
@@ -82,7 +82,6 @@ class Daemon:
         self._runtime = runtime
         self._key_log = key_log
         self._problems: tuple[str, ...] = ()
-        self._disk_problems: tuple[str, ...] = ()
         self._wake = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._stopping = False
@@ -97,6 +96,8 @@ class Daemon:
         self._names = Names(log, self._wake.set)
         self._settled: Settled | None = None
         self._pace = Pace()
+        instance = loaded.gateway.instance
+        self._saver = SequenceSaver(instance, runtime, self._pace, self._in_thread)
 
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or a request to stop; tunnels stay up.
@@ -145,7 +146,7 @@ class Daemon:
             self._let_go_of_holder()
             await server.close()
             with suppress(PlutinoError):
-                save_running(self._loaded.gateway.instance, self._runtime)
+                self._saver.save()
             os.close(lock)
 
     async def _serve(self) -> None:
@@ -359,20 +360,7 @@ class Daemon:
             await asyncio.sleep(self._pace.save_interval)
             if self._namespaces.changed():
                 self._wake.set()
-            try:
-                problems = await self._in_thread(self._save)
-            except PlutinoError:
-                continue  # the next pass finds and tells it
-            for problem in problems:
-                if problem not in (*self._disk_problems, *self._problems):
-                    log(f"warning: {problem}")
-            self._disk_problems = problems
-
-    def _save(self) -> tuple[str, ...]:
-        began = time.monotonic()
-        problems = save_running(self._loaded.gateway.instance, self._runtime)
-        self._pace.save_took = time.monotonic() - began
-        return problems
+            await self._saver.look(self._problems)
 
     # --- what it is asked
 
@@ -396,7 +384,7 @@ class Daemon:
         return Answer(error=f"unknown method {request.method}")
 
     def _status(self) -> dict[str, object]:
-        told = (*self._problems, *self._disk_problems, *self._names.problems)
+        told = (*self._problems, *self._saver.problems, *self._names.problems)
         ike = NO_IKE if self._ike is None else self._ike.state()
         report = build_report(
             self._located(self._loaded, ike.children),
