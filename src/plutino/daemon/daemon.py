@@ -52,6 +52,7 @@ from plutino.desired.remotes import with_remotes
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
 from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
+from plutino.netlink.wire import Message
 
 if TYPE_CHECKING:
     from plutino.daemon.ike_service import IkeService
@@ -63,6 +64,8 @@ _CALM: Final = 0.5
 _PATIENCE: Final = 10
 """Passes in a row without a step; others may change much that is not ours."""
 _LONGEST_BACK_OFF: Final = 10.0
+_MOST_AT_ONCE: Final = 256
+"""Messages of the data plane that are read in a row, before others have their turn."""
 
 _Value = TypeVar("_Value")
 
@@ -299,18 +302,18 @@ class Daemon:
         loop.add_reader(self._plane_events.fileno(), self._hear_plane, self._plane_events)
 
     def _hear_plane(self, events: NetlinkSocket) -> None:
+        messages: list[Message] = []
         is_change = False
         try:
-            while messages := events.receive(0):
-                for message in messages:
-                    is_change |= not hear_for_ike(self._ike, message)
+            while len(messages) < _MOST_AT_ONCE and (received := events.receive(0)):
+                messages += received
         except NotificationsLostError:
             is_change = True
         except PlaneError:
             is_change = True
             log("the engine has ended: it is started again")
             self._let_go_of_plane()
-        if is_change:
+        if not hear_for_ike(self._ike, messages) or is_change:
             self._wake.set()
 
     def _let_go_of_plane(self) -> None:
