@@ -119,6 +119,7 @@ class Daemon:
             result = await self._pass()
             if self._ike is not None:
                 self._ike.start(on_kernel=result.choice.plane == KERNEL)
+                self._pace.installed()  # IKE's handshakes come first
             log(f"{len(self._loaded.gateway.tunnels)} tunnels up, {len(result.steps)} steps")
             for number, handler in (
                 (signal.SIGTERM, self._stop),
@@ -261,7 +262,6 @@ class Daemon:
         """Makes the plane as IKE wants it, or says why not."""
         try:
             if await self._in_thread(partial(self._install_alone, changed)):
-                self._pace.installed()
                 self._wake.set()
             else:
                 await self._pass()
@@ -270,15 +270,18 @@ class Daemon:
             self._wake.set()
 
     def _install_alone(self, changed: frozenset[str]) -> bool:
-        """Without a look at anything else, if that will do."""
+        """Without a look at anything else; whether all of it could be done so."""
         settled, self._settled = self._settled, None
         if settled is None or self._ike is None:
             return False
         children = self._ike.children_of(changed)
-        with suppress(PlutinoError):  # the pass that follows finds out why
-            if install_children(settled, self._runtime, children):
-                self._settled = settled
-        return self._settled is not None
+        try:
+            installed = install_children(settled, self._runtime, children)
+        except PlutinoError:
+            return False  # the pass that follows finds out why
+        self._settled = settled
+        self._pace.installed(has_ended=installed.has_ended)
+        return installed.is_all
 
     async def _in_thread(self, work: Callable[[], _Value]) -> _Value:
         """Blocking work, one piece at a time, while the loop goes on answering."""
