@@ -43,21 +43,24 @@ def whole(children: Several) -> tuple[set[object], set[object]]:
         ((OLD,), (NARROW,), ()),
         ((), (NARROW,), ("berlin",)),
         ((QUIET,), (NEW,), ("berlin",)),
+        ((OLD,), (), ()),
+        ((NARROW,), (), ()),
+        ((OLD,), (replace(OLD, outbound=False),), ()),
     ],
 )
 def test_it_ends_where_a_pass_would(before: Several, after: Several, woken: tuple[str]) -> None:
     ways = compile_gateway(GATEWAY, {}, sequences={}).ways
     found = compile_rekeying(GATEWAY, ways, {"berlin": before}, {"berlin": after}, {})
-    assert found is not None
     assert (set(found.there.policies), set(found.there.sas)) == whole(before)
     assert (set(found.wanted.policies), set(found.wanted.sas)) == whole(after)
-    assert found.woken == woken
+    assert (found.woken, found.left) == (woken, frozenset())
+    sends = [any(one.outbound for one in several) for several in (before, after)]
+    assert found.ended == (("berlin",) if sends == [True, False] else ())
 
 
 def test_only_what_is_new_is_installed_and_only_what_is_old_removed() -> None:
     ways = compile_gateway(GATEWAY, {}, sequences={}).ways
     found = compile_rekeying(GATEWAY, ways, {"berlin": (OLD, QUIET)}, {"berlin": (NEW,)}, {})
-    assert found is not None
     steps = [
         (one.action, str(getattr(one.subject, "spi", "")))
         for one in diff(found.wanted, found.there)
@@ -69,26 +72,31 @@ def test_only_what_is_new_is_installed_and_only_what_is_old_removed() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ((OLD,), ()),
-        ((OLD,), (replace(OLD, outbound=False),)),
-        ((OLD,), (MOVED,)),
-        ((), (MOVED,)),
-    ],
-)
-def test_what_rests_or_moves_is_for_a_pass(before: Several, after: Several) -> None:
+def test_the_policies_of_one_that_has_ended_stay() -> None:
     ways = compile_gateway(GATEWAY, {}, sequences={}).ways
-    assert compile_rekeying(GATEWAY, ways, {"berlin": before}, {"berlin": after}, {}) is None
+    found = compile_rekeying(GATEWAY, ways, {"berlin": (OLD,)}, {"berlin": ()}, {})
+    steps = {
+        (one.action, str(getattr(one.subject, "spi", "")))
+        for one in diff(found.wanted, found.there)
+    }
+    assert steps == {(StepAction.DELETE, str(OLD.spi_in)), (StepAction.DELETE, str(OLD.spi_out))}
+    assert found.wanted.policies
+
+
+@pytest.mark.parametrize(("before", "after"), [((OLD,), (MOVED,)), ((), (MOVED,)), ((MOVED,), ())])
+def test_what_moves_is_for_a_pass_and_others_are_not(before: Several, after: Several) -> None:
+    ways = compile_gateway(GATEWAY, {}, sequences={}).ways
+    found = compile_rekeying(GATEWAY, ways, {"berlin": before}, {"berlin": after}, {})
+    assert found.left == {"berlin"}
+    assert not (*found.wanted.sas, *found.wanted.policies, *found.there.policies)
 
 
 def test_a_tunnel_that_the_last_pass_did_not_know_is_for_a_pass() -> None:
-    assert compile_rekeying(GATEWAY, {}, {}, {"berlin": (OLD,)}, {}) is None
+    assert compile_rekeying(GATEWAY, {}, {}, {"berlin": (OLD,)}, {}).left == {"berlin"}
 
 
 def test_a_path_that_is_lost_is_for_a_pass() -> None:
     ways = compile_gateway(GATEWAY, {}, sequences={}).ways
     path = replace(ways["berlin"].active, usable=False)
     lost = {"berlin": TunnelPaths((path,), path, path)}
-    assert compile_rekeying(GATEWAY, lost, {}, {"berlin": (OLD,)}, {}) is None
+    assert compile_rekeying(GATEWAY, lost, {}, {"berlin": (OLD,)}, {}).left == {"berlin"}

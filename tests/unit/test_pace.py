@@ -53,3 +53,19 @@ def test_what_only_new_child_sas_call_for_comes_in_its_turn(clock: list[float]) 
     assert pace.rest(clock[0]) == 7
     clock[0] += 7
     assert pace.rest(clock[0] - 7) == 0
+
+
+def test_one_that_has_ended_waits_for_no_pause(clock: list[float]) -> None:
+    pace = Pace()
+    pace.passed(began=clock[0] - 2)
+    clock[0] += 1
+    pace.installed(has_ended=True)
+    for _ in range(7):
+        assert pace.rest(clock[0]) > 0
+        clock[0] += 1
+        pace.installed()
+    assert pace.rest(clock[0]) == 0
+    pace.passed(began=clock[0])
+    clock[0] += 1
+    pace.installed()
+    assert pace.rest(clock[0]) == 0, "it took no time"

@@ -37,11 +37,11 @@ from plutino.daemon.passes import (
     namespace_names,
     plan_pass,
     run_pass,
-    save_running,
 )
 from plutino.daemon.plane_events import hear_for_ike
 from plutino.daemon.prober import Prober
 from plutino.daemon.rekeying import Settled, follows_from_children, install_children
+from plutino.daemon.sequence_saver import SequenceSaver
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
 from plutino.dataplane.choice import KERNEL, PlaneChoice, open_events
@@ -52,6 +52,7 @@ from plutino.desired.remotes import with_remotes
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
 from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
+from plutino.netlink.wire import Message
 
 if TYPE_CHECKING:
     from plutino.daemon.ike_service import IkeService
@@ -63,6 +64,8 @@ _CALM: Final = 0.5
 _PATIENCE: Final = 10
 """Passes in a row without a step; others may change much that is not ours."""
 _LONGEST_BACK_OFF: Final = 10.0
+_MOST_AT_ONCE: Final = 256
+"""Messages of the data plane that are read in a row, before others have their turn."""
 
 _Value = TypeVar("_Value")
 
@@ -82,7 +85,6 @@ class Daemon:
         self._runtime = runtime
         self._key_log = key_log
         self._problems: tuple[str, ...] = ()
-        self._disk_problems: tuple[str, ...] = ()
         self._wake = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._stopping = False
@@ -97,6 +99,8 @@ class Daemon:
         self._names = Names(log, self._wake.set)
         self._settled: Settled | None = None
         self._pace = Pace()
+        instance = loaded.gateway.instance
+        self._saver = SequenceSaver(instance, runtime, self._pace, self._in_thread)
 
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or a request to stop; tunnels stay up.
@@ -115,6 +119,7 @@ class Daemon:
             result = await self._pass()
             if self._ike is not None:
                 self._ike.start(on_kernel=result.choice.plane == KERNEL)
+                self._pace.installed()  # IKE's handshakes come first
             log(f"{len(self._loaded.gateway.tunnels)} tunnels up, {len(result.steps)} steps")
             for number, handler in (
                 (signal.SIGTERM, self._stop),
@@ -145,7 +150,7 @@ class Daemon:
             self._let_go_of_holder()
             await server.close()
             with suppress(PlutinoError):
-                save_running(self._loaded.gateway.instance, self._runtime)
+                self._saver.save()
             os.close(lock)
 
     async def _serve(self) -> None:
@@ -257,7 +262,6 @@ class Daemon:
         """Makes the plane as IKE wants it, or says why not."""
         try:
             if await self._in_thread(partial(self._install_alone, changed)):
-                self._pace.installed()
                 self._wake.set()
             else:
                 await self._pass()
@@ -266,15 +270,18 @@ class Daemon:
             self._wake.set()
 
     def _install_alone(self, changed: frozenset[str]) -> bool:
-        """Without a look at anything else, if that will do."""
+        """Without a look at anything else; whether all of it could be done so."""
         settled, self._settled = self._settled, None
         if settled is None or self._ike is None:
             return False
         children = self._ike.children_of(changed)
-        with suppress(PlutinoError):  # the pass that follows finds out why
-            if install_children(settled, self._runtime, children):
-                self._settled = settled
-        return self._settled is not None
+        try:
+            installed = install_children(settled, self._runtime, children)
+        except PlutinoError:
+            return False  # the pass that follows finds out why
+        self._settled = settled
+        self._pace.installed(has_ended=installed.has_ended)
+        return installed.is_all
 
     async def _in_thread(self, work: Callable[[], _Value]) -> _Value:
         """Blocking work, one piece at a time, while the loop goes on answering."""
@@ -298,18 +305,18 @@ class Daemon:
         loop.add_reader(self._plane_events.fileno(), self._hear_plane, self._plane_events)
 
     def _hear_plane(self, events: NetlinkSocket) -> None:
+        messages: list[Message] = []
         is_change = False
         try:
-            while messages := events.receive(0):
-                for message in messages:
-                    is_change |= not hear_for_ike(self._ike, message)
+            while len(messages) < _MOST_AT_ONCE and (received := events.receive(0)):
+                messages += received
         except NotificationsLostError:
             is_change = True
         except PlaneError:
             is_change = True
             log("the engine has ended: it is started again")
             self._let_go_of_plane()
-        if is_change:
+        if not hear_for_ike(self._ike, messages) or is_change:
             self._wake.set()
 
     def _let_go_of_plane(self) -> None:
@@ -359,20 +366,7 @@ class Daemon:
             await asyncio.sleep(self._pace.save_interval)
             if self._namespaces.changed():
                 self._wake.set()
-            try:
-                problems = await self._in_thread(self._save)
-            except PlutinoError:
-                continue  # the next pass finds and tells it
-            for problem in problems:
-                if problem not in (*self._disk_problems, *self._problems):
-                    log(f"warning: {problem}")
-            self._disk_problems = problems
-
-    def _save(self) -> tuple[str, ...]:
-        began = time.monotonic()
-        problems = save_running(self._loaded.gateway.instance, self._runtime)
-        self._pace.save_took = time.monotonic() - began
-        return problems
+            await self._saver.look(self._problems)
 
     # --- what it is asked
 
@@ -396,7 +390,7 @@ class Daemon:
         return Answer(error=f"unknown method {request.method}")
 
     def _status(self) -> dict[str, object]:
-        told = (*self._problems, *self._disk_problems, *self._names.problems)
+        told = (*self._problems, *self._saver.problems, *self._names.problems)
         ike = NO_IKE if self._ike is None else self._ike.state()
         report = build_report(
             self._located(self._loaded, ike.children),

@@ -64,6 +64,9 @@ _FAREWELL: Final = 1.0
 _FIRST_BACK_OFF: Final = 0.1
 _LONGEST_BACK_OFF: Final = 10.0
 """Seconds until another IKE process is started, doubled each time that one ends soon."""
+_GATHER: Final = 0.01
+"""Seconds to wait for more CHILD_SAs where they follow each other: many cost little more than one.
+"""
 _SOON: Final = 60.0
 
 
@@ -226,11 +229,20 @@ class IkeService:
         self._begun &= {name for name, peer in self._peers.items() if before.get(name) == peer}
         self._begin()
 
-    def hear_engine(self, message: EngineIke) -> None:
+    def hear_engine(self, messages: Iterable[EngineIke]) -> None:
         """What came to the engine's port 4500."""
-        here = SocketAddress(message.destination, NAT_T_PORT)
-        there = SocketAddress(message.source, message.port)
-        self._worker.relay(Datagram(Path(here, there), message.datagram))
+        self._worker.relay(
+            [
+                Datagram(
+                    Path(
+                        SocketAddress(one.destination, NAT_T_PORT),
+                        SocketAddress(one.source, one.port),
+                    ),
+                    one.datagram,
+                )
+                for one in messages
+            ]
+        )
 
     def acquire(self, reqid: int) -> None:
         """A packet wants an SA of the policies with that reqid."""
@@ -376,8 +388,11 @@ class IkeService:
                 return
 
     async def _install_and_send(self) -> None:
+        installed_at = 0.0
         while True:
             await self._wake.wait()
+            if time.monotonic() - installed_at < _GATHER:
+                await asyncio.sleep(_GATHER)
             self._wake.clear()
             waiting = len(self._outbox)
             changed, self._changed = self._changed, set()
@@ -385,15 +400,13 @@ class IkeService:
                 await self._install(frozenset(changed))
             except PlutinoError as error:
                 self._log(f"error: {error}")
+            installed_at = time.monotonic()
             self._send(self._outbox.release(waiting))
             if self._outbox:
                 self._wake.set()
 
     def _send(self, datagrams: Iterable[Datagram]) -> None:
-        for one in datagrams:
-            # A network that refuses it now may take it when it is sent again.
-            with suppress(OSError, PlutinoError):
-                self._sockets.send(one, self._ways.mark_of(one.path))
+        self._sockets.send((one, self._ways.mark_of(one.path)) for one in datagrams)
 
     def _tell(self, notice: Notice) -> None:
         peer = notice.peer

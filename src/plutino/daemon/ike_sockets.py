@@ -9,7 +9,7 @@ import errno
 import socket
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -93,32 +93,39 @@ class IkeSockets:
         self._held.clear()
         self._leave_engine()
 
-    def send(self, datagram: Datagram, mark: int) -> None:
-        """Sends one, from the address that its path names; OSError or PlaneError if it cannot."""
-        local, remote = datagram.path
-        version = remote.address.version
-        payload = datagram.payload
-        if local.port == NAT_T_PORT:
-            held = self._held.get(version)
-            if held is None:
-                self._send_by_engine(datagram, mark)
-                return
-            if payload != KEEPALIVE:
-                payload = NON_ESP_MARKER + payload
-            _send(held, payload, datagram.path, mark)
-        elif payload != KEEPALIVE and version in self._own:
-            _send(self._own[version], payload, datagram.path, mark)
+    def send(self, datagrams: Iterable[tuple[Datagram, int]]) -> None:
+        """Sends them, each with its mark, from the addresses that their paths name.
 
-    def _send_by_engine(self, datagram: Datagram, mark: int) -> None:
-        local, remote = datagram.path
-        message = EngineIke(local.address, remote.address, remote.port, datagram.payload, mark)
+        A network that refuses one now may take it when it is sent again.
+        """
+        by_engine = []
+        for datagram, mark in datagrams:
+            local, remote = datagram.path
+            version, payload = remote.address.version, datagram.payload
+            if local.port != NAT_T_PORT:
+                opened = self._own.get(version) if payload != KEEPALIVE else None
+            elif version not in self._held:
+                there = remote.address, remote.port
+                by_engine.append(EngineIke(local.address, *there, payload, mark))
+                continue
+            else:
+                opened = self._held[version]
+                payload = payload if payload == KEEPALIVE else NON_ESP_MARKER + payload
+            if opened is not None:
+                with suppress(OSError):
+                    _send(opened, payload, datagram.path, mark)
+        if by_engine:
+            self._send_by_engine(by_engine)
+
+    def _send_by_engine(self, messages: Sequence[EngineIke]) -> None:
         try:
             if self._engine is None:
                 self._engine = EngineClient(self._runtime.engine_socket)
-            self._engine.send_ike(message)
+            self._engine.send_ike(messages)
+        except KernelError:
+            return
         except PlaneError:
             self._leave_engine()  # it has ended: the next message finds the new one
-            raise
 
     def _leave_engine(self) -> None:
         if self._engine is not None:

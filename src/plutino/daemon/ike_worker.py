@@ -97,12 +97,12 @@ class IkeWorker:
         if self._transport is not None and commands:
             self._transport.write(frame(encode_commands(list(commands))))
 
-    def relay(self, datagram: Datagram) -> None:
-        """A datagram that no socket of the process gets."""
+    def relay(self, datagrams: Iterable[Datagram]) -> None:
+        """Datagrams that no socket of the process gets."""
         if self._transport is not None:
             if self._transport.get_write_buffer_size() > _MOST_WAITING:
                 return
-            self.tell(Heard(datagram))
+            self.tell(*map(Heard, datagrams))
 
     async def ask(self) -> None:
         """Until all that was told is done. PlaneError if the process ends before."""

@@ -23,7 +23,7 @@ class Pace:
     """Is told what has been done; times are those of the monotonic clock."""
 
     def __init__(self) -> None:
-        self._installed_at = self._passed_at = float("-inf")
+        self._installed_at = self._ended_at = self._passed_at = float("-inf")
         self._pass_took = 0.0
         self.save_took = 0.0
 
@@ -42,9 +42,14 @@ class Pace:
         self._passed_at = time.monotonic()
         self._pass_took = self._passed_at - began
 
-    def installed(self) -> None:
-        """CHILD_SAs have been installed without a pass."""
+    def installed(self, *, has_ended: bool = False) -> None:
+        """CHILD_SAs have been installed without a pass; ``has_ended``: a tunnel sends no more.
+
+        What follows from that, such as that its interface rests, is for a pass.
+        """
         self._installed_at = time.monotonic()
+        if has_ended:
+            self._ended_at = self._installed_at
 
     def rest(self, asked: float) -> float:
         """Seconds that a pass which was called for at a time should still wait.
@@ -53,8 +58,8 @@ class Pace:
         """
         if self._installed_at <= self._passed_at:
             return 0.0
-        quiet = min(self._pass_took, _LONGEST_QUIET)
-        calm = self._installed_at + quiet
         spaced = self._passed_at + _SPACES * self._pass_took
+        calm = self._installed_at + min(self._pass_took, _LONGEST_QUIET)
         latest = asked + _LONGEST_WAIT * self._pass_took
-        return min(max(calm, spaced), latest) - time.monotonic()
+        due = spaced if self._ended_at > self._passed_at else min(max(calm, spaced), latest)
+        return due - time.monotonic()

@@ -21,7 +21,7 @@ from plutino.daemon.findings import (
 )
 from plutino.daemon.health_store import load_ways
 from plutino.daemon.marks import find_mark_clashes
-from plutino.daemon.sequence_store import load_sequences, save_sequences
+from plutino.daemon.sequence_store import add_sequences, load_sequences, save_sequences
 from plutino.dataplane.choice import (
     PlaneChoice,
     choose,
@@ -41,7 +41,7 @@ from plutino.desired.compile import compile_gateway
 from plutino.desired.demands import demands_of
 from plutino.desired.paths import choose_paths
 from plutino.desired.sas import is_ours, tunnel_reqid
-from plutino.desired.sequences import SaIdentity, Sequences, reserve, without_gone
+from plutino.desired.sequences import SaIdentity, Sequences, reservations, reserve, without_gone
 from plutino.desired.state import DesiredState, ObservedState, Surroundings
 from plutino.model.child_sa import ChildSa
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
@@ -302,7 +302,10 @@ def socket_kinds(gateway: Gateway) -> set[SocketKind]:
 
 
 def save_running(instance: str, runtime: RuntimePaths) -> tuple[str, ...]:
-    """Bring the numbers on disk up to what the plane has used. Gives problems, in words."""
+    """Bring the numbers on disk up to what the plane has used, with the ``pass_lock``.
+
+    Gives problems, in words.
+    """
     with open_routes(runtime) as routes:
         choice = current_choice(instance, runtime, routes)
         plane = (
@@ -344,13 +347,16 @@ def _reserve(
 
 
 def reserve_on_disk(
-    runtime: RuntimePaths, saved: Sequences, made: tuple[SecurityAssociation, ...]
+    runtime: RuntimePaths, saved: Sequences, made: Collection[SecurityAssociation]
 ) -> None:
     """Reserve numbers for SAs of IKE beside what is ``saved``. PlaneError if the disk refuses."""
-    wanted = reserve(saved, made, frozenset(sa.reqid for sa in made))
-    problems = () if wanted == saved else _save(runtime, wanted)
-    if problems:
-        raise PlaneError(problems[0], hint=_NO_ROOM)
+    added = reservations(saved, made, frozenset(sa.reqid for sa in made))
+    if not added:
+        return
+    try:
+        add_sequences(runtime.sequences, added)
+    except OSError as error:
+        raise PlaneError(_refused(runtime, error), hint=_NO_ROOM) from error
 
 
 def _reqids_by_ike(gateway: Gateway) -> frozenset[int]:
@@ -369,8 +375,12 @@ def _save(runtime: RuntimePaths, sequences: Sequences) -> tuple[str, ...]:
     try:
         save_sequences(runtime.sequences, sequences)
     except OSError as error:
-        return (f"sequence numbers cannot be saved in {runtime.sequences}: {error.strerror}",)
+        return (_refused(runtime, error),)
     return ()
+
+
+def _refused(runtime: RuntimePaths, error: OSError) -> str:
+    return f"sequence numbers cannot be saved in {runtime.sequences}: {error.strerror}"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,22 @@ if TYPE_CHECKING:
     from plutino.daemon.ike_service import IkeService
 
 
-def hear_for_ike(ike: IkeService | None, message: Message) -> bool:
-    """Passes a message on, if it is for IKE; whether it is for IKE alone, and no change."""
+def hear_for_ike(ike: IkeService | None, messages: Iterable[Message]) -> bool:
+    """Passes on what is for IKE; whether all of it is for IKE alone, and no change."""
+    datagrams = []
+    is_change = False
+    for message in messages:
+        if is_ike(message):
+            with suppress(WireError):
+                datagrams.append(parse_ike(message.payload))
+        else:
+            is_change |= not _hear(ike, message)
+    if ike is not None and datagrams:
+        ike.hear_engine(datagrams)
+    return not is_change
+
+
+def _hear(ike: IkeService | None, message: Message) -> bool:
     reqid, expiring = acquired_reqid(message), expiring_spi(message)
     mapping = new_mapping(message)
     if ike is not None:
@@ -26,7 +41,4 @@ def hear_for_ike(ike: IkeService | None, message: Message) -> bool:
             ike.rekey(expiring)
         elif mapping is not None:
             ike.follow_mapping(mapping)
-        elif is_ike(message):
-            with suppress(WireError):
-                ike.hear_engine(parse_ike(message.payload))
-    return is_ike(message) or any(one is not None for one in (reqid, expiring, mapping))
+    return any(one is not None for one in (reqid, expiring, mapping))

@@ -36,33 +36,43 @@ class Settled:
     children: dict[str, tuple[ChildSa, ...]]
 
 
-def install_children(settled: Settled, runtime: RuntimePaths, changed: Children) -> bool:
-    """Install those of some tunnels. False, with nothing done, where it takes a whole pass.
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What came of it: all, but for what takes a pass; and whether a tunnel sends no more."""
+
+    is_all: bool
+    has_ended: bool
+
+
+def install_children(settled: Settled, runtime: RuntimePaths, changed: Children) -> Installed:
+    """Install those of some tunnels.
 
     Raises PlutinoError where a step is refused; what was done is for a pass to find.
     """
     gateway = settled.gateway
     sequences = load_sequences(runtime.sequences)
     rekeying = compile_rekeying(gateway, settled.ways, settled.children, changed, sequences)
-    if rekeying is None:
-        return False
+    done = {name: several for name, several in changed.items() if name not in rekeying.left}
+    nothing = Installed(is_all=False, has_ended=False)
+    if not done:
+        return nothing
     asleep: dict[Namespace, list[str]] = defaultdict(list)
     for name in rekeying.woken:
         interface = gateway.tunnels[name].interface
         asleep[gateway.options(interface).namespace].append(interface)
     with pass_lock(runtime), RouteClients(one for one in asleep if one is not None) as routes:
         if routes.missing:
-            return False
+            return nothing
         plane = open_plane(
             settled.choice,
             gateway.instance,
             runtime,
             routes=routes,
             start=False,
-            reqids=[tunnel_reqid(gateway.instance, name) for name in changed],
+            reqids=[tunnel_reqid(gateway.instance, name) for name in done],
         )
         if plane is None:
-            return False
+            return nothing
         with closing(plane):
             reserve_on_disk(runtime, sequences, rekeying.wanted.sas)
             system = system_of(gateway.instance, runtime, routes)
@@ -70,8 +80,8 @@ def install_children(settled: Settled, runtime: RuntimePaths, changed: Children)
                 execute(run, plane, system)
             for namespace, interfaces in asleep.items():
                 routes[namespace].set_links_dormant([*dict.fromkeys(interfaces)], dormant=False)
-    settled.children.update(changed)
-    return True
+    settled.children.update(done)
+    return Installed(is_all=not rekeying.left, has_ended=bool(rekeying.ended))
 
 
 def follows_from_children(step: Step) -> bool:

@@ -157,9 +157,15 @@ class EngineClient:
         """Be told of changes: bit n-1 for group n (``XFRMNLGRP_*``)."""
         self.socket.request("join groups", EngineMessage.JOIN, encode_groups(groups))
 
-    def send_ike(self, message: EngineIke) -> None:
-        """Send an IKE message from its port 4500; KernelError if the network refuses it."""
-        self.socket.request("send IKE", EngineMessage.IKE, encode_ike(message))
+    def send_ike(self, messages: Sequence[EngineIke]) -> None:
+        """Send IKE messages from its port 4500.
+
+        Raises BatchRefusedError for those that the network refuses.
+        """
+        self.socket.request_many(
+            [(int(EngineMessage.IKE), encode_ike(one), 0) for one in messages],
+            lambda _place: "send IKE",
+        )
 
     def shutdown(self) -> None:
         """End the engine."""

@@ -117,7 +117,7 @@ class RuntimePaths:
 
     @property
     def ike_folder(self) -> Path:
-        """IKE SAs, encrypted, a file each."""
+        """With the IKE SAs, encrypted."""
         return self.state_directory / "ike"
 
     @property

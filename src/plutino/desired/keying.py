@@ -24,11 +24,17 @@ Children = Mapping[str, Sequence[ChildSa]]
 
 @dataclass(frozen=True, slots=True)
 class Rekeying:
-    """SAs and policies of some tunnels as they are and as they should be; ``woken`` send again."""
+    """SAs and policies of some tunnels as they are and as they should be.
+
+    Those of ``woken`` send again, those of ``ended`` no more. ``left`` are those of which more
+    would have to change: a path, or an interface that nothing can leave by.
+    """
 
     there: ObservedState
     wanted: DesiredState
     woken: tuple[str, ...]
+    ended: tuple[str, ...]
+    left: frozenset[str]
 
 
 def compile_rekeying(
@@ -37,25 +43,28 @@ def compile_rekeying(
     before: Children,
     after: Children,
     sequences: Sequences,
-) -> Rekeying | None:
+) -> Rekeying:
     """The tunnels of ``after``, whose CHILD_SAs were those of ``before``, on the paths of ``ways``.
 
-    None where more would have to change: a path, or an interface that nothing can leave by.
+    The policies of one that sends no more stay, so that nothing of it leaves in clear; that its
+    interface rests then is for a pass.
     """
     there: list[tuple[tuple[Policy, ...], tuple[SecurityAssociation, ...]]] = []
     wanted: list[tuple[tuple[Policy, ...], tuple[SecurityAssociation, ...]]] = []
-    woken = []
+    woken, ended, left = [], [], []
     for name, children in after.items():
         old, paths = before.get(name, ()), ways.get(name)
-        if paths is None or paths.lost or sending_child(children) is None:
-            return None
-        in_use = paths_in_use(paths, old)
-        if paths_in_use(paths, children) != in_use:
-            return None
+        in_use = None if paths is None or paths.lost else paths_in_use(paths, old)
+        if paths is None or in_use is None or paths_in_use(paths, children) != in_use:
+            left.append(name)
+            continue
         there.append(_compile(gateway, name, in_use, old, sequences))
         wanted.append(_compile(gateway, name, in_use, children, sequences))
-        if sending_child(old) is None:
+        did_send, sends = sending_child(old) is not None, sending_child(children) is not None
+        if sends and not did_send:
             woken.append(name)
+        elif did_send and not sends:
+            ended.append(name)
     return Rekeying(
         ObservedState(
             policies=tuple(one for policies, _ in there for one in policies),
@@ -67,6 +76,8 @@ def compile_rekeying(
             sas=tuple(one for _, sas in wanted for one in sas),
         ),
         tuple(woken),
+        tuple(ended),
+        frozenset(left),
     )
 
 

@@ -4,7 +4,7 @@ A number must never come twice under one key, nor be accepted twice (RFC 4303, 3
 numbers are reserved ahead in the state directory; a new engine starts after the reservation.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from plutino.model.policy import IpAddress
@@ -47,20 +47,34 @@ def without_gone(saved: Sequences, kept: Collection[SaIdentity]) -> Sequences:
 
 def reserve(
     saved: Sequences,
-    running: tuple[SecurityAssociation, ...],
+    running: Iterable[SecurityAssociation],
     by_ike: Collection[int] = (),
 ) -> Sequences:
-    """What must be on disk while ``running`` is in force; ``by_ike`` are reqids.
+    """What must be on disk while ``running`` is in force; ``by_ike`` are reqids."""
+    return {**saved, **reservations(saved, running, by_ike)}
+
+
+def reservations(
+    saved: Sequences,
+    running: Iterable[SecurityAssociation],
+    by_ike: Collection[int] = (),
+) -> Sequences:
+    """What of it is not ``saved``; ``by_ike`` are reqids.
 
     A reservation is renewed when half of it is used, so that disk is touched rarely.
     """
-    result = dict(saved)
+    found: dict[SaIdentity, SavedSequence] = {}
     for sa in running:
-        old = result.get(sa.identity, SavedSequence())
+        known = saved.get(sa.identity)
+        old = known or SavedSequence()
+        new = old
         if sa.direction is SaDirection.OUT:
             if sa.replay.oseq + RESERVATION // 2 > old.oseq:
-                old = replace(old, oseq=sa.replay.oseq + RESERVATION)
+                new = replace(old, oseq=sa.replay.oseq + RESERVATION)
         elif sa.replay.seq > old.seq:
-            old = replace(old, seq=sa.replay.seq)
-        result[sa.identity] = replace(old, by_ike=True) if sa.reqid in by_ike else old
-    return result
+            new = replace(old, seq=sa.replay.seq)
+        if sa.reqid in by_ike and not new.by_ike:
+            new = replace(new, by_ike=True)
+        if known is None or new is not old:
+            found[sa.identity] = new
+    return found

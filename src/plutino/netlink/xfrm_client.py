@@ -1,9 +1,9 @@
 """XFRM requests over any netlink socket: the kernel's, or the engine's that speaks the same."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from plutino.model.errors import KernelError, PlaneError, WireError
 from plutino.model.numbers import SPI_RESERVED, U32_MAX
@@ -98,8 +98,7 @@ class XfrmClient:
 
     def list_sas(self) -> tuple[tuple[SecurityAssociation, SaUse], ...]:
         """Dump of the SAs that the model can express, with their use; all of ours are."""
-        replies = self._dump("list SAs", MessageType.GETSA)
-        parsed = (parse_sa(message) for message in replies)
+        parsed = _sas.parse(self._replies("list SAs", MessageType.GETSA))
         return tuple(pair for pair in parsed if pair is not None)
 
     def add_policy(self, policy: Policy) -> None:
@@ -131,8 +130,7 @@ class XfrmClient:
 
     def list_policies(self) -> tuple[Policy, ...]:
         """Dump of the policies that the model can express; all of ours are."""
-        replies = self._dump("list policies", MessageType.GETPOLICY)
-        parsed = (parse_policy(message) for message in replies)
+        parsed = _policies.parse(self._replies("list policies", MessageType.GETPOLICY))
         return tuple(policy for policy in parsed if policy is not None)
 
     def sad_info(self) -> SadInfo:
@@ -171,14 +169,47 @@ class XfrmClient:
         return self._socket.request(step, message.kind, message.encode(), flags=flags)
 
     def _dump(self, step: str, kind: MessageType) -> tuple[XfrmMessage, ...]:
-        request = XfrmMessage(kind, None, is_dump=True)
-        return _parse_all(step, self._send(step, request, NLM_F_DUMP))
+        return _parse_all(step, self._replies(step, kind))
+
+    def _replies(self, step: str, kind: MessageType) -> tuple[Message, ...]:
+        return self._send(step, XfrmMessage(kind, None, is_dump=True), NLM_F_DUMP)
 
     def _ask(self, step: str, request: XfrmMessage, answer: MessageType) -> XfrmMessage:
         for message in _parse_all(step, self._send(step, request)):
             if message.kind is answer:
                 return message
         raise PlaneError(f"{step}: no {answer.name} came back")
+
+
+class _Dumps(Generic[_Value]):
+    """What messages of a dump mean, so that those that were in the last one are not read again.
+
+    Thousands of SAs and policies are listed every few seconds, and most are as they were.
+    """
+
+    def __init__(self, step: str, read: Callable[[XfrmMessage], _Value]) -> None:
+        self._step = step
+        self._read = read
+        self._last: dict[tuple[int, bytes], _Value] = {}
+
+    def parse(self, messages: Iterable[Message]) -> list[_Value]:
+        """In their order. PlaneError for one that cannot be read."""
+        last, found = self._last, {}
+        values = []
+        for message in messages:
+            key = message.type, message.payload
+            if key not in last:
+                (whole,) = _parse_all(self._step, [message])
+                found[key] = self._read(whole)
+            else:
+                found[key] = last[key]
+            values.append(found[key])
+        self._last = found
+        return values
+
+
+_sas: Final = _Dumps("list SAs", parse_sa)
+_policies: Final = _Dumps("list policies", parse_policy)
 
 
 def _request(message: XfrmMessage, flags: int = 0) -> Request:
