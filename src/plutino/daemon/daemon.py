@@ -44,6 +44,7 @@ from plutino.daemon.rekeying import Settled, follows_from_children, install_chil
 from plutino.daemon.sequence_saver import SequenceSaver
 from plutino.daemon.service_manager import notify, watchdog_interval
 from plutino.daemon.status import build_report
+from plutino.daemon.wake import Wake
 from plutino.dataplane.choice import KERNEL, PlaneChoice, open_events
 from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.runtime import RuntimePaths
@@ -85,13 +86,13 @@ class Daemon:
         self._runtime = runtime
         self._key_log = key_log
         self._problems: tuple[str, ...] = ()
-        self._wake = asyncio.Event()
+        self._wake = Wake()
         self._one_at_a_time = asyncio.Lock()
         self._stopping = False
         self._plane_events: NetlinkSocket | None = None
         self._namespaces = NamespaceWatch(self._wake.set)
         self._prober = Prober(Health(load_ways(runtime.health).lost), self._hear_prober)
-        self._netfilter = NetfilterWatch(self._wake.set)
+        self._netfilter = NetfilterWatch(self._wake.set_in_haste)
         self._holder: socket.socket | None = None
         self._idle_passes = 0
         self._failures = 0
@@ -178,15 +179,10 @@ class Daemon:
             await asyncio.wait_for(self._wake.wait(), min(interval, watchdog or interval))
         except TimeoutError:
             self._idle_passes = 0
-        if watchdog is not None:
-            notify("WATCHDOG=1")
+        _tell_watchdog()
         if not self._stopping:
             await asyncio.sleep(_CALM if self._idle_passes > _PATIENCE else _SETTLE)
-        asked = time.monotonic()
-        while not self._stopping and (rest := self._pace.rest(asked)) > 0:
-            await asyncio.sleep(min(rest, 1.0))
-            if watchdog is not None:
-                notify("WATCHDOG=1")
+            await self._wake.rest(self._pace, _tell_watchdog)
         self._wake.clear()
 
     def _failed(self, error: PlutinoError) -> None:
@@ -316,6 +312,7 @@ class Daemon:
             is_change = True
             log("the engine has ended: it is started again")
             self._let_go_of_plane()
+            self._wake.set_in_haste()
         if not hear_for_ike(self._ike, messages) or is_change:
             self._wake.set()
 
@@ -337,14 +334,14 @@ class Daemon:
 
     def _hear_prober(self) -> None:
         save_ways(self._runtime.health, self._prober.health.state)
-        self._wake.set()
+        self._wake.set_in_haste()
 
     def _hear_holder(self) -> None:
         log("the process that held UDP port 4500 has ended")
         self._let_go_of_holder()
         if self._ike is not None:
             self._ike.let_go_of_held()
-        self._wake.set()
+        self._wake.set_in_haste()
 
     def _let_go_of_holder(self) -> None:
         if self._holder is not None:
@@ -355,7 +352,7 @@ class Daemon:
     def _stop(self) -> None:
         log("stopping; the tunnels stay up (`plutino down` takes them away)")
         self._stopping = True
-        self._wake.set()
+        self._wake.set_in_haste()
 
     def _reload_by_signal(self) -> None:
         task = asyncio.ensure_future(self._reload())
@@ -435,6 +432,11 @@ class Daemon:
                 raise
         finally:
             notify("READY=1")
+
+
+def _tell_watchdog() -> None:
+    if watchdog_interval() is not None:
+        notify("WATCHDOG=1")
 
 
 def _log_failure(task: "asyncio.Future[PassResult]") -> None:
