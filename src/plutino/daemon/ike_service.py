@@ -7,6 +7,7 @@ with what was kept, as after a restart of the daemon.
 
 import asyncio
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
@@ -400,6 +401,9 @@ class IkeService:
                 await self._install(frozenset(changed))
             except PlutinoError as error:
                 self._log(f"error: {error}")
+            except Exception as error:  # a fault of ours: the next ones are installed all the same
+                at = traceback.extract_tb(error.__traceback__)[-1]
+                self._log(f"error: {type(error).__name__} in {at.name}, line {at.lineno}")
             installed_at = time.monotonic()
             self._send(self._outbox.release(waiting))
             if self._outbox:

@@ -1,0 +1,44 @@
+"""A fault of ours in one installation does not end those to come."""
+
+import asyncio
+from pathlib import Path
+
+from plutino.config.files import LoadedGateway
+from plutino.config.load import load_text
+from plutino.daemon.ike_service import IkeService
+from plutino.dataplane.runtime import RuntimePaths
+from plutino.model.secret import Secret
+
+TEXT = """
+[tunnels.berlin]
+interface = "ipsec1"
+local = "192.0.2.1"
+remote = "198.51.100.2"
+ike.psk-file = "berlin.psk"
+"""
+
+
+def test_the_next_ones_are_made(tmp_path: Path) -> None:
+    asked: list[frozenset[str]] = []
+    words: list[str] = []
+
+    async def install(changed: frozenset[str]) -> None:
+        asked.append(changed)
+        if len(asked) == 1:
+            raise ZeroDivisionError
+
+    async def play() -> None:
+        service = IkeService(loaded, RuntimePaths(tmp_path, tmp_path), install, words.append)
+        task = asyncio.create_task(service._install_and_send())
+        for count in (1, 2):
+            service._wake.set()
+            while len(asked) < count:
+                await asyncio.sleep(0.001)
+        assert not task.done()
+        task.cancel()
+
+    gateway = load_text(TEXT, "gateway.toml")
+    loaded = LoadedGateway(gateway, tmp_path / "gateway.toml", {}, {"berlin": Secret(b"a key")})
+    asyncio.run(asyncio.wait_for(play(), 60))
+    assert len(words) == 1
+    assert words[0].startswith("error: ZeroDivisionError in install, line ")
