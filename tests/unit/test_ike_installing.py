@@ -1,6 +1,7 @@
 """A fault of ours in one installation does not end those to come."""
 
 import asyncio
+from itertools import count
 from pathlib import Path
 
 from plutino.config.files import LoadedGateway
@@ -19,26 +20,28 @@ ike.psk-file = "berlin.psk"
 
 
 def test_the_next_ones_are_made(tmp_path: Path) -> None:
-    asked: list[frozenset[str]] = []
+    asked: asyncio.Queue[int] = asyncio.Queue()
+    numbers = count(1)
     words: list[str] = []
 
     async def install(changed: frozenset[str]) -> None:
-        asked.append(changed)
-        if len(asked) == 1:
+        del changed
+        number = next(numbers)
+        asked.put_nowait(number)
+        if number == 1:
             raise ZeroDivisionError
 
     async def play() -> None:
         service = IkeService(loaded, RuntimePaths(tmp_path, tmp_path), install, words.append)
         task = asyncio.create_task(service._install_and_send())
-        for count in (1, 2):
+        for expected in (1, 2):
             service._wake.set()
-            while len(asked) < count:
-                await asyncio.sleep(0.001)
+            assert await asyncio.wait_for(asked.get(), 60) == expected
         assert not task.done()
         task.cancel()
 
     gateway = load_text(TEXT, "gateway.toml")
     loaded = LoadedGateway(gateway, tmp_path / "gateway.toml", {}, {"berlin": Secret(b"a key")})
-    asyncio.run(asyncio.wait_for(play(), 60))
+    asyncio.run(play())
     assert len(words) == 1
     assert words[0].startswith("error: ZeroDivisionError in install, line ")
