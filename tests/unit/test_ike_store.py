@@ -1,6 +1,7 @@
 """IKE SAs on disk: what was kept comes back, for the same peer and with the same key alone."""
 
 import os
+import resource
 from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -44,6 +45,22 @@ def test_another_configuration_or_key_makes_it_useless(tmp_path: Path) -> None:
     assert loaded(runtime) == (found, [])
     runtime.ike_key.unlink()
     assert loaded(runtime) == (set(), [])
+
+
+def test_what_cannot_be_written_is_not_as_it_was_before_either(tmp_path: Path) -> None:
+    runtime, said = runtime_in(tmp_path), list[str]()
+    store = IkeStore(runtime, PEERS, said.append)
+    store.keep({("berlin", SPI): b"one", ("rome.example", SPI): b"two"})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (runtime.ike_folder / "sas").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        for _ in range(2):
+            store.keep({("berlin", SPI): b"another"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [one.startswith("warning: IKE SAs are not kept in") for one in said] == [True]
+    assert loaded(runtime) == ({("rome.example", SPI, b"two")}, [])
 
 
 def test_files_of_an_earlier_version_are_taken_over(tmp_path: Path) -> None:

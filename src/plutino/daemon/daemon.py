@@ -50,6 +50,7 @@ from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.health import Health
 from plutino.desired.remotes import with_remotes
+from plutino.ike_process.collector import spare_what_is_there
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
 from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
@@ -121,6 +122,7 @@ class Daemon:
             if self._ike is not None:
                 self._ike.start(on_kernel=result.choice.plane == KERNEL)
                 self._pace.installed()  # IKE's handshakes come first
+            spare_what_is_there()
             log(f"{len(self._loaded.gateway.tunnels)} tunnels up, {len(result.steps)} steps")
             for number, handler in (
                 (signal.SIGTERM, self._stop),
@@ -425,6 +427,7 @@ class Daemon:
                 result = await self._pass()
                 self._names.ask_again()
                 await self._reload_ike(result)
+                spare_what_is_there()
                 return result
             except PlutinoError:
                 self._loaded = before

@@ -10,7 +10,9 @@ SAVE_INTERVAL: Final = 1.0
 _LONGEST_SAVE_INTERVAL: Final = 5.0
 """Half a reservation lasts longer (``desired/sequences``)."""
 _PAUSES: Final = 10
-"""Times as long as such a look or a pass takes, until the next one."""
+"""Times as long as a pass takes, until the next one."""
+_SAVE_PAUSES: Final = 20
+"""Times as long as such a look takes, until the next one."""
 _LONGEST_QUIET: Final = 5.0
 """Seconds without a new CHILD_SA before a pass: as long as the last one took, and at most these."""
 _LONGEST_WAIT: Final = 20
@@ -35,7 +37,7 @@ class Pace:
     @property
     def save_interval(self) -> float:
         """Seconds until the next look at the sequence numbers."""
-        return max(SAVE_INTERVAL, min(_PAUSES * self.save_took, _LONGEST_SAVE_INTERVAL))
+        return max(SAVE_INTERVAL, min(_SAVE_PAUSES * self.save_took, _LONGEST_SAVE_INTERVAL))
 
     def passed(self, began: float) -> None:
         """A pass is over."""

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import struct
+from pathlib import Path
 from typing import Final
 
 from plutino.model.errors import KernelError, PlaneError
@@ -51,6 +52,11 @@ def open_tun(name: str) -> int:
     return descriptor
 
 
+def queues_of_each() -> int:
+    """How many queues a TUN device gets."""
+    return min(MOST_QUEUES, os.cpu_count() or 1)
+
+
 def open_queues(name: str) -> list[int]:
     """A descriptor for each queue of the TUN device ``name``: one per processor, at most four.
 
@@ -58,13 +64,34 @@ def open_queues(name: str) -> list[int]:
     """
     descriptors: list[int] = []
     try:
-        for _ in range(min(MOST_QUEUES, os.cpu_count() or 1)):
+        for _ in range(queues_of_each()):
             descriptors.append(open_tun(name))
     except (KernelError, PlaneError):
         for descriptor in descriptors:
             os.close(descriptor)
         raise
     return descriptors
+
+
+def check_open_files(pid: int, devices: int) -> None:
+    """PlaneError where a process may not have so many open files as more devices take.
+
+    The engine raises its limit as far as it may (CAP_SYS_RESOURCE, ``fs.nr_open``).
+    """
+    try:
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        there = len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return  # it has ended, or is not ours to look at
+    words = next(line.split() for line in limits.splitlines() if line.startswith("Max open files"))
+    wanted = there + devices * queues_of_each()
+    if words[3].isdigit() and wanted > int(words[3]):
+        raise PlaneError(
+            f"the engine may have {words[3]} open files, and with {devices} more interfaces it "
+            f"takes {wanted}: {queues_of_each()} for each",
+            hint="raise the hard limit (`LimitNOFILE=` of the service, `ulimit -Hn`), or have one "
+            "interface for many tunnels, with `external = true`",
+        )
 
 
 def _hint(error: OSError) -> str | None:

@@ -16,7 +16,7 @@ from plutino.dataplane.link_settings import forgo_routers
 from plutino.dataplane.moved_sa import delete_and_tell, with_numbers
 from plutino.dataplane.plane import tag_links
 from plutino.dataplane.runtime import RuntimePaths
-from plutino.dataplane.tun import open_queues
+from plutino.dataplane.tun import check_open_files, open_queues
 from plutino.dataplane.underlay import SocketKind, open_socket
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError
 from plutino.model.interface import Interface
@@ -122,8 +122,9 @@ class UserspacePlane:
         """Make TUNs, down, and hand them to the engine. EEXIST if a link has such a name.
 
         A batch is what one datagram to the engine may bring; where one of it fails, none of it and
-        none after it is made.
+        none after it is made. PlaneError where the engine may not open so many.
         """
+        check_open_files(self._client.info().pid, len(interfaces))
         names = {name for _index, name in socket.if_nameindex()}
         for first in range(0, len(interfaces), MOST_DESCRIPTORS):
             try:

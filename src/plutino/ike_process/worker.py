@@ -15,6 +15,7 @@ from plutino.ike.keys import SessionKeys
 from plutino.ike.saved import SavedStateError
 from plutino.ike.wireshark import table_line
 from plutino.ike_process.child_sas import child_sa
+from plutino.ike_process.collector import spare_what_is_there
 from plutino.ike_process.commands import (
     Acquire,
     Adopt,
@@ -163,6 +164,7 @@ class Worker:
                 self._endpoint.let_down(name, now)
                 self._touched.add(name)
         self._endpoint.set_peers(command.peers)
+        spare_what_is_there()
 
     def _note_keys(self, keys: SessionKeys) -> None:
         line = table_line(keys)
