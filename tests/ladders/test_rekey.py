@@ -95,12 +95,8 @@ def test_a_peer_that_refuses_to_rekey_the_ike_sa(
     assert not old & set(pair.a.sessions)
 
 
-@pytest.mark.parametrize("what", ["answer_create_child", "answer_rekey_ike"])
-@pytest.mark.parametrize("error", [NoAdditionalSasError, TemporaryFailureError])
-def test_keys_do_not_outlive_their_time_because_the_peer_wants_no_others(
-    monkeypatch: pytest.MonkeyPatch, what: str, error: type[PeerError]
-) -> None:
-    """RFC 7296, 2.8: another IKE SA is made, and then the old one closed with its CHILD_SAs."""
+def refusing(monkeypatch: pytest.MonkeyPatch, what: str, error: type[PeerError]) -> IkePair:
+    """a has keys for 100 s, and nobody answers one kind of rekey."""
 
     def refuse(*_: object) -> None:
         raise error("never")
@@ -110,6 +106,16 @@ def test_keys_do_not_outlive_their_time_because_the_peer_wants_no_others(
     own = peer("a", lifetimes=lifetimes, children=(child(lifetimes=lifetimes),))
     pair = IkePair(a=own, b=peer("b"))
     pair.establish()
+    return pair
+
+
+@pytest.mark.parametrize("what", ["answer_create_child", "answer_rekey_ike"])
+@pytest.mark.parametrize("error", [NoAdditionalSasError, TemporaryFailureError])
+def test_keys_do_not_outlive_their_time_because_the_peer_wants_no_others(
+    monkeypatch: pytest.MonkeyPatch, what: str, error: type[PeerError]
+) -> None:
+    """RFC 7296, 2.8: another IKE SA is made, and then the old one closed with its CHILD_SAs."""
+    pair = refusing(monkeypatch, what, error)
     for _ in range(600):
         pair.run(1)
         for session in pair.a.sessions.values():
@@ -124,14 +130,7 @@ def test_keys_do_not_outlive_their_time_because_the_peer_wants_no_others(
 def test_they_end_where_the_peer_wants_no_other_ike_sa_either(
     monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise TemporaryFailureError("never")
-
-    monkeypatch.setattr(answers, what, refuse)
-    lifetimes = Lifetimes(100.0)
-    own = peer("a", lifetimes=lifetimes, children=(child(lifetimes=lifetimes),))
-    pair = IkePair(a=own, b=peer("b"))
-    pair.establish()
+    pair = refusing(monkeypatch, what, TemporaryFailureError)
 
     def created() -> list[float]:
         sessions = pair.a.sessions.values()
