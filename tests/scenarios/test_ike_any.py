@@ -255,3 +255,5 @@ def test_a_handshake_with_nobody_ends_when_the_name_leads_elsewhere(plane: str) 
         until_up_and_passing(pair)
         assert f"{NAME} is 192.0.2.2, and was {ELSEWHERE}" in pair.paris.last_words()
         pair.assert_nothing_in_clear()
+        # What the packet has called for at the old address is plutino's as well.
+        assert pair.paris.plutino("down").stderr == ""

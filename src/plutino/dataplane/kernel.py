@@ -324,8 +324,7 @@ class KernelPlane:
     def delete_policies(self, policies: Sequence[Policy]) -> None:
         """XFRM_MSG_DELPOLICY; what acquires for them have left goes, too."""
         self._xfrm.delete_policies(policies)
-        reqids = {int(one.reqid) for policy in policies for one in policy.templates}
-        self._xfrm.delete_larval_sas(reqids)
+        self._xfrm.delete_larval_sas(policies)
 
     def list_policies(self) -> tuple[Policy, ...]:
         """Policies of this instance."""

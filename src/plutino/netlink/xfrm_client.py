@@ -1,6 +1,6 @@
 """XFRM requests over any netlink socket: the kernel's, or the engine's that speaks the same."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -75,12 +75,13 @@ class XfrmClient:
             lambda place: f"delete {_name_sa(sas[place])}",
         )
 
-    def delete_larval_sas(self, reqids: Collection[int]) -> None:
-        """The SAs without SPI that acquires have left for these reqids.
+    def delete_larval_sas(self, policies: Iterable[Policy]) -> None:
+        """The SAs without SPI that acquires have left for these policies.
 
         DELSA names an SA by its SPI, so each gets one first (XFRM_MSG_ALLOCSPI, by the acquire's
         sequence number). One that expires meanwhile, or is made into an SA, is none any more.
         """
+        reqids = {int(one.reqid) for policy in policies for one in policy.templates}
         for message in self._dump("list SAs", MessageType.GETSA):
             info = message.fixed
             if not isinstance(info, UserSaInfo) or info.id.spi or info.reqid not in reqids:
