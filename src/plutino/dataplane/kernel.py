@@ -324,7 +324,6 @@ class KernelPlane:
     def delete_policies(self, policies: Sequence[Policy]) -> None:
         """XFRM_MSG_DELPOLICY; what acquires for them have left goes, too."""
         self._xfrm.delete_policies(policies)
-        self._xfrm.delete_larval_sas(policies)
 
     def list_policies(self) -> tuple[Policy, ...]:
         """Policies of this instance."""

@@ -321,7 +321,6 @@ class UserspacePlane:
     def delete_policies(self, policies: Sequence[Policy]) -> None:
         """XFRM_MSG_DELPOLICY; what acquires for them have left goes, too."""
         self._xfrm.delete_policies(policies)
-        self._xfrm.delete_larval_sas(policies)
 
     def list_policies(self) -> tuple[Policy, ...]:
         """Dump of all policies."""

@@ -75,7 +75,7 @@ class XfrmClient:
             lambda place: f"delete {_name_sa(sas[place])}",
         )
 
-    def delete_larval_sas(self, policies: Iterable[Policy]) -> None:
+    def _delete_larval_sas(self, policies: Iterable[Policy]) -> None:
         """The SAs without SPI that acquires have left for these policies.
 
         DELSA names an SA by its SPI, so each gets one first (XFRM_MSG_ALLOCSPI, by the acquire's
@@ -123,11 +123,12 @@ class XfrmClient:
         )
 
     def delete_policies(self, policies: Sequence[Policy]) -> None:
-        """Many at once. Raises BatchRefusedError."""
+        """Many at once; what acquires have left for them goes, too. Raises BatchRefusedError."""
         self._socket.request_many(
             [_request(policy_id_message(policy)) for policy in policies],
             lambda place: f"delete {_name_policy(policies[place])}",
         )
+        self._delete_larval_sas(policies)
 
     def list_policies(self) -> tuple[Policy, ...]:
         """Dump of the policies that the model can express; all of ours are."""
