@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks.usage import Usage, usage_of
 from plutino.lab.namespaces import NetworkNamespace
 from plutino.lab.peers.packages import STRONGSWAN, find_peer
 from plutino.lab.peers.strongswan import StrongSwan
@@ -49,7 +50,7 @@ def measure_charons(
         loading = _spent(west)
         _load(west, count, key, start=False)
         before = _spent(west), _spent(east)
-        loading = _Spent(before[0].seconds - loading.seconds, 0)
+        loading = Usage(before[0].seconds - loading.seconds, 0)
         began = time.monotonic()
         _load(west, count, key, start=True)
         deadline = began + _PATIENCE
@@ -74,7 +75,12 @@ def _charons(
     with tempfile.TemporaryDirectory() as folder:
         pair = []
         try:
-            for place, text in enumerate((_secrets(key), _east(key))):
+            for place, text in enumerate(
+                (
+                    _secrets(key),
+                    answering(_EAST, "east.example", key, "172.20.0.0/14", "172.16.0.0/14"),
+                )
+            ):
                 home = Path(folder) / str(place)
                 home.mkdir()
                 one = StrongSwan(namespaces[place], home, root, text, False, _OPTIONS)
@@ -123,24 +129,25 @@ def _west(number: int, action: str) -> str:
 }}"""
 
 
-def _east(key: str) -> str:
+def answering(local: str, identity: str, key: str, here: str, there: str) -> str:
+    """swanctl.conf of one that lets everybody in, from networks ``there`` to networks ``here``."""
     return f"""connections {{ all {{
   version = 2
   unique = never
-  local_addrs = {_EAST}
+  local_addrs = {local}
   remote_addrs = %any
   proposals = aes128gcm16-prfsha256-x25519
   local {{
     auth = psk
-    id = east.example
+    id = {identity}
   }}
   remote {{
     auth = psk
     id = %any
   }}
   children {{ net {{
-    local_ts = 172.20.0.0/14
-    remote_ts = 172.16.0.0/14
+    local_ts = {here}
+    remote_ts = {there}
     esp_proposals = aes128gcm16-noesn
   }} }}
 }} }}
@@ -155,16 +162,6 @@ def _stats(one: StrongSwan) -> str:
     return one.swanctl("--stats")
 
 
-@dataclass(frozen=True, slots=True)
-class _Spent:
-    seconds: float
-    octets: int
-
-
-def _spent(one: StrongSwan) -> _Spent:
+def _spent(one: StrongSwan) -> Usage:
     assert one.process is not None
-    place = Path(f"/proc/{one.process.pid}")
-    fields = (place / "stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    pages = int((place / "statm").read_text().split()[1])
-    return _Spent(ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE"))
+    return usage_of(one.process.pid)

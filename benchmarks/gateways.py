@@ -21,6 +21,7 @@ from socket import AF_PACKET, SO_RCVBUF, SOCK_RAW, SOL_SOCKET, htons, socket
 from typing import Final, TypeVar
 
 from benchmarks.charons import measure_charons
+from benchmarks.usage import Usage, usage_of
 from plutino.control.client import ask_daemon
 from plutino.dataplane.engine_client import EngineClient
 from plutino.lab.hosts import WIRE, Host, connect
@@ -48,14 +49,6 @@ class Form:
     shared: int = 1
     external: bool = False
     plane: str = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Of one process: seconds of CPU time until now, and octets of memory that it keeps."""
-
-    seconds: float
-    octets: int
 
 
 @dataclass(slots=True)
@@ -128,13 +121,13 @@ def measure(hosts: tuple[Host, Host], form: Form, *, say: Callable[[str], None])
             _until_said(host, " tunnels up, ", 1)
             figures.ready = time.monotonic() - began
             began = time.monotonic()
-        figures.before = {host.name: usage(host) for host in hosts}
+        figures.before = {host.name: _usage(host) for host in hosts}
         say(f"each is ready after {figures.ready:.1f} s")
         with _Pulse(east) as pulse_east, _Pulse(west) as pulse_west:
             for host in hosts:
                 _until_said(host, "the IKE SA is up", figures.ike_sas)
             figures.established = time.monotonic() - began
-            figures.after = {host.name: usage(host) for host in hosts}
+            figures.after = {host.name: _usage(host) for host in hosts}
             for host in hosts:
                 _until_up(host, form)
             figures.installed = time.monotonic() - began
@@ -271,7 +264,7 @@ def _ip(host: Host, *words: str) -> None:
 # --- what is looked at
 
 
-def usage(host: Host) -> dict[str, Usage]:
+def _usage(host: Host) -> dict[str, Usage]:
     """Of the daemon, the IKE process and, where there is one, the engine."""
     found = {}
     here = host.folder.as_posix().encode()
@@ -286,15 +279,8 @@ def usage(host: Host) -> dict[str, Usage]:
         kinds = {b"plutino.ike_process": "ike", b"plutino-engine": "engine", b"\0run\0": "daemon"}
         for mark, kind in kinds.items():
             if mark in words:
-                found[kind] = _usage(place)
+                found[kind] = usage_of(int(place.name))
     return found
-
-
-def _usage(place: Path) -> Usage:
-    fields = (place / "stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    pages = int((place / "statm").read_text().split()[1])
-    return Usage(ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 class _Pulse:

@@ -23,6 +23,8 @@ from pathlib import Path
 from socket import AF_INET, SO_RCVBUF, SOCK_DGRAM, SOL_SOCKET, socket
 from typing import Final
 
+from benchmarks.charons import answering
+from benchmarks.usage import usage_of
 from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
 from plutino.ike.auth.identity import Identity
 from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig
@@ -54,29 +56,6 @@ _AIM_MEMORY: Final = 20 << 10
 """Bytes per IKE SA, at most."""
 _AIM_RATE: Final = 0.5
 """Of charon's handshakes per second of CPU time, at least."""
-_SWANCTL: Final = f"""
-connections {{ all {{
-  version = 2
-  unique = never
-  local_addrs = {_RESPONDER}
-  remote_addrs = %any
-  proposals = aes128gcm16-prfsha256-x25519
-  local {{
-    auth = psk
-    id = responder.example
-  }}
-  remote {{
-    auth = psk
-    id = %any
-  }}
-  children {{ net {{
-    local_ts = {_INSIDE}
-    remote_ts = 10.0.0.0/8
-    esp_proposals = aes128gcm16-noesn
-  }} }}
-}} }}
-secrets {{ ike-all {{ secret = "{_KEY}" }} }}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +79,8 @@ def run(options: argparse.Namespace) -> int:
         return 2
     with _two_namespaces() as (here, there), tempfile.TemporaryDirectory() as name:
         ours = _measure(here, options.count, *_start_ours(there, options.count))
-        swan = StrongSwan(there, Path(name), root, _SWANCTL, False)
+        conf = answering(str(_RESPONDER), "responder.example", _KEY, str(_INSIDE), "10.0.0.0/8")
+        swan = StrongSwan(there, Path(name), root, conf, False)
         swan.start()
         assert swan.process is not None
         with there.entered():  # what charon's routes are to lead to
@@ -142,21 +122,13 @@ def _measure(here: NetworkNamespace, count: int, pid: int, end: Callable[[], Non
         with here.entered():
             for number in range(10):  # what is made once is not counted
                 _handshake(count + number)
-            before = _spent(pid)
+            before = usage_of(pid)
             for number in range(count):
                 _handshake(number)
-        after = _spent(pid)
+        after = usage_of(pid)
     finally:
         end()
-    return Cost((after[0] - before[0]) / count, (after[1] - before[1]) / count)
-
-
-def _spent(pid: int) -> tuple[float, int]:
-    """Seconds of CPU time and bytes of resident memory of a process until now."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
+    return Cost((after.seconds - before.seconds) / count, (after.octets - before.octets) / count)
 
 
 # --- the initiators
