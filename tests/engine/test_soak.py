@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soak import SoakOptions, soak
+from benchmarks.soak.phase import soak
+from benchmarks.soak.report import SoakOptions
 
 pytestmark = pytest.mark.root
 
