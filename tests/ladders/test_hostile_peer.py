@@ -17,7 +17,7 @@ from plutino.ike.payloads.proposal import Proposal, SaPayload, Transform
 from plutino.ike.payloads.traffic_selector import TsPayload
 from plutino.ike.session import Session
 from tests.support.ike_network import ANY, ESP_GCM_PFS, ESP_SERIES, A, B, IkePair, child, peer
-from tests.unit.test_ike_codec import PAYLOADS
+from tests.support.ike_payloads import PAYLOADS
 
 KINDS = [*ExchangeType, 99]
 SUITES = [

@@ -5,17 +5,28 @@ has none, like a kernel without CONFIG_XFRM_SUB_POLICY), policies on devices (th
 CONFIG_XFRM_OFFLOAD and then ignores the attribute).
 """
 
-import random
 import struct
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
-from hypothesis import strategies as st
 
-from tests.support.engine import engine_process
-from tests.support.namespace import fresh_namespace
+from tests.support.both_planes import (
+    ENCAP,
+    HTHRESH4,
+    HTHRESH6,
+    IF_ID,
+    KMADDRESS,
+    MARK,
+    MIGRATE_LIST,
+    POLICY_TYPE,
+    SA_DIR,
+    SA_PCPU,
+    SEC_CTX,
+    TMPL,
+    Both,
+    if_id,
+    mark,
+    templates,
+)
 from tests.support.policy_wire import (
     INFINITE,
     NO_LIMITS,
@@ -41,76 +52,10 @@ from tests.support.raw_plane import (
     REQUEST,
     SETDEFAULT,
     UPDPOLICY,
-    RawPlane,
-    Reply,
     attribute,
 )
-from tests.support.until import until
 
 pytestmark = pytest.mark.root
-
-TMPL, SEC_CTX, POLICY_TYPE, MIGRATE_LIST, KMADDRESS, MARK, ENCAP = 5, 8, 16, 17, 19, 21, 4
-OFFLOAD_DEV, IF_ID, SA_DIR, SA_PCPU = 28, 31, 33, 35
-HTHRESH4, HTHRESH6 = 3, 4
-
-
-class Both:
-    """Kernel and engine, asked the same."""
-
-    def __init__(self, kernel: RawPlane, engine: RawPlane) -> None:
-        self.kernel = kernel
-        self.engine = engine
-
-    def ask(
-        self, kind: int, payload: bytes = b"", *, flags: int = REQUEST | ACK, port: int = 0
-    ) -> list[Reply]:
-        """What both answer; answers and notifications must be the same octets."""
-        expected = self.kernel.ask(kind, payload, flags=flags, port=port)
-        told = self.kernel.events()
-        assert self.engine.ask(kind, payload, flags=flags, port=port) == expected
-        assert self.engine.events() == told
-        return expected
-
-    def settle(self, kind: int, payload: bytes) -> None:
-        """The same when the kernel has done what it does later."""
-        until(
-            lambda: self.kernel.ask(kind, payload) == self.engine.ask(kind, payload),
-            f"both answer {kind:#x} alike",
-        )
-        self.ask(kind, payload)
-
-    def errno(self, kind: int, payload: bytes = b"") -> tuple[int, str]:
-        """Errno and words of the acknowledgement."""
-        last = self.ask(kind, payload)[-1]
-        return last.errno, last.words
-
-    def dump(self) -> list[Reply]:
-        """All policies, the end apart."""
-        return self.ask(GETPOLICY, flags=REQUEST | DUMP)[:-1]
-
-
-@pytest.fixture
-def both(tmp_path: Path) -> Iterator[Both]:
-    with (
-        engine_process(tmp_path) as path,
-        fresh_namespace(),
-        RawPlane.kernel() as kernel,
-        RawPlane.engine(path) as engine,
-    ):
-        yield Both(kernel, engine)
-
-
-def mark(value: int, mask: int) -> bytes:
-    return attribute(MARK, struct.pack("=II", value, mask))
-
-
-def if_id(number: int) -> bytes:
-    return attribute(IF_ID, struct.pack("=I", number))
-
-
-def templates(*all_of_them: bytes) -> bytes:
-    return attribute(TMPL, b"".join(all_of_them))
-
 
 INVALID_POLICIES = {
     "share": policy(share=4),
@@ -358,161 +303,3 @@ def test_policies_expire_by_time(both: Both) -> None:
     assert told[0] == told[1]
     assert [(prefix, hard) for prefix, hard, _kind in told[0]] == [(0, 0), (0, 1), (1, 1), (2, 0)]
     assert len(both.dump()) == 1
-
-
-def random_selector(source: random.Random, *, ipv6: bool) -> bytes:
-    """Few addresses and ports, so that selectors overlap."""
-    form = "2001:db8:{}::{}" if ipv6 else "10.{}.0.{}"
-    hosts = [form.format(source.randrange(2), source.randrange(4)) for _host in range(2)]
-    lengths = (0, 32, 48, 64, 126, 128) if ipv6 else (0, 8, 16, 24, 30, 32)
-    masks = (0, 0, 0xFFFF, 0xFF00, 0x0001)
-    return selector(
-        *hosts,
-        prefixes=(source.choice(lengths), source.choice(lengths)),
-        protocol=source.choice((0, 0, 6, 17, 1, 58, 47, 132, 135, 255)),
-        ports=(
-            source.choice((0, 1, 0x0801)),
-            source.choice(masks),
-            source.choice((0, 1, 0x0300)),
-            source.choice(masks),
-        ),
-        ifindex=source.choice((0, 0, 0, 3)),
-    )
-
-
-OLD, NEW = ("198.51.100.2", "192.0.2.1"), ("203.0.113.2", "203.0.113.1")
-
-
-def ask_which_matches(both: Both, flow: bytes, identity: bytes) -> bool:
-    """MIGRATE looks its policy up as a packet does: which one it was, the moved template shows."""
-    there = attribute(MIGRATE_LIST, migration(OLD, NEW))
-    back = attribute(MIGRATE_LIST, migration(NEW, OLD))
-    if both.ask(MIGRATE, policy_id(flow) + identity + there)[-1].errno != 0:
-        return False
-    both.dump()
-    both.ask(MIGRATE, policy_id(flow) + identity + back)
-    return True
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_the_same_policy_matches(both: Both, number: int) -> None:
-    """Of many that overlap, through additions, deletions and changes of priority."""
-    source = random.Random(number)
-    ipv6 = number % 2 == 1
-    found = 0
-    for changes in range(60):
-        for _addition in range(3 if changes < 40 else 1):
-            identity = mark(source.randrange(2), source.choice((0, 0, 1, 3)))
-            told = policy(random_selector(source, ipv6=ipv6), priority=source.randrange(3))
-            attributes = templates(template()) + identity + if_id(source.randrange(2))
-            both.ask(NEWPOLICY, told + attributes)
-        dump = both.dump()
-        old = source.choice(dump).payload
-        priority = struct.unpack_from("=I", old, 152)[0] ^ 1
-        both.ask(UPDPOLICY, policy(old[:56], priority=priority) + old[168:])
-        if changes > 30:
-            gone = source.choice(dump).payload
-            both.ask(DELPOLICY, policy_id(gone[:56]) + gone[168:])
-        for _flow in range(5):
-            flow = random_selector(source, ipv6=ipv6)
-            found += ask_which_matches(both, flow, if_id(source.randrange(2)))
-    assert found > 50
-
-
-def test_who_comes_first_among_equals(both: Both) -> None:
-    """A policy replaced at equal priority stays before those of its addresses, and goes behind all
-    others."""
-    flow = selector("10.1.0.1", "10.2.0.1", prefixes=(32, 32), protocol=17)
-    for chosen in (selector(protocol=17), selector(), selector(prefixes=(8, 8))):
-        both.ask(NEWPOLICY, policy(chosen) + templates(template()))
-        assert ask_which_matches(both, flow, b"")
-    for chosen in (selector(protocol=17), selector(), selector(prefixes=(8, 8))):
-        both.ask(UPDPOLICY, policy(chosen) + templates(template()))
-        assert ask_which_matches(both, flow, b"")
-    both.ask(UPDPOLICY, policy(selector(protocol=17), priority=101) + templates(template()))
-    both.ask(UPDPOLICY, policy(selector(protocol=17)) + templates(template()))
-    assert ask_which_matches(both, flow, b"")
-
-
-def comparable(kind: int, payload: bytes) -> bool:
-    """Whether a request asks for nothing that the planes were built to do differently."""
-    fixed = {NEWPOLICY: 168, UPDPOLICY: 168, DELPOLICY: 64, GETPOLICY: 64, POLEXPIRE: 176}
-    fixed |= {MIGRATE: 64, FLUSHPOLICY: 0, GETSPDINFO: 4, NEWSPDINFO: 4}
-    at = fixed.get(kind, 4)
-    while at + 4 <= len(payload):
-        length, number = struct.unpack_from("=HH", payload, at)
-        if length < 4:
-            break
-        content = payload[at + 4 : at + length]
-        number &= 0x3FFF
-        if number == OFFLOAD_DEV or (number == POLICY_TYPE and content[:1] == b"\1"):
-            return False
-        at += length + 3 & ~3
-    return True
-
-
-WELL_FORMED = (
-    (NEWPOLICY, policy() + templates(template(), template(mode=0)) + mark(1, 3) + if_id(2)),
-    (UPDPOLICY, policy(selector("2001:db8::", "::")) + templates(template(family=10))),
-    (DELPOLICY, policy_id() + mark(1, 3) + if_id(2)),
-    (GETPOLICY, policy_id() + mark(1, 3) + if_id(2)),
-    (POLEXPIRE, expire(policy(), hard=1) + mark(1, 3) + if_id(2)),
-    (MIGRATE, policy_id() + attribute(MIGRATE_LIST, migration()) + mark(1, 3) + if_id(2)),
-    (FLUSHPOLICY, attribute(POLICY_TYPE, bytes(6))),
-    (GETSPDINFO, bytes(4) + if_id(2)),
-    (NEWSPDINFO, bytes(4) + attribute(HTHRESH4, b"\x20\x20") + attribute(HTHRESH6, b"\x80\x80")),
-    (SETDEFAULT, b"\2\2\2\0" + if_id(1)),
-    (GETDEFAULT, bytes(4) + if_id(1)),
-)
-
-
-def same(both: Both, kind: int, payload: bytes) -> None:
-    """Ask both, but for the kernel's hash figures, which change in its own time."""
-    if kind in {NEWPOLICY, UPDPOLICY, POLEXPIRE} and len(payload) >= 168:
-        payload = payload[:88] + bytes(32) + payload[120:]  # no limits of time
-    if kind == GETSPDINFO:
-        answers = [plane.ask(kind, payload)[-1] for plane in (both.kernel, both.engine)]
-        assert answers[0] == answers[1]
-    elif comparable(kind, payload):
-        both.ask(kind, payload)
-
-
-def test_every_truncation_is_answered_the_same(both: Both) -> None:
-    for kind, payload in WELL_FORMED:
-        for length in range(len(payload) + 1):
-            same(both, kind, payload[:length])
-    both.dump()
-
-
-octets = st.integers(0, 255)
-
-
-@st.composite
-def mutated(draw: st.DrawFn) -> tuple[int, bytes]:
-    """A request that is nearly right: some octets changed, attributes of any number added."""
-    kind, told = draw(st.sampled_from(WELL_FORMED))
-    payload = bytearray(told)
-    for _change in range(draw(st.integers(0, 3))):
-        payload[draw(st.integers(0, len(payload) - 1))] = draw(octets)
-    for _more in range(draw(st.integers(0, 2))):
-        content = draw(st.binary(max_size=90))
-        payload += attribute(draw(st.integers(0, 45)), content)
-    if draw(st.booleans()):
-        payload += draw(st.binary(max_size=20))
-    return kind, bytes(payload)
-
-
-def test_mutated_requests_are_answered_the_same(both: Both) -> None:
-    @seed(7)
-    @settings(
-        max_examples=2500,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(mutated())
-    def answered_the_same(request: tuple[int, bytes]) -> None:
-        same(both, *request)
-
-    answered_the_same()
-    both.dump()
