@@ -133,7 +133,7 @@ def test_down_leaves_no_larval_sa(family: int) -> None:
     """The kernel makes one for a packet without SA, and would keep it for 30 s."""
     with ike_pair("kernel", family, paris='start = "on-traffic"', start=False) as pair:
         pair.paris.start_daemon()
-        until(lambda: "tunnels up" in pair.paris.last_words(), "the policies are there")
+        until(lambda: "ready: " in pair.paris.last_words(), "the policies are there")
         assert not pings(pair)
         assert "spi 0x00000000" in ip(pair.paris, "xfrm state")
         assert pair.paris.plutino("down").returncode == 0

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+from functools import partial
 from ipaddress import ip_address
 
 import pytest
@@ -43,6 +44,30 @@ def test_another_key_is_refused_and_status_says_so(plane: str) -> None:
         for secret in (PSK.strip(), "a key of sixteen"):
             assert secret not in pair.paris.last_words() + pair.berlin.last_words()
         pair.assert_nothing_in_clear()
+
+
+@pytest.mark.parametrize("option", ["proposals", "esp-proposals"])
+def test_proposals_that_do_not_meet_are_told_by_status(plane: str, option: str) -> None:
+    """Of ESP, too: then the IKE SA is up, and only status can say why nothing passes."""
+    more = "-prfsha256-x25519" if option == "proposals" else ""
+    weak, strong = (f"aes{bits}gcm16{more}" for bits in (128, 256))
+    paris, berlin = f'{option} = ["{weak}"]', f'{option} = ["{strong}"]\nstart = "listen"'
+    with ike_pair(plane, paris=paris, berlin=berlin, start=False) as pair:
+        for host in (pair.berlin, pair.paris):
+            host.start_daemon()
+        refusal = f"the peer refuses.*NO_PROPOSAL_CHOSEN, of {weak}"
+        until(partial(says, pair.paris, refusal), "status says what was refused")
+        if option == "esp-proposals":
+            assert says(pair.berlin, f"IKE up.*offered {weak}.*allowed {strong}")
+        assert f"offered {weak}" in pair.berlin.last_words()
+        assert f"allowed {strong}" in pair.berlin.last_words()
+        assert not passes(pair.paris)
+        pair.assert_nothing_in_clear()
+
+
+def says(host: Host, words: str) -> bool:
+    """Whether `status` does."""
+    return re.search(words, host.plutino("status").stdout) is not None
 
 
 def test_a_packet_starts_what_waits_for_traffic(plane: str) -> None:

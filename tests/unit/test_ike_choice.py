@@ -54,6 +54,18 @@ def test_what_does_not_meet_is_refused(offered: str, own: str) -> None:
             agree([one], [other])
 
 
+def test_a_refusal_says_what_was_offered_and_what_is_allowed() -> None:
+    with pytest.raises(NoProposalChosenError) as refused:
+        agree(["aes256gcm16-esn"] * 2, ["aes128gcm16-x25519-noesn"], for_ike=False)
+    assert "offered aes256gcm16-esn, aes256gcm16-esn; " in refused.value.reason
+    assert "allowed aes128gcm16-x25519-noesn" in refused.value.reason
+    with pytest.raises(NoProposalChosenError) as refused:
+        choose(offer(Protocol.IKE, b"", [(Transform(1, 9999),)] * 255), [], Protocol.IKE)
+    assert "offered 1:9999, 1:9999, " in refused.value.reason
+    assert "allowed none" in refused.value.reason
+    assert len(refused.value.reason) < 500
+
+
 def test_esp_without_a_key_exchange_and_with_esn_or_not() -> None:
     assert agree(["aes128gcm16-esn-noesn"], ["aes128gcm16-noesn"], for_ike=False)[5].id == 0
     assert agree(["aes128gcm16-esn-noesn"], ["aes128gcm16"], for_ike=False)[5].id == 1

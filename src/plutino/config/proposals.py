@@ -1,34 +1,24 @@
-"""The words of proposals, which are strongSwan's, to IANA's numbers and back. Pure."""
+"""The words of proposals, checked and filled in: the configuration's to IANA's numbers. Pure."""
 
 import difflib
 from collections.abc import Iterable
 from typing import Final
 
-from plutino.model.algorithms import COMBINED_MODES, ESP_SUITES, INTEGRITY_ALGORITHMS
+from plutino.model.algorithms import COMBINED_MODES
 from plutino.model.proposal import Algorithm, Proposal
+from plutino.model.proposal_words import (
+    ADDKE1,
+    ENCR,
+    ESN,
+    INTEG,
+    KE,
+    KEY_EXCHANGES,
+    PRF,
+    WEAK,
+    WORDS,
+)
 
-ENCR, PRF, INTEG, KE, ESN, ADDKE1 = 1, 2, 3, 4, 5, 6
-_FIXED_KEYS: Final = frozenset({3, 11, 28})
-"""Transforms without a Key Length attribute."""
-
-KEY_EXCHANGES: Final = {
-    "modp1024": 2, "modp1536": 5, "modp2048": 14, "modp3072": 15, "modp4096": 16,
-    "modp6144": 17, "modp8192": 18, "ecp256": 19, "ecp384": 20, "ecp521": 21,
-    "ecp256bp": 28, "ecp384bp": 29, "ecp512bp": 30,
-    "x25519": 31, "x448": 32, "mlkem512": 35, "mlkem768": 36, "mlkem1024": 37,
-}  # fmt: skip
-_PRFS: Final = {
-    "prfsha1": 2, "prfaesxcbc": 4, "prfsha256": 5, "prfsha384": 6, "prfsha512": 7, "prfaescmac": 8,
-}  # fmt: skip
-_WEAK: Final = {
-    "modp1024": Algorithm(KE, 2),
-    "modp1536": Algorithm(KE, 5),
-    "sha1": Algorithm(INTEG, 2),
-    "prfsha1": Algorithm(PRF, 2),
-    "3des": Algorithm(ENCR, 3),
-}
-"""RFC 8247 says SHOULD NOT or MUST NOT; each has to be allowed by name."""
-WEAK_WORDS: Final = tuple(_WEAK)
+WEAK_WORDS: Final = tuple(WEAK)
 
 DEFAULT_IKE: Final = (
     "aes256gcm16-aes128gcm16-chacha20poly1305-prfsha384-prfsha256-x25519-ecp256-ecp384-modp3072-modp2048",
@@ -39,22 +29,6 @@ DEFAULT_ESP: Final = (
     "aes256-aes128-sha256-sha384-esn-noesn",
 )
 """What RFC 8247 and RFC 8221 ask for, the strongest first."""
-
-
-def _words() -> dict[str, Algorithm]:
-    words: dict[str, Algorithm] = dict(_WEAK)
-    for suite in ESP_SUITES.values():
-        own = suite.encryption
-        bits = None if own.ike_id in _FIXED_KEYS else 8 * own.key_size
-        words[own.name] = Algorithm(ENCR, own.ike_id, bits)
-    for integrity in INTEGRITY_ALGORITHMS.values():
-        words[integrity.name] = Algorithm(INTEG, integrity.ike_id)
-    words |= {name: Algorithm(PRF, number) for name, number in _PRFS.items()}
-    words |= {name: Algorithm(KE, number) for name, number in KEY_EXCHANGES.items()}
-    return words | {"esn": Algorithm(ESN, 1), "noesn": Algorithm(ESN, 0)}
-
-
-WORDS: Final = _words()
 
 
 def parse_proposal(text: str, *, for_ike: bool, weak: tuple[str, ...] = ()) -> Proposal:
@@ -101,21 +75,9 @@ def _for_esp(proposal: list[Algorithm], types: set[int]) -> list[Algorithm]:
     return proposal if ESN in types else [*proposal, Algorithm(ESN, 1), Algorithm(ESN, 0)]
 
 
-def describe(algorithms: Iterable[Algorithm]) -> str:
-    """In the words of a proposal; a number where there is no word."""
-    return "-".join(map(_word, algorithms))
-
-
 def weak_among(algorithms: Iterable[Algorithm]) -> tuple[str, ...]:
     """The words of those that have to be allowed by name."""
-    return tuple(word for word, one in _WEAK.items() if one in set(algorithms))
-
-
-def _word(algorithm: Algorithm) -> str:
-    kind, number, _bits = algorithm
-    if kind >= ADDKE1:
-        return f"ke{kind - ADDKE1 + 1}_{_word(Algorithm(KE, number))}"
-    return next((word for word, one in WORDS.items() if one == algorithm), f"{kind}:{number}")
+    return tuple(word for word, one in WEAK.items() if one in set(algorithms))
 
 
 def _algorithm(word: str, weak: tuple[str, ...]) -> Algorithm:
@@ -126,7 +88,7 @@ def _algorithm(word: str, weak: tuple[str, ...]) -> Algorithm:
         return Algorithm(ADDKE1 + int(number[2:]) - 1, KEY_EXCHANGES[name])
     if word not in WORDS:
         raise ValueError(f"'{word}' is no algorithm{_near(word, list(WORDS))}")
-    if word in _WEAK and word not in weak:
+    if word in WEAK and word not in weak:
         raise ValueError(f"{word} is weak (RFC 8247): name it in `allow-weak` if it must be")
     return WORDS[word]
 

@@ -123,7 +123,7 @@ class Daemon:
                 self._ike.start(on_kernel=result.choice.plane == KERNEL)
                 self._pace.installed()  # IKE's handshakes come first
             spare_what_is_there()
-            log(f"{len(self._loaded.gateway.tunnels)} tunnels up, {len(result.steps)} steps")
+            log(f"ready: tunnels {len(self._loaded.gateway.tunnels)}, steps {len(result.steps)}")
             for number, handler in (
                 (signal.SIGTERM, self._stop),
                 (signal.SIGINT, self._stop),

@@ -163,7 +163,8 @@ class IkeService:
     def state(self) -> IkeState:
         """For `status`."""
         now = time.monotonic()
-        peers = report_ike(self._peers.values(), self._ike_sas, self._failures, now)
+        keyed = {peer for peer, children in self._children.items() if children}
+        peers = report_ike(self._peers.values(), self._ike_sas, keyed, self._failures, now)
         gateway = self._loaded.gateway
         names = ((name, peer_name(gateway, name)) for name in gateway.tunnels)
         reports = {name: peers[peer] for name, peer in names if peer in peers}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from plutino.config.gateway import Gateway
-from plutino.config.proposals import describe, weak_among
+from plutino.config.proposals import weak_among
 from plutino.control.report import IkeReport
 from plutino.model.child_sa import ChildSa
+from plutino.model.proposal_words import describe
 
 if TYPE_CHECKING:
     from plutino.ike.auth.identity import Identity
@@ -37,12 +38,22 @@ NO_IKE: Final = IkeState()
 def report_ike(
     peers: Iterable[PeerConfig],
     ike_sas: Mapping[str, IkeSaState | None],
+    keyed: Container[str],
     failures: Mapping[str, str],
     now: float,
 ) -> dict[str, IkeReport]:
-    """The IKE SA of each peer that is up, or else the one that is on its way."""
+    """The IKE SA of each peer that is up, or else the one that is on its way.
+
+    ``keyed`` are the peers that have CHILD_SAs: of the others the last failure says why they have
+    none.
+    """
     return {
-        one.name: _report(one, ike_sas.get(one.name), failures.get(one.name, ""), now)
+        one.name: _report(
+            one,
+            ike_sas.get(one.name),
+            "" if one.name in keyed else failures.get(one.name, ""),
+            now,
+        )
         for one in peers
     }
 
@@ -59,7 +70,7 @@ def _report(peer: PeerConfig, ike_sa: IkeSaState | None, failure: str, now: floa
         local_id=words[0],
         remote_id=words[1],
         age=int(now - ike_sa.since),
-        failure="" if ike_sa.is_up else failure,
+        failure=failure,
         suite=describe(ike_sa.suite),
         weak=weak_among((*ike_sa.suite, *ike_sa.esp)),
     )

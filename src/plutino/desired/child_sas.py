@@ -8,7 +8,7 @@ from itertools import product
 from typing import Final
 
 from plutino.config.numbers import TunnelNumbers
-from plutino.config.proposals import ENCR, INTEG, parse_proposal
+from plutino.config.proposals import parse_proposal
 from plutino.config.tunnel import Tunnel
 from plutino.desired.paths import unspecified
 from plutino.desired.sequences import SavedSequence, Sequences, starting_replay
@@ -17,6 +17,7 @@ from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import Mark, ReqId, Spi
 from plutino.model.path import Path, TunnelPaths
 from plutino.model.policy import Mode, Selector
+from plutino.model.proposal_words import ENCR, INTEG
 from plutino.model.sa import (
     UNLIMITED,
     Lifetime,

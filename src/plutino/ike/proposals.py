@@ -8,11 +8,15 @@ from plutino.ike.errors import NoProposalChosenError
 from plutino.ike.numbers import (
     ADDITIONAL_KEY_EXCHANGES,
     NO_TRANSFORM,
+    NotifyType,
     Protocol,
     TransformType,
 )
+from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import Proposal, SaPayload, Transform
 from plutino.model.algorithms import COMBINED_MODES
+from plutino.model.proposal import Algorithm
+from plutino.model.proposal_words import describe
 
 Suite = tuple[Transform, ...]
 """The transforms of one configured proposal, the preferred ones of each type first."""
@@ -23,6 +27,10 @@ _MAY_BE_ABSENT: Final = {
     TransformType.ESN,
     *ADDITIONAL_KEY_EXCHANGES,
 }
+
+
+_LONGEST_WORDS: Final = 300
+"""Characters that an offer takes in a log: who sends it chooses its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,11 @@ def choose(
                 transforms = _meet(proposal, suite, ke_sent)
                 if transforms is not None:
                     return Chosen(proposal.number, protocol, proposal.spi, transforms)
-    raise NoProposalChosenError("no offered proposal is allowed here")
+    suites_offered = [one.transforms for one in offered.proposals if one.protocol == protocol]
+    raise NoProposalChosenError(
+        f"no offered proposal is allowed here: offered {_words(suites_offered)}; "
+        f"allowed {_words(suites)}"
+    )
 
 
 def allows(suites: Sequence[Suite], transforms: Sequence[Transform]) -> bool:
@@ -110,6 +122,13 @@ def check_answer(
     return Chosen(proposal.number, protocol, proposal.spi, transforms)
 
 
+def refusal_words(error: NotifyPayload, suites: Sequence[Suite]) -> str:
+    """The name of a peer's error; with what it was offered, where it wants none of that."""
+    if error.type == NotifyType.NO_PROPOSAL_CHOSEN:
+        return f"{error.name}, of {_words(suites)}"
+    return error.name
+
+
 def methods_of(suites: Iterable[Suite]) -> tuple[int, ...]:
     """The key exchange methods of all suites in their order."""
     found = (one.id for suite in suites for one in suite if one.type == TransformType.KE)
@@ -131,6 +150,15 @@ def without_key_exchange(suites: Iterable[Suite]) -> tuple[Suite, ...]:
     return tuple(
         dict.fromkeys(tuple(one for one in suite if one.type not in dropped) for suite in suites)
     )
+
+
+def _words(suites: Sequence[Suite]) -> str:
+    """In the words of a configuration."""
+    several = (
+        describe(Algorithm(one.type, one.id, one.key_bits) for one in suite) for suite in suites
+    )
+    words = ", ".join(several) or "none"
+    return words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]}..."
 
 
 def _meet(proposal: Proposal, suite: Suite, ke_sent: int | None) -> dict[int, Transform] | None:

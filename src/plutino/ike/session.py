@@ -330,15 +330,18 @@ class Session:
             message = checked(header, opened)
             cover(self, header, (opened.first_payload, opened.chain))
             follow_request(self, path)
-            self._inherit(message, now)
+            if self.predecessor is not None and not deletes_ike(message):
+                # It uses this IKE SA, which has won over our own request to replace the old one.
+                hand_over(self.predecessor, self, now)
             payloads = answer(self, message, path, now)
             follow_window(self, message)
         except StatusWantedError as wanted:
             self.held = Held(wanted.questions, partial(self._take_request, header, opened, path))
             return
         except PeerError as error:
-            failure = error
-            self.tell(Refused(self.peer.name, f"{header.exchange_name}: {error.reason}"))
+            failure, reason = error, f"{header.exchange_name}: {error.reason}"
+            if not error.fatal:
+                self.tell(Refused(self.peer.name, reason))
             payloads = (NotifyPayload(error.notify, error.data),)
         reply = self._header(header.exchange_type, header.message_id, response=True)
         message = Message(reply, tuple(payloads))
@@ -350,14 +353,9 @@ class Session:
             secret, self.pending_secret = self.pending_secret, None
             mix(self, secret)
         if failure is not None and failure.fatal:
-            self.close(failure.reason, now)
+            self.close(reason, now)
         elif self.ends_with is not None:
             self.close(self.ends_with, now)
-
-    def _inherit(self, message: Message, now: float) -> None:
-        """The peer uses this IKE SA, so it has won over our own request to replace the old one."""
-        if self.predecessor is not None and not deletes_ike(message):
-            hand_over(self.predecessor, self, now)
 
     def move(self, path: Path) -> None:
         """The IKE SA and its children go by another path from now on."""

@@ -8,9 +8,9 @@ from cryptography.hazmat.primitives.asymmetric import dh, mlkem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plutino.config.proposals import KEY_EXCHANGES as WORDS
 from plutino.ike.crypto.finite_field import FINITE_FIELDS, FiniteField
 from plutino.ike.crypto.key_exchange import KEY_EXCHANGES, EllipticCurve, KeyExchangeMethod
+from plutino.model.proposal_words import KEY_EXCHANGES as WORDS
 
 METHODS = list(KEY_EXCHANGES.values())
 CURVES = [one for one in METHODS if isinstance(one, EllipticCurve)]

@@ -34,7 +34,7 @@ from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.identification import AuthPayload, CertPayload, IdPayload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
-from plutino.ike.proposals import allows
+from plutino.ike.proposals import allows, refusal_words
 from plutino.ike.schedule import due_at
 from plutino.ike.state import SessionInput
 
@@ -112,7 +112,8 @@ def _first_child(session: Session, offer: ChildOffer, message: Message, now: flo
     """The IKE SA stays where its first child is refused (RFC 7296, 1.2 and 2.21.2)."""
     try:
         if message.error is not None:
-            raise PeerError(f"the peer refuses the CHILD_SA: {message.error.name}")
+            why = refusal_words(message.error, offer.suites)
+            raise PeerError(f"the peer refuses the CHILD_SA: {why}")
         keys = session.session_keys
         nonces = keys.exchanged.initiator_nonce, keys.exchanged.responder_nonce
         agreed = take_answer(session, offer, message)

@@ -42,6 +42,7 @@ from plutino.ike.proposals import (
     likely_method,
     methods_of,
     offer,
+    refusal_words,
 )
 from plutino.ike.schedule import REPLACED_FOR, due_at, retry_at
 from plutino.ike.state import SessionInput
@@ -166,7 +167,8 @@ class RekeyIke:
         if error.type == NotifyType.NO_PROPOSAL_CHOSEN and session.is_established:
             # as of one that has IKE_INTERMEDIATE and no IKE_FOLLOWUP_KE
             session.tell(ReauthenticationDue(session.peer.name, session.initiator_spi))
-        raise PeerError(f"the peer refuses to rekey the IKE SA: {error.name}")
+        why = refusal_words(error, session.peer.suites)
+        raise PeerError(f"the peer refuses to rekey the IKE SA: {why}")
 
     def _failed(self, session: Session, again: float, now: float) -> None:
         """Another try later, and not before what the peer has begun has had its time."""

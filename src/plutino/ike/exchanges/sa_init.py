@@ -29,7 +29,16 @@ from plutino.ike.payloads.generic import NoncePayload, OpaquePayload, Payload
 from plutino.ike.payloads.key_exchange import KePayload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
-from plutino.ike.proposals import Chosen, Suite, allows, check_answer, choose, methods_of, offer
+from plutino.ike.proposals import (
+    Chosen,
+    Suite,
+    allows,
+    check_answer,
+    choose,
+    methods_of,
+    offer,
+    refusal_words,
+)
 from plutino.ike.state import SessionInput
 from plutino.model.policy import Mode
 from plutino.model.sa import NAT_T_PORT
@@ -95,7 +104,9 @@ class SaInit:
             self._again(session, cookie, wanted, now)
             return
         if message.error is not None:
-            raise PeerError(f"the peer refuses: {message.error.name}")
+            raise PeerError(
+                f"the peer refuses: {refusal_words(message.error, session.peer.suites)}"
+            )
         sa, ke, nonce = sa_ke_nonce(message)
         if message.header.responder_spi == NO_SPI:
             raise InvalidSyntaxError("the responder's SPI is zero")
