@@ -70,6 +70,27 @@ def says(host: Host, words: str) -> bool:
     return re.search(words, host.plutino("status").stdout) is not None
 
 
+@pytest.mark.parametrize(("port", "exchange"), [(500, "IKE_SA_INIT"), (4500, "IKE_AUTH")])
+def test_what_is_not_answered_is_told_by_status(plane: str, port: int, exchange: str) -> None:
+    """From the first request on, and at its end with the port that is to be opened."""
+    own = "retransmit-tries = 2"
+    listens = 'start = "listen"'
+    with ike_pair(plane, 4, "udp", paris=own, berlin=listens, start=False) as pair:
+        run(
+            pair.berlin.namespace,
+            "nft add table inet firewall",
+            "nft add chain inet firewall input { type filter hook input priority 0; }",
+            f"nft add rule inet firewall input udp dport {port} drop",
+        )
+        for host in (pair.berlin, pair.paris):
+            host.start_daemon()
+        until(partial(says, pair.paris, f"{exchange} is not answered yet"), "it waits")
+        end = f"the peer does not answer {exchange} at 192.0.2.2:{port}"
+        until(partial(says, pair.paris, end), "it gives up")
+        assert not passes(pair.paris)
+        pair.assert_nothing_in_clear()
+
+
 def test_a_packet_starts_what_waits_for_traffic(plane: str) -> None:
     with ike_pair(
         plane, paris='start = "on-traffic"', berlin='start = "listen"', start=False

@@ -112,7 +112,8 @@ def _render_ike(ike: IkeReport) -> str:
     failure = f": {ike.failure}" if ike.failure else ""
     suite = f", {ike.suite}" if ike.suite else ""
     weak = f" (WEAK: {', '.join(ike.weak)})" if ike.weak else ""
-    return f"    IKE {ike.state}{since}, {ike.local_id} - {ike.remote_id}{suite}{weak}{failure}"
+    ends = f", {ike.local_id} - {ike.remote_id}" if ike.local_id else ""
+    return f"    IKE {ike.state}{since}{ends}{suite}{weak}{failure}"
 
 
 def _render_path(tunnel: TunnelReport) -> str:

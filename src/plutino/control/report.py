@@ -40,7 +40,7 @@ class IkeReport:
     """The IKE SA of a tunnel: ``up``, ``connecting`` or ``down``. SPIs are hexadecimal digits.
 
     ``age`` is in seconds; ``failure`` is the last reason for which an exchange
-    failed, where there is no CHILD_SA.
+    failed, or what is not answered yet, where there is no CHILD_SA.
     ``suite`` are the algorithms of the IKE SA in the words of a proposal, ``weak`` those among them
     and those of its ESP that RFC 8247 advises against.
     """

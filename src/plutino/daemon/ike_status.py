@@ -70,10 +70,17 @@ def _report(peer: PeerConfig, ike_sa: IkeSaState | None, failure: str, now: floa
         local_id=words[0],
         remote_id=words[1],
         age=int(now - ike_sa.since),
-        failure=failure,
+        failure=failure or _awaited(ike_sa),
         suite=describe(ike_sa.suite),
         weak=weak_among((*ike_sa.suite, *ike_sa.esp)),
     )
+
+
+def _awaited(ike_sa: IkeSaState) -> str:
+    """What an IKE SA on its way waits for: by the first answer it has its algorithms."""
+    if ike_sa.is_up:
+        return ""
+    return f"{'IKE_AUTH' if ike_sa.suite else 'IKE_SA_INIT'} is not answered yet"
 
 
 def _words(identity: Identity | None) -> str:

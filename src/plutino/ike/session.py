@@ -374,9 +374,10 @@ class Session:
         """Does what is due."""
         if self.is_closed:
             return
-        again, is_dead = self.window.repeat(now)
-        if is_dead:
-            self.close("the peer does not answer", now)
+        again, unanswered = self.window.repeat(now)
+        if unanswered is not None:
+            asked = unanswered.exchange.exchange_type.name
+            self.close(f"the peer does not answer {asked} at {self.path.remote}", now)
             return
         for one in again:
             self._send(one.payloads, self.path, now)

@@ -59,19 +59,21 @@ class RequestWindow(Generic[_Exchange]):
         """When the next request is to be sent again."""
         return min((one.due for one in self.waiting.values()), default=None)
 
-    def repeat(self, now: float) -> tuple[list[Outstanding[_Exchange]], bool]:
-        """The requests to send again now, and whether one has had all its tries."""
+    def repeat(
+        self, now: float
+    ) -> tuple[list[Outstanding[_Exchange]], Outstanding[_Exchange] | None]:
+        """The requests to send again now, and the one that has had all its tries, if any."""
         again: list[Outstanding[_Exchange]] = []
         for one in self.waiting.values():
             if one.due > now:
                 continue
             if one.tries >= self.retransmission.tries:
-                return [], True
+                return [], one
             one.tries += 1
             pause = self.retransmission.first * self.retransmission.factor**one.tries
             one.due = now + min(pause, self.retransmission.longest)
             again.append(one)
-        return again, False
+        return again, None
 
 
 class Request(NamedTuple):
