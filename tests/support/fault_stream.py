@@ -53,6 +53,8 @@ class Stream:
         self.sent = 0
         self.refused = 0
         self.received: set[int] = set()
+        self.repeated = 0
+        """How many came that had come before."""
         self._last_arrival = time.monotonic()
         self.longest_silence = 0.0
         """Seconds between two arrivals, at most."""
@@ -95,7 +97,9 @@ class Stream:
     def _receive(self) -> None:
         while not self._stop.is_set():
             if select.select([self._receiver], [], [], 0.1)[0]:
-                self.received.add(NUMBER.unpack_from(self._receiver.recv(2048))[0])
+                number = NUMBER.unpack_from(self._receiver.recv(2048))[0]
+                self.repeated += number in self.received
+                self.received.add(number)
                 now = time.monotonic()
                 if len(self.received) > 1:
                     self.longest_silence = max(self.longest_silence, now - self._last_arrival)

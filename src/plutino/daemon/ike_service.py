@@ -14,6 +14,7 @@ from typing import Final
 
 from plutino.config.files import LoadedGateway
 from plutino.config.tunnel import Tunnel
+from plutino.daemon.early_esp import EarlyEsp
 from plutino.daemon.ike_outbox import Outbox
 from plutino.daemon.ike_peers import (
     Ways,
@@ -30,6 +31,7 @@ from plutino.daemon.ike_worker import IkeWorker
 from plutino.daemon.key_log import KeyLog
 from plutino.daemon.ocsp_client import OcspClient
 from plutino.daemon.peer_spis import PeerSpis
+from plutino.daemon.stranger_log import StrangerLog
 from plutino.dataplane.engine_messages import EngineIke
 from plutino.dataplane.mappings import NewMapping
 from plutino.dataplane.runtime import RuntimePaths
@@ -58,8 +60,6 @@ from plutino.model.sa import NAT_T_PORT
 Log = Callable[[str], None]
 _PATIENCE: Final = 1.0
 """Seconds that the end which began an IKE SA has to move it off a lost path."""
-_QUIET: Final = 10.0
-"""Seconds between lines about refused handshakes of whoever it may be."""
 _FAREWELL: Final = 1.0
 """Seconds for peers to answer that they let go, too."""
 _FIRST_BACK_OFF: Final = 0.1
@@ -109,7 +109,8 @@ class IkeService:
         self._reqids: dict[int, list[str]] = {}
         self._ike_sas: dict[str, IkeSaState | None] = {}
         self._failures: dict[str, str] = {}
-        self._quiet_until, self._untold = 0.0, 0
+        self._strangers = StrangerLog(log)
+        self._early = EarlyEsp()
         self._outbox = Outbox()
         self._wake = asyncio.Event()
         self._gone = asyncio.Event()
@@ -285,6 +286,7 @@ class IkeService:
         for task in self._tasks:
             task.cancel()
         self._responders.close()
+        self._early.close()
         self._worker.close()
         self._sockets.close()
 
@@ -332,6 +334,9 @@ class IkeService:
             self._tell(notice)
         for query in outcome.questions:
             self._ask_responder(query)
+        for awaited in outcome.awaited:
+            if awaited.peer in self._peers:
+                self._early.expect(awaited, self._ways.mark_of(awaited.path))
         if self._key_log is not None:
             for line in outcome.key_lines:
                 self._key_log.note(line)
@@ -398,6 +403,8 @@ class IkeService:
             self._wake.clear()
             waiting = len(self._outbox)
             changed, self._changed = self._changed, set()
+            several = self.children_of(changed).values()
+            early = self._early.awaited(one.spi_in for child in several for one in child)
             try:
                 await self._install(frozenset(changed))
             except PlutinoError as error:
@@ -406,6 +413,7 @@ class IkeService:
                 at = traceback.extract_tb(error.__traceback__)[-1]
                 self._log(f"error: {type(error).__name__} in {at.name}, line {at.lineno}")
             installed_at = time.monotonic()
+            self._early.deliver(early)
             self._send(self._outbox.release(waiting))
             if self._outbox:
                 self._wake.set()
@@ -417,7 +425,7 @@ class IkeService:
         peer = notice.peer
         reason = notice.reason if notice.reason.isprintable() else ascii(notice.reason)
         if not peer:
-            self._tell_of_stranger(reason)
+            self._strangers.tell(reason)
             return
         if peer not in self._peers:
             return
@@ -433,16 +441,6 @@ class IkeService:
                 self._log(f"tunnel '{peer}': {reason}")
             case NoticeKind.NOT_ADOPTED:
                 self._log(f"tunnel '{peer}': its saved IKE SA cannot be used: {reason}")
-
-    def _tell_of_stranger(self, reason: str) -> None:
-        """Anybody can cause these, and nobody shall fill the log with them."""
-        now = time.monotonic()
-        if now < self._quiet_until:
-            self._untold += 1
-            return
-        more = f" (and {self._untold} others since the last time)" if self._untold else ""
-        self._log(f"{reason}{more}")
-        self._quiet_until, self._untold = now + _QUIET, 0
 
 
 def _starts_now(tunnel: Tunnel) -> bool:

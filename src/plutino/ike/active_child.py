@@ -36,7 +36,11 @@ def active_children(sessions: Sequence[Session]) -> list[ActiveChild]:
             sending[child.config.name] = child
     found: list[ActiveChild] = []
     for session, child in usable:
-        udp = session.abilities.has_nat or session.peer.force_encapsulation
         outbound = sending.get(child.config.name) is child
-        found.append(ActiveChild(session.peer, session.path, udp, child, outbound))
+        found.append(ActiveChild(session.peer, session.path, is_in_udp(session), child, outbound))
     return found
+
+
+def is_in_udp(session: Session) -> bool:
+    """Whether ESP of an IKE SA's children goes in UDP (RFC 7296, 2.23)."""
+    return session.abilities.has_nat or session.peer.force_encapsulation

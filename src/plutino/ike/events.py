@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from plutino.ike.path import Path
+
 
 @dataclass(frozen=True, slots=True)
 class IkeEstablished:
@@ -56,4 +58,22 @@ class ReauthenticationDue:
     initiator_spi: bytes
 
 
-Event = IkeEstablished | IkeClosed | ChildrenChanged | Refused | PathChanged | ReauthenticationDue
+@dataclass(frozen=True, slots=True)
+class SaAwaited:
+    """The peer may send by the SA of this inbound SPI before we have its keys (RFC 7296, 2.8)."""
+
+    peer: str
+    path: Path
+    spi_in: bytes
+    udp: bool
+
+
+Event = (
+    IkeEstablished
+    | IkeClosed
+    | ChildrenChanged
+    | Refused
+    | PathChanged
+    | ReauthenticationDue
+    | SaAwaited
+)

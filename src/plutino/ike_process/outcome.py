@@ -15,10 +15,10 @@ from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.model.algorithms import AeadKey, SaKeys, SeparateKeys
 from plutino.model.child_sa import ChildSa
 from plutino.model.errors import WireError
-from plutino.model.numbers import Spi
+from plutino.model.numbers import SPI_RESERVED, U32_MAX, Spi
 from plutino.model.policy import IpAddress, IpNetwork, Mode, Selector
 from plutino.model.proposal import Algorithm
-from plutino.model.sa import UdpEncapsulation
+from plutino.model.sa import NAT_T_PORT, UdpEncapsulation
 from plutino.model.secret import Secret
 
 
@@ -47,6 +47,22 @@ class OcspQuery:
     peer: str
     url: str
     request: Base64Bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedSa:
+    """An inbound SA that the peer may send by before we have its keys; ``udp``: at port 4500."""
+
+    peer: str
+    local: IpAddress
+    remote: IpAddress
+    spi: Annotated[int, Field(gt=SPI_RESERVED, le=U32_MAX)]
+    udp: bool
+
+    @property
+    def path(self) -> Path:
+        """That of its packets; the peer's port is another behind a NAT, and means nothing here."""
+        return Path(SocketAddress(self.local, NAT_T_PORT), SocketAddress(self.remote, NAT_T_PORT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +124,7 @@ class _Wire:
     datagrams: list[_WireDatagram]
     children: dict[str, list[_WireChild]]
     saved: list[SavedState]
+    awaited: list[AwaitedSa]
     questions: list[OcspQuery]
     notices: list[Notice]
     ike_sas: dict[str, IkeSaState | None]
@@ -121,13 +138,15 @@ class Outcome:
     """All that has come of what was told, heard and due.
 
     First ``saved`` is kept, then ``children`` (all of each peer that has others than before) are
-    installed, and only then go the ``datagrams``. ``key_lines`` are for Wireshark, ``answered`` is
-    the number of the last question, ``open`` counts the IKE SAs that have not ended.
+    installed, ESP for what is ``awaited`` is expected, and only then go the ``datagrams``.
+    ``key_lines`` are for Wireshark, ``answered`` is the number of the last question, ``open``
+    counts the IKE SAs that have not ended.
     """
 
     datagrams: tuple[Datagram, ...] = ()
     children: dict[str, tuple[ChildSa, ...]] = field(default_factory=dict)
     saved: tuple[SavedState, ...] = ()
+    awaited: tuple[AwaitedSa, ...] = ()
     questions: tuple[OcspQuery, ...] = ()
     notices: tuple[Notice, ...] = ()
     ike_sas: dict[str, IkeSaState | None] = field(default_factory=dict)
@@ -151,6 +170,7 @@ def encode_outcome(outcome: Outcome) -> bytes:
             for peer, several in outcome.children.items()
         },
         saved=list(outcome.saved),
+        awaited=list(outcome.awaited),
         questions=list(outcome.questions),
         notices=list(outcome.notices),
         ike_sas=outcome.ike_sas,
@@ -174,6 +194,7 @@ def decode_outcome(octets: bytes) -> Outcome:
                 peer: tuple(map(_decode_child, several)) for peer, several in wire.children.items()
             },
             saved=tuple(wire.saved),
+            awaited=tuple(wire.awaited),
             questions=tuple(wire.questions),
             notices=tuple(wire.notices),
             ike_sas=wire.ike_sas,

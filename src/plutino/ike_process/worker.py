@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from plutino.ike.endpoint import Endpoint
-from plutino.ike.events import IkeClosed, IkeEstablished, Refused
+from plutino.ike.events import IkeClosed, IkeEstablished, Refused, SaAwaited
 from plutino.ike.keys import SessionKeys
 from plutino.ike.saved import SavedStateError
 from plutino.ike.wireshark import table_line
@@ -33,6 +33,7 @@ from plutino.ike_process.commands import (
 )
 from plutino.ike_process.framing import Frames, frame
 from plutino.ike_process.outcome import (
+    AwaitedSa,
     Notice,
     NoticeKind,
     OcspQuery,
@@ -188,7 +189,8 @@ class Worker:
         key_lines, self._key_lines = self._key_lines, []
         answered, self._answered = self._answered, 0
         self._touched = set()
-        notices += [one for one in map(_notice, endpoint.next_events()) if one is not None]
+        events = endpoint.next_events()
+        notices += [one for one in map(_notice, events) if one is not None]
         children: dict[str, tuple[ChildSa, ...]] = {}
         for peer in touched:
             now = tuple(map(child_sa, endpoint.child_sas_of(peer)))
@@ -200,6 +202,7 @@ class Worker:
             ),
             datagrams=tuple(endpoint.datagrams_to_send()),
             children=children,
+            awaited=tuple(_awaited(one) for one in events if isinstance(one, SaAwaited)),
             saved=(*unusable, *(SavedState(*key, octets) for key, octets in saved.items())),
             notices=tuple(notices),
             ike_sas={peer: ike_sa_state(endpoint.sessions_of(peer)) for peer in touched},
@@ -207,6 +210,12 @@ class Worker:
             answered=answered,
             open=len(endpoint.sessions),
         )
+
+
+def _awaited(event: SaAwaited) -> AwaitedSa:
+    local, remote = event.path
+    spi = int.from_bytes(event.spi_in, "big")
+    return AwaitedSa(event.peer, local.address, remote.address, spi, event.udp)
 
 
 def _notice(event: object) -> Notice | None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.ike_process.framing import LONGEST, Frames, frame
 from plutino.ike_process.outcome import (
+    AwaitedSa,
     IkeSaState,
     Notice,
     NoticeKind,
@@ -79,6 +80,10 @@ FULL = Outcome(
         "gone": (),
     },
     saved=(SavedState("berlin", b"12345678", b"\0\xff"), SavedState("gone", b"abcdefgh", None)),
+    awaited=(
+        AwaitedSa("berlin", ip_address("192.0.2.1"), ip_address("192.0.2.2"), 256, udp=False),
+        AwaitedSa("berlin", ip_address("fd00::1"), ip_address("fd00::2"), 0xFFFFFFFF, udp=True),
+    ),
     questions=(OcspQuery("berlin", "http://ocsp.example/", b"\0\xff"),),
     notices=(Notice(NoticeKind.UP, "berlin"), Notice(NoticeKind.REFUSED, "", "no proposal")),
     ike_sas={
@@ -126,6 +131,9 @@ def test_anything_else_is_refused(octets: bytes) -> None:
         (("children", "berlin", 1, "packets", 0, 3), 65536),
         (("children", "berlin", 1, "packets", 0, 0), "10.0.0.0/8"),
         (("saved", 0, "spi"), None),
+        (("awaited", 0, "spi"), 255),
+        (("awaited", 1, "spi"), 1 << 32),
+        (("awaited", 0, "local"), "name.example"),
         (("questions", 0, "url"), 5),
         (("notices", 0, "kind"), "else"),
         (("answered",), "many"),

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from plutino.ike.active_child import is_in_udp
 from plutino.ike.auth.credentials import CertificateData
 from plutino.ike.auth.identity import Identity
 from plutino.ike.auth.octets import signed_octets
 from plutino.ike.config import ChildConfig, PeerConfig
 from plutino.ike.crypto.keymat import SharedSecrets
 from plutino.ike.errors import AuthenticationFailedError, InvalidSyntaxError, PeerError
-from plutino.ike.events import ChildrenChanged, IkeEstablished, Refused
+from plutino.ike.events import ChildrenChanged, IkeEstablished, Refused, SaAwaited
 from plutino.ike.exchanges.certificates import (
     certificate_requests,
     certificates,
@@ -80,6 +81,9 @@ class Auth:
         if self.child is not None:
             self.offer = make_offer(session, self.child, with_key_exchange=False)
             payloads += self.offer.payloads()
+            if session.replaces_older:
+                path, udp = session.path, is_in_udp(session)
+                session.tell(SaAwaited(peer.name, path, self.offer.spi, udp))
         del now
         return payloads
 

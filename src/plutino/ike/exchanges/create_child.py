@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from plutino.ike.active_child import is_in_udp
 from plutino.ike.child import Child, ChildInput, ChildState
 from plutino.ike.config import ChildConfig
 from plutino.ike.crypto.key_exchange import KeyExchange
@@ -21,7 +22,7 @@ from plutino.ike.errors import (
     PeerError,
     TemporaryFailureError,
 )
-from plutino.ike.events import ChildrenChanged
+from plutino.ike.events import ChildrenChanged, SaAwaited
 from plutino.ike.exchanges.child_offer import (
     AgreedChild,
     ChildOffer,
@@ -95,6 +96,9 @@ class CreateChild:
             return None
         random = session.surroundings.random
         self.offer = make_offer(session, self.config, with_key_exchange=True)
+        if self.replaces is not None:  # else there is no traffic yet
+            path, udp = session.path, is_in_udp(session)
+            session.tell(SaAwaited(session.peer.name, path, self.offer.spi, udp))
         self.nonce = random(NONCE_SIZE)
         ke: list[Payload] = []
         if self.method is None:
