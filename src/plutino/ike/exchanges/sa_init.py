@@ -29,7 +29,16 @@ from plutino.ike.payloads.generic import NoncePayload, OpaquePayload, Payload
 from plutino.ike.payloads.key_exchange import KePayload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
-from plutino.ike.proposals import Chosen, Suite, allows, check_answer, choose, methods_of, offer
+from plutino.ike.proposals import (
+    Chosen,
+    Suite,
+    allows,
+    check_answer,
+    choose,
+    methods_of,
+    offer,
+    without_additional,
+)
 from plutino.ike.state import SessionInput
 from plutino.model.policy import Mode
 from plutino.model.sa import NAT_T_PORT
@@ -102,6 +111,9 @@ class SaInit:
         chosen = check_answer(sa, session.peer.suites, Protocol.IKE, 0)
         if not ke.method == chosen.id_of(TransformType.KE) == self.method:
             raise NoProposalChosenError("KE and the chosen method differ")
+        if chosen.additional_key_exchanges and not _has_intermediate(message):
+            why = "the peer chose more key exchanges and has no IKE_INTERMEDIATE for them"
+            raise NoProposalChosenError(why)
         assert self.started is not None
         try:
             shared = self.started.finish(ke.data)
@@ -150,6 +162,8 @@ def respond(session: Session, message: Message, now: float) -> bytes:
     Which peer it is shows by its identity later: any candidate of the path may agree.
     """
     sa, ke, nonce = sa_ke_nonce(message)
+    if not _has_intermediate(message):
+        sa = without_additional(sa)
     peer, chosen = _agree(session.candidates, sa, ke.method)
     if chosen.id_of(TransformType.KE) != ke.method:
         raise InvalidKeError(chosen.id_of(TransformType.KE))
@@ -204,6 +218,11 @@ def abilities_of(peer: PeerConfig) -> list[NotifyPayload]:
     if any(one.type > TransformType.ESN for suite in peer.suites for one in suite):
         notifies.append(NotifyPayload(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED))
     return notifies
+
+
+def _has_intermediate(message: Message) -> bool:
+    """Whether the peer can do what further key exchanges need (RFC 9242, 3.1)."""
+    return message.notify(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) is not None
 
 
 def _use_ppk(peers: Sequence[PeerConfig]) -> list[NotifyPayload]:
