@@ -99,3 +99,55 @@ def test_public_keys_are_enough(strongswan: Peer, ours: str, theirs: str, start:
             lab.swanctl("--initiate", "--child", "net")
         lab.until_it_passes()
         assert "authentication of 'paris.example' with" in lab.strongswan.log()
+
+
+MIXED = [  # what Paris proves itself by, and who begins
+    (kind, start)
+    for kind in ("shared key", "certificate", "public key")
+    for start in ("now", "listen")
+]
+if not EXHAUSTIVE:
+    MIXED = [("shared key", "listen"), ("certificate", "now"), ("public key", "listen")]
+
+
+@pytest.mark.parametrize(("ours", "start"), MIXED)
+def test_one_end_has_a_shared_key_and_the_other_does_not(
+    strongswan: Peer, ours: str, start: str
+) -> None:
+    """RFC 7296, 2.15 and 4; strongSwan's `auth` is `psk` for one end and `pubkey` for the other."""
+    root = issue("root", authority=True)
+    paris = issue("paris", root, dns="paris.example")
+    berlin = issue("berlin", root, dns="berlin.example", kind="rsa")
+    files = {
+        "paris/own.pem": paris.pem,
+        "paris/own.key": paris.key_pem,
+        "paris/ca.pem": root.pem,
+        "swan/x509/berlin.pem": berlin.pem,
+        "swan/x509ca/root.pem": root.pem,
+        "swan/private/berlin.key": berlin.key_pem,
+        "swan/pubkey/paris.pub": paris.public_pem,
+    }
+    proofs, conf = {
+        "shared key": (
+            'local-psk-file = "berlin.psk"\nauthorities = "ca.pem"',
+            by_public_keys("certs = berlin.pem", None),
+        ),
+        "certificate": (
+            'certificate = "own.pem"\nprivate-key = "own.key"\nremote-psk-file = "berlin.psk"',
+            by_public_keys(None, ""),
+        ),
+        "public key": (
+            'private-key = "own.key"\nremote-psk-file = "berlin.psk"',
+            by_public_keys(None, "pubkeys = paris.pub"),
+        ),
+    }[ours]
+    own = f'{NAMES}start = "{start}"\n{proofs}'
+    with mixed_pair(strongswan, PLANE, conf, paris=own, files=files) as lab:
+        if start == "listen":
+            lab.swanctl("--initiate", "--child", "net")
+        lab.until_it_passes()
+        said = lab.strongswan.log()
+        kind = "pre-shared key" if ours == "shared key" else "ECDSA"
+        assert re.search(f"authentication of 'paris.example' with {kind}.* successful", said)
+        kind = "RSA" if ours == "shared key" else "pre-shared key"
+        assert re.search(f"authentication of 'berlin.example' \\(myself\\) with {kind}", said)

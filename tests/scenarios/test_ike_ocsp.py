@@ -53,7 +53,6 @@ def _certify(host: Host, peer: str, own: Certified, root: Certified, lines: str)
         f'local-id = "{host.name}.example"\nremote-id = "{peer}.example"\n'
         f'certificate = "own.pem"\nprivate-key = "own.key"\nauthorities = "ca.pem"\n{lines}',
     )
-    host.file.write_text(host.file.read_text().replace(f'psk-file = "{peer}.psk"', ""))
     for name, octets in (("own.pem", own.pem), ("own.key", own.key_pem), ("ca.pem", root.pem)):
         (host.folder / name).touch(mode=0o600)
         (host.folder / name).write_bytes(octets)
