@@ -5,6 +5,7 @@ import signal
 from contextlib import AbstractContextManager
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from plutino.lab.peers.packages import Peer
@@ -99,6 +100,36 @@ def test_public_keys_are_enough(strongswan: Peer, ours: str, theirs: str, start:
             lab.swanctl("--initiate", "--child", "net")
         lab.until_it_passes()
         assert "authentication of 'paris.example' with" in lab.strongswan.log()
+
+
+@pytest.mark.parametrize("start", ["now", "listen"] if EXHAUSTIVE else ["now"])
+def test_both_are_known_by_the_identifiers_of_their_keys(strongswan: Peer, start: str) -> None:
+    """RFC 7296, 4: certificates with ID_KEY_ID."""
+    root = issue("root", authority=True)
+    paris, berlin = issue("paris", root), issue("berlin", root, kind="rsa")
+    ids = [
+        f"@#{x509.SubjectKeyIdentifier.from_public_key(one.key.public_key()).digest.hex()}"
+        for one in (paris, berlin)
+    ]
+    files = {
+        "paris/own.pem": paris.pem,
+        "paris/own.key": paris.key_pem,
+        "paris/ca.pem": root.pem,
+        "swan/x509/berlin.pem": berlin.pem,
+        "swan/x509ca/root.pem": root.pem,
+        "swan/private/berlin.key": berlin.key_pem,
+    }
+    conf = by_public_keys("certs = berlin.pem", "")
+    for name, key_id in zip(("paris.example", "berlin.example"), ids, strict=True):
+        conf = conf.replace(f"id = {name}", f'id = "{key_id}"')
+    own = (
+        f'start = "{start}"\nlocal-id = "{ids[0]}"\nremote-id = "{ids[1]}"\n'
+        'certificate = "own.pem"\nprivate-key = "own.key"\nauthorities = "ca.pem"\n'
+    )
+    with mixed_pair(strongswan, PLANE, conf, paris=own, files=files) as lab:
+        if start == "listen":
+            lab.swanctl("--initiate", "--child", "net")
+        lab.until_it_passes()
 
 
 MIXED = [  # what Paris proves itself by, and who begins
