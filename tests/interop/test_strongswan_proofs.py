@@ -5,6 +5,7 @@ import signal
 from contextlib import AbstractContextManager
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from plutino.lab.peers.packages import Peer
@@ -99,3 +100,85 @@ def test_public_keys_are_enough(strongswan: Peer, ours: str, theirs: str, start:
             lab.swanctl("--initiate", "--child", "net")
         lab.until_it_passes()
         assert "authentication of 'paris.example' with" in lab.strongswan.log()
+
+
+@pytest.mark.parametrize("start", ["now", "listen"] if EXHAUSTIVE else ["now"])
+def test_both_are_known_by_the_identifiers_of_their_keys(strongswan: Peer, start: str) -> None:
+    """RFC 7296, 4: certificates with ID_KEY_ID."""
+    root = issue("root", authority=True)
+    paris, berlin = issue("paris", root), issue("berlin", root, kind="rsa")
+    ids = [
+        f"@#{x509.SubjectKeyIdentifier.from_public_key(one.key.public_key()).digest.hex()}"
+        for one in (paris, berlin)
+    ]
+    files = {
+        "paris/own.pem": paris.pem,
+        "paris/own.key": paris.key_pem,
+        "paris/ca.pem": root.pem,
+        "swan/x509/berlin.pem": berlin.pem,
+        "swan/x509ca/root.pem": root.pem,
+        "swan/private/berlin.key": berlin.key_pem,
+    }
+    conf = by_public_keys("certs = berlin.pem", "")
+    for name, key_id in zip(("paris.example", "berlin.example"), ids, strict=True):
+        conf = conf.replace(f"id = {name}", f'id = "{key_id}"')
+    own = (
+        f'start = "{start}"\nlocal-id = "{ids[0]}"\nremote-id = "{ids[1]}"\n'
+        'certificate = "own.pem"\nprivate-key = "own.key"\nauthorities = "ca.pem"\n'
+    )
+    with mixed_pair(strongswan, PLANE, conf, paris=own, files=files) as lab:
+        if start == "listen":
+            lab.swanctl("--initiate", "--child", "net")
+        lab.until_it_passes()
+
+
+MIXED = [  # what Paris proves itself by, and who begins
+    (kind, start)
+    for kind in ("shared key", "certificate", "public key")
+    for start in ("now", "listen")
+]
+if not EXHAUSTIVE:
+    MIXED = [("shared key", "listen"), ("certificate", "now"), ("public key", "listen")]
+
+
+@pytest.mark.parametrize(("ours", "start"), MIXED)
+def test_one_end_has_a_shared_key_and_the_other_does_not(
+    strongswan: Peer, ours: str, start: str
+) -> None:
+    """RFC 7296, 2.15 and 4; strongSwan's `auth` is `psk` for one end and `pubkey` for the other."""
+    root = issue("root", authority=True)
+    paris = issue("paris", root, dns="paris.example")
+    berlin = issue("berlin", root, dns="berlin.example", kind="rsa")
+    files = {
+        "paris/own.pem": paris.pem,
+        "paris/own.key": paris.key_pem,
+        "paris/ca.pem": root.pem,
+        "swan/x509/berlin.pem": berlin.pem,
+        "swan/x509ca/root.pem": root.pem,
+        "swan/private/berlin.key": berlin.key_pem,
+        "swan/pubkey/paris.pub": paris.public_pem,
+    }
+    proofs, conf = {
+        "shared key": (
+            'local-psk-file = "berlin.psk"\nauthorities = "ca.pem"',
+            by_public_keys("certs = berlin.pem", None),
+        ),
+        "certificate": (
+            'certificate = "own.pem"\nprivate-key = "own.key"\nremote-psk-file = "berlin.psk"',
+            by_public_keys(None, ""),
+        ),
+        "public key": (
+            'private-key = "own.key"\nremote-psk-file = "berlin.psk"',
+            by_public_keys(None, "pubkeys = paris.pub"),
+        ),
+    }[ours]
+    own = f'{NAMES}start = "{start}"\n{proofs}'
+    with mixed_pair(strongswan, PLANE, conf, paris=own, files=files) as lab:
+        if start == "listen":
+            lab.swanctl("--initiate", "--child", "net")
+        lab.until_it_passes()
+        said = lab.strongswan.log()
+        kind = "pre-shared key" if ours == "shared key" else "ECDSA"
+        assert re.search(f"authentication of 'paris.example' with {kind}.* successful", said)
+        kind = "RSA" if ours == "shared key" else "pre-shared key"
+        assert re.search(f"authentication of 'berlin.example' \\(myself\\) with {kind}", said)

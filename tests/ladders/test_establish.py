@@ -10,15 +10,17 @@ import pytest
 from plutino.ike import half_open
 from plutino.ike.auth.credentials import RemotePresharedKey
 from plutino.ike.auth.identity import Identity
-from plutino.ike.config import PostquantumKey
+from plutino.ike.config import PeerConfig, PostquantumKey
 from plutino.ike.events import IkeClosed, Refused
 from plutino.ike.exchanges import sa_init
 from plutino.ike.exchanges.auth import Auth
 from plutino.ike.message.header import Header
 from plutino.ike.message.message import Message
 from plutino.ike.narrowing import selector_of
+from plutino.ike.numbers import NotifyType
 from plutino.ike.path import Datagram, Path, SocketAddress, first_path
 from plutino.ike.payloads.generic import Payload
+from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import Transform
 from plutino.ike.session import Session
 from plutino.model.policy import Mode
@@ -93,6 +95,46 @@ def test_no_key_exchange_that_was_agreed_upon_is_left_out(
     pair.run(1)
     assert not pair.b.sessions
     assert "IKE_AUTH before IKE_AUTH" in reasons(pair, "b")
+
+
+def has_no_intermediate(monkeypatch: pytest.MonkeyPatch, side: str) -> None:
+    """One end says nothing of INTERMEDIATE_EXCHANGE_SUPPORTED."""
+    spoken = sa_init.abilities_of
+
+    def silent(other: PeerConfig) -> list[NotifyPayload]:
+        found = spoken(other)
+        kind = NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED
+        return found if other.name == side else [one for one in found if one.type != kind]
+
+    monkeypatch.setattr(sa_init, "abilities_of", silent)
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_no_more_key_exchanges_are_agreed_upon_without_ike_intermediate(
+    monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    """RFC 9242, 3.1: whichever end has not said that it knows it."""
+    has_no_intermediate(monkeypatch, side)
+    suites = ((*IKE_GCM, Transform(6, 36)),)
+    pair = IkePair(a=peer("a", suites=suites), b=peer("b", suites=suites))
+    pair.start()
+    pair.run(5)
+    assert not any("INTERMEDIATE" in one for one in names(pair)), names(pair)
+    assert not pair.is_up()
+    words = "NO_PROPOSAL_CHOSEN" if side == "a" else "has no IKE_INTERMEDIATE for them"
+    assert words in reasons(pair, "a")
+    assert not pair.b.child_sas()
+
+
+def test_who_has_no_ike_intermediate_gets_what_does_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where both ends allow that."""
+    has_no_intermediate(monkeypatch, "a")
+    suites = ((*IKE_GCM, Transform(6, 36), Transform(6, 0)),)
+    pair = IkePair(a=peer("a", suites=suites), b=peer("b", suites=suites))
+    pair.establish()
+    assert not any("INTERMEDIATE" in one for one in names(pair)), names(pair)
 
 
 def test_childless_the_first_child_has_a_key_exchange_of_its_own() -> None:

@@ -1,11 +1,14 @@
 """An IKE_AUTH that waits for an OCSP responder: late answers, none, and what comes meanwhile."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
+from random import Random
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.x509 import ocsp
 
 from plutino.ike import half_open, ocsp_queries
@@ -242,6 +245,45 @@ def test_an_answer_serves_the_next_handshakes_too() -> None:
     assert len(questions(pair)) == 2
 
 
+def nonces(pair: IkePair, echo: Callable[[bytes], bytes]) -> list[bytes]:
+    """What the responder finds in requests from now on; it answers with what is made of it."""
+    found = []
+
+    def responder(question: StatusQuestion) -> tuple[float, bytes]:
+        request = ocsp.load_der_ocsp_request(question.request)
+        nonce = request.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
+        found.append(nonce)
+        answered = (x509.OCSPNonce(echo(nonce)), False)
+        return 0.1, respond(end("a"), root(), extensions=(answered,))
+
+    pair.responder = responder
+    return found
+
+
+def test_each_question_has_a_nonce_that_its_answer_repeats() -> None:
+    """RFC 9654, 2.1."""
+    pair = one_asks("b")
+    found = nonces(pair, bytes)
+    pair.establish()
+    pair.run(3600)
+    pair.a.let_down("b", pair.now)
+    pair.run(5)
+    pair.establish()
+    assert [len(one) for one in found] == [32, 32]
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("policy", [STRICT, IF_PRESENT])
+def test_an_answer_to_another_question_is_none(policy: OcspPolicy) -> None:
+    """As one that was recorded before the certificate was revoked."""
+    pair = one_asks("b", policy)
+    nonces(pair, lambda nonce: nonce[:-1])
+    pair.start("a")
+    assert pair.run(5, pair.is_up) == (policy is IF_PRESENT)
+    if policy is STRICT:
+        assert "the response has the nonce of another request" in told(pair, "b")
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("asking", ["a", "ab"])
 def test_both_begin_at_once(asking: str, seed: int) -> None:
@@ -294,14 +336,15 @@ def test_a_response_of_ike_sa_init_stays_small() -> None:
 
 def test_answers_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ocsp_queries, "_MOST_KEPT", 2)
-    pair, queries = one_asks("b"), OcspQueries()
+    pair, queries = one_asks("b"), OcspQueries(Random(1).randbytes)
     pair.start("a")
     pair.run(1)
     (session,) = pair.b.sessions.values()
     assert session.held is not None
-    several = [StatusQuestion(URL, bytes((number,))) for number in range(3)]
+    (question,) = session.held.questions
+    several = [replace(question, url=f"{URL}{number}") for number in range(3)]
     session.held = replace(session.held, questions=tuple(several))
     queries.note(session, pair.now)
-    for question in several:
-        queries.take(question, b"", datetime(2026, 1, 1, tzinfo=UTC))
+    for _, sent in queries.to_ask():
+        queries.take(sent, b"", datetime(2026, 1, 1, tzinfo=UTC))
     assert list(queries.answers) == several[1:]

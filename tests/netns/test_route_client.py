@@ -154,6 +154,20 @@ def test_the_mtu_of_a_path(client: RouteClient) -> None:
     assert client.path_mtu(ip_address("203.0.113.1")) == ("left", 1300)
 
 
+def test_which_addresses_are_this_machines_own(client: RouteClient) -> None:
+    client.add_address(Address("left", ip_interface("192.0.2.1/24")))
+    client.add_address(Address("lo", ip_interface("2001:db8::1/64")))  # there it is at once
+    own = ["192.0.2.1", "2001:db8::1", "127.0.0.1", "127.9.9.9", "::1", "192.0.2.255"]
+    others = ["192.0.2.2", "2001:db8::2", "203.0.113.1", "2001:db8:1::1"]
+    found = [one for one in own + others if client.is_of_this_machine(ip_address(one))]
+    assert found == own
+    rule = "ip rule add fwmark 7 lookup 77"
+    for command in (rule, "ip route add local 203.0.113.1 dev lo table 77"):
+        subprocess.run(command.split(), check=True)
+    assert not client.is_of_this_machine(ip_address("203.0.113.1"))
+    assert client.is_of_this_machine(ip_address("203.0.113.1"), 7)
+
+
 def test_events_tell_of_a_route(client: RouteClient) -> None:
     with route_event_socket() as events:
         client.add_route(Route(ip_network("10.2.0.0/16"), "left", metric=50))

@@ -1,6 +1,7 @@
 """Paris asks about Berlin's certificate: a responder by HTTP, or Berlin itself."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from cryptography.x509.ocsp import OCSPCertStatus
 
-from plutino.lab.demo import BERLIN, PARIS
+from plutino.lab.demo import BERLIN, OUTER, PARIS
 from plutino.lab.hosts import Host
 from tests.support.ike_lab import ike_processes, passes, spis, until_it_passes, use_ike
 from tests.support.lab import Pair, running_pair
@@ -21,13 +22,18 @@ _TCP_PORTS = slice(34, 38)
 URL = f"http://192.0.2.2:{PORT}/"
 
 
-class Pki:
-    """Berlin's certificate names a responder that is at Berlin's outer address."""
+_NONCE_BEFORE = bytes.fromhex("06092b0601050507300102 04220420")
+NONCE = re.compile(re.escape(_NONCE_BEFORE) + b"(.{32})", re.DOTALL)
+"""The extension in a request and in a response (RFC 9654, 2.1)."""
 
-    def __init__(self) -> None:
+
+class Pki:
+    """Berlin's certificate names a responder that is at Berlin's outer address, or elsewhere."""
+
+    def __init__(self, url: str = URL) -> None:
         self.root = issue("root", authority=True)
         self.paris = issue(PARIS, self.root, dns="paris.example")
-        named = (answered_at(URL),)
+        named = (answered_at(url),)
         self.berlin = issue(BERLIN, self.root, dns="berlin.example", extensions=named)
 
 
@@ -53,7 +59,6 @@ def _certify(host: Host, peer: str, own: Certified, root: Certified, lines: str)
         f'local-id = "{host.name}.example"\nremote-id = "{peer}.example"\n'
         f'certificate = "own.pem"\nprivate-key = "own.key"\nauthorities = "ca.pem"\n{lines}',
     )
-    host.file.write_text(host.file.read_text().replace(f'psk-file = "{peer}.psk"', ""))
     for name, octets in (("own.pem", own.pem), ("own.key", own.key_pem), ("ca.pem", root.pem)):
         (host.folder / name).touch(mode=0o600)
         (host.folder / name).write_bytes(octets)
@@ -85,6 +90,8 @@ def test_a_responder_is_asked_outside_of_the_tunnel(plane: str) -> None:
                 host.start_daemon()
             until_it_passes(pair)
         assert number_of_requests(pair) == 1
+        asked, answered = (found for frame, _ in pair.frames for found in NONCE.findall(frame))
+        assert asked == answered
 
 
 def test_without_an_answer_and_revoked_nobody_comes_in(plane: str) -> None:
@@ -107,6 +114,24 @@ def number_of_requests(pair: Pair) -> int:
     """Connections with one, on the wire, and so outside of the tunnel."""
     words = b"Content-Type: application/ocsp-request"
     return len({frame[_TCP_PORTS] for frame, _ in pair.frames if words in frame})
+
+
+def test_a_certificate_does_not_make_paris_ask_itself(plane: str) -> None:
+    """By whichever of its own addresses; the gateway file may."""
+    url = f"http://{OUTER[4][PARIS]}:{PORT}/"
+    pki = Pki(url)
+    with certified_pair(plane, pki, 'ocsp-policy = "strict"') as pair:
+        place = pair.paris.folder / "responder"
+        with responder(pair.paris.namespace, place, pki.root, berlin=(pki.berlin, "V")):
+            for host in (pair.berlin, pair.paris):
+                host.start_daemon()
+            says(pair.paris, f"leads to {OUTER[4][PARIS]}: only `ocsp-url` may")
+            says(pair.paris, "no OCSP response says that the certificate of CN=berlin is good")
+            assert not passes(pair.paris)
+            pair.paris.file.write_text(pair.paris.file.read_text() + f'ocsp-url = "{url}"\n')
+            assert pair.paris.plutino("apply", pair.paris.file).returncode in (0, 3)
+            begin_anew(pair.paris)
+            until_it_passes(pair)
 
 
 @pytest.mark.parametrize("policy", ["strict", "if-present"])

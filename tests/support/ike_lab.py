@@ -15,10 +15,15 @@ PSK = "correct horse battery staple of plutino\n"
 
 
 def use_ike(host: Host, peer: str, options: str = "") -> None:
-    """Instead of static keys the gateway file has IKE, with further options."""
+    """Instead of static keys the gateway file has IKE, with further options.
+
+    Both ends have a pre-shared key unless these say what they prove themselves by.
+    """
     text = host.file.read_text()
     place = text.index(f"[tunnels.{peer}.static]")
-    keying = f'[tunnels.{peer}.ike]\npsk-file = "{peer}.psk"\n{options}\n'
+    has_proof = "private-key" in options or "psk-file" in options
+    proof = "" if has_proof else f'psk-file = "{peer}.psk"\n'
+    keying = f"[tunnels.{peer}.ike]\n{proof}{options}\n"
     host.file.write_text(text[:place] + keying)
     psk = host.folder / f"{peer}.psk"
     psk.touch(mode=0o600)

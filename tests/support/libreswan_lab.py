@@ -167,11 +167,11 @@ def mixed_pair(
 ) -> Iterator[Mixed]:
     """Both up; ``paris`` has lines of the IKE table there; ``versions`` are the IP versions inside.
 
-    ``files`` are written below the folders of both, ``paris/`` and ``lsw/``. With a certificate
-    among Paris's lines the pre-shared key is left out. ``psk`` is Berlin's, and ``interface`` has
-    its inner addresses. ``edit`` changes the gateway file of Paris.
-    ``mtu`` is that of the wire. A NAT is before the host of the name ``inside``.
-    ``plane`` is that of Paris, and ``uplinks`` are two outer addresses there.
+    ``files`` are written below the folders of both, ``paris/`` and ``lsw/``. Both have a
+    pre-shared key unless Paris's lines name another proof. ``psk`` is Berlin's, and ``interface``
+    has its inner addresses. ``edit`` changes the gateway file of Paris. ``mtu`` is that of the
+    wire. A NAT is before the host of the name ``inside``. ``plane`` is that of Paris, and
+    ``uplinks`` are two outer addresses there.
     """
     root = find_peer(peer)
     if root is None:
@@ -189,10 +189,7 @@ def mixed_pair(
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch(mode=0o600)
         (folder / name).write_bytes(octets)
-    text = hosts[0].file.read_text()
-    if "certificate" in paris:
-        text = text.replace(f'psk-file = "{BERLIN}.psk"', "")
-    hosts[0].file.write_text(edit(text))
+    hosts[0].file.write_text(edit(hosts[0].file.read_text()))
     if uplinks is not None:
         use_uplinks(hosts[0], *uplinks)
     if mode == "transport":

@@ -148,8 +148,8 @@ secrets {{ ike-paris {{ secret = "{PSK.strip()}" }} }}
 """
 
 
-def by_public_keys(local: str, remote: str, connection: str = "") -> str:
-    """swanctl.conf with these lines for the two ends."""
+def by_public_keys(local: str | None, remote: str | None, connection: str = "") -> str:
+    """swanctl.conf with these lines for the two ends; None for one with a pre-shared key."""
     conf = swanctl_conf(4, ts=TS, connection=connection)
     for mine, name, line in (
         ("192.0.2.2", "berlin.example", local),
@@ -157,7 +157,8 @@ def by_public_keys(local: str, remote: str, connection: str = "") -> str:
     ):
         old = f"auth = psk\n    id = {mine}\n"
         assert old in conf
-        conf = conf.replace(old, f"auth = pubkey\n    id = {name}\n    {line}\n")
+        proof = "psk" if line is None else f"pubkey\n    {line}"
+        conf = conf.replace(old, f"auth = {proof}\n    id = {name}\n")
     return conf
 
 
@@ -182,10 +183,10 @@ def mixed_pair(
     """Both up; ``paris`` has lines of the IKE table there, ``options`` of charon's section.
 
     Where Paris has a ``second`` outer address, each of the two is an uplink, ``one`` and ``two``.
-    ``files`` are written below the folders of both, ``paris/`` and ``swan/``. With a private key
-    among Paris's lines the pre-shared key is left out. strongSwan's ESP is the kernel's where Paris
-    has it there, if ``in_kernel`` does not say otherwise. ``mtu`` is that of the wire.
-    A NAT is before the host of the name ``inside``. ``edit`` changes the gateway file of Paris.
+    ``files`` are written below the folders of both, ``paris/`` and ``swan/``. Both have a
+    pre-shared key unless Paris's lines name another proof. strongSwan's ESP is the kernel's where
+    Paris has it there, if ``in_kernel`` does not say otherwise. ``mtu`` is that of the wire. A NAT
+    is before the host of the name ``inside``. ``edit`` changes the gateway file of Paris.
     """
     root = strongswan_files(peer)
     folder = Path(tempfile.mkdtemp(prefix="plutino-"))
@@ -206,9 +207,6 @@ def mixed_pair(
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch(mode=0o600)
         (folder / name).write_bytes(octets)
-    if "private-key" in paris:
-        text = hosts[0].file.read_text()
-        hosts[0].file.write_text(text.replace(f'psk-file = "{BERLIN}.psk"', ""))
     hosts[0].file.write_text(edit(hosts[0].file.read_text()))
     swan = StrongSwan(hosts[1].namespace, place, root, conf, in_kernel, options)
     tap = WireTap(hosts[0].namespace, WIRE, marker=MARKER) if network is None else network.tap

@@ -15,6 +15,7 @@ from cryptography.x509 import ocsp
 from plutino.config.files import LoadedGateway, load_gateway
 from plutino.daemon.ike_peers import fingerprints_of, ocsp_policy, peers_of
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
+from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
 from plutino.ike.auth.raw_keys import LocalRawKey, RemoteRawKey
 from plutino.ike.auth.revocation import OcspPolicy, Revocation
 from plutino.ike.config import PostquantumKey
@@ -210,14 +211,96 @@ def test_what_is_wrong_with_keys_is_told(folder: Folder) -> None:
         folder.write("berlin.pub", octets)
         assert words in folder.why(by_key)
     for lines, words in (
-        ("", "needs either `psk-file`, or"),
-        (by_key + 'psk-file = "psk"', "needs either `psk-file`, or"),
-        ('remote-public-key = "berlin.pub"', "ike.private-key"),
-        (by_key + 'authorities = "ca.pem"', "needs either `authorities` or `remote-public-key`"),
-        ('private-key = "own.key"', "needs either `authorities` or `remote-public-key`"),
+        (by_key + 'authorities = "ca.pem"', "`authorities` already"),
         (by_key + 'crls = ["ca.crl"]', "needs `authorities`"),
     ):
         assert words in folder.why(lines)
+
+
+def test_each_end_proves_itself_by_what_the_file_says(folder: Folder) -> None:
+    """Its own key or the other one's, of whatever kind."""
+    berlin = issue("berlin", root())
+    folder.write("berlin.pub", berlin.public_pem)
+    folder.write("other", b"another key of enough octets\n")
+    known = {
+        'private-key = "own.key"\n': LocalRawKey,
+        'private-key = "own.key"\ncertificate = "own.pem"\n': LocalCertificate,
+        'local-psk-file = "psk"\n': LocalPresharedKey,
+    }
+    the_peers = {
+        'authorities = "ca.pem"\n': TrustedAuthorities,
+        'remote-public-key = "berlin.pub"\n': RemoteRawKey,
+        'remote-psk-file = "other"\n': RemotePresharedKey,
+    }
+    seen = set()
+    for ours, here in known.items():
+        for theirs, there in the_peers.items():
+            (peer,) = peers_of(loaded := folder.load(ours + theirs))
+            assert isinstance(peer.local_credential, here)
+            assert isinstance(peer.remote_credential, there)
+            seen.add(fingerprints_of(loaded)["berlin"])
+            if isinstance(peer.local_credential, LocalPresharedKey):
+                assert peer.local_credential.key.reveal() == b"a key of enough octets"
+            if isinstance(peer.remote_credential, RemotePresharedKey):
+                assert peer.remote_credential.key.reveal() == b"another key of enough octets"
+    assert len(seen) == len(known) * len(the_peers)
+    one = folder.load('local-psk-file = "psk"\nremote-psk-file = "other"')
+    folder.write("other", b"a third key of enough octets\n")
+    assert fingerprints_of(one) != fingerprints_of(
+        folder.load('local-psk-file = "psk"\nremote-psk-file = "other"')
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "words"),
+    [
+        ("", "ike", "needs `psk-file`, or what we prove ourselves by and what the peer does"),
+        ('certificate = "own.pem"', "ike", "needs `psk-file`, or"),
+        ('private-key = "own.key"', "ike", "does not say what the peer proves itself by"),
+        ('authorities = "ca.pem"', "ike", "needs `local-psk-file` or `private-key`"),
+        ('local-psk-file = "psk"', "ike", "`psk-file` alone"),
+        ('psk-file = "psk"\nauthorities = "ca.pem"', "ike.authorities", "is `local-psk-file`"),
+        ('psk-file = "psk"\nprivate-key = "own.key"', "ike.private-key", "is `remote-psk-file`"),
+        ('psk-file = "psk"\nlocal-psk-file = "psk"', "ike.local-psk-file", "`remote-psk-file`"),
+        (
+            CERTIFICATES + 'remote-psk-file = "psk"',
+            "ike.authorities",
+            "the peer proves itself by `remote-psk-file` already",
+        ),
+        (
+            CERTIFICATES + 'local-psk-file = "psk"',
+            "ike.private-key",
+            "we prove ourselves by `local-psk-file` already",
+        ),
+        (
+            'local-psk-file = "psk"\nauthorities = "ca.pem"\ncertificate = "own.pem"',
+            "ike.certificate",
+            "needs `private-key`",
+        ),
+        (
+            'remote-psk-file = "psk"\nprivate-key = "own.key"\ncrls = ["ca.crl"]',
+            "ike.crls",
+            "needs `authorities`",
+        ),
+    ],
+)
+def test_what_is_left_out_or_said_twice_of_a_proof(
+    folder: Folder, lines: str, key: str, words: str
+) -> None:
+    why = folder.why(lines)
+    assert f"tunnels.berlin.{key}" in why
+    assert words in why
+
+
+def test_a_shared_key_of_one_end_is_a_secret_too(folder: Folder) -> None:
+    folder.write("psk", b"a key of enough octets\n", 0o644)
+    why = folder.why('local-psk-file = "psk"\nauthorities = "ca.pem"')
+    assert "tunnels.berlin.ike.local-psk-file" in why
+    assert "others can open it" in why
+    folder.write("psk", b"short\n")
+    why = folder.why('private-key = "own.key"\nremote-psk-file = "psk"')
+    assert "at least 16 are needed" in why
+    assert "short" not in why
 
 
 PPK = 'psk-file = "psk"\nppk-file = "ppk"\nppk-id = "name"\n'

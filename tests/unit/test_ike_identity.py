@@ -14,7 +14,7 @@ from plutino.ike.auth.identity import Identity, parse_identity
 from plutino.ike.payloads.identification import IdPayload
 from plutino.model.errors import ConfigError
 from plutino.model.identity import MOST_OCTETS
-from tests.support.pki import KEYS
+from tests.support.pki import KEYS, issue
 
 PARIS = "C=CH, O=Example Ltd, CN=paris"
 
@@ -97,6 +97,17 @@ def test_a_certificate_bears_its_subject(kind: _ASN1Type) -> None:
     assert bears(made, parse_identity(PARIS))
     assert not bears(made, parse_identity("C=CH, O=Example Ltd, CN=berlin"))
     assert not bears(made, parse_identity("paris"))
+
+
+def test_a_certificate_bears_the_identifier_of_its_key() -> None:
+    """RFC 7296, 4: a KEY_ID with a certificate; RFC 5280, 4.2.1.2: the authority's own words."""
+    one, other = (issue("paris", dns="paris.example") for _ in range(2))
+    keys = [
+        x509.SubjectKeyIdentifier.from_public_key(each.key.public_key()) for each in (one, other)
+    ]
+    assert bears(one.certificate, parse_identity(f"@#{keys[0].digest.hex()}"))
+    for octets in (keys[1].digest, keys[0].digest[:-1], b"paris.example"):
+        assert not bears(one.certificate, parse_identity(f"@#{octets.hex()}"))
 
 
 def test_reserved_octets_of_an_id_are_covered_as_they_came() -> None:

@@ -4,7 +4,7 @@ import asyncio
 from itertools import count
 from pathlib import Path
 
-from plutino.config.files import LoadedGateway
+from plutino.config.files import LoadedGateway, SharedKeys
 from plutino.config.load import load_text
 from plutino.daemon.ike_service import IkeService
 from plutino.dataplane.runtime import RuntimePaths
@@ -41,7 +41,8 @@ def test_the_next_ones_are_made(tmp_path: Path) -> None:
         task.cancel()
 
     gateway = load_text(TEXT, "gateway.toml")
-    loaded = LoadedGateway(gateway, tmp_path / "gateway.toml", {}, {"berlin": Secret(b"a key")})
+    keys = {"berlin": SharedKeys(Secret(b"a key"), Secret(b"a key"))}
+    loaded = LoadedGateway(gateway, tmp_path / "gateway.toml", {}, keys)
     asyncio.run(play())
     assert len(words) == 1
     assert words[0].startswith("error: ZeroDivisionError in install, line ")

@@ -24,6 +24,7 @@ from plutino.ike.auth.ocsp import (
     StatusWantedError,
     question_about,
     read_status,
+    with_nonce,
 )
 from plutino.ike.auth.revocation import OcspPolicy, Revocation
 from plutino.ike.errors import AuthenticationFailedError
@@ -333,6 +334,41 @@ def test_an_answer_serves_no_longer_than_an_hour() -> None:
     old = {asked(STRICT): StatusAnswer(respond(pointing(), root()), NOW - KEPT_FOR)}
     with pytest.raises(StatusWantedError):
         judge(one=pointing(), answers=old)
+
+
+NONCE = bytes(range(32))
+
+
+@pytest.mark.parametrize(
+    ("nonce", "is_critical", "believed"),
+    [(NONCE, False, True), (NONCE, True, True), (None, False, True), (NONCE[1:], False, False)],
+    ids=["the same", "critical", "none", "another"],
+)
+def test_an_answer_repeats_our_nonce_or_has_none(
+    nonce: bytes | None, is_critical: bool, believed: bool
+) -> None:
+    """RFC 6960, 4.4.1; what a peer brings along was made for whoever asked for it."""
+    extensions = () if nonce is None else ((x509.OCSPNonce(nonce), is_critical),)
+    response = respond(pointing(), root(), extensions=extensions)
+    question = asked(STRICT)
+    answers = {question: StatusAnswer(response, NOW, NONCE)}
+    if believed:
+        judge(one=pointing(), answers=answers)
+    else:
+        with pytest.raises(AuthenticationFailedError, match="the nonce of another request"):
+            judge(one=pointing(), answers=answers)
+    judge(response, one=pointing())
+
+
+def test_a_nonce_changes_nothing_else_of_a_question() -> None:
+    question = asked(STRICT)
+    sent = with_nonce(question, NONCE)
+    assert sent.url == question.url
+    before, after = (ocsp.load_der_ocsp_request(one.request) for one in (question, sent))
+    for key in ("issuer_name_hash", "issuer_key_hash", "serial_number"):
+        assert getattr(before, key) == getattr(after, key)
+    (extension,) = after.extensions
+    assert (extension.value, extension.critical) == (x509.OCSPNonce(NONCE), False)
 
 
 def test_the_file_may_name_another_responder() -> None:

@@ -32,14 +32,14 @@ Named = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class SignatureFiles:
-    """Our key, and what the peer is known by.
+    """Our key, and what the peer is known by; what is not by signature at one end is not here.
 
     ``chain`` is our certificate with those above it, empty for a raw public key. ``peer_key`` is
     the peer's SubjectPublicKeyInfo (DER), None where ``authorities`` vouch for it.
     ``ocsp_response`` (DER) is about our certificate.
     """
 
-    key: PrivateKey = field(repr=False)
+    key: PrivateKey | None = field(default=None, repr=False)
     chain: tuple[x509.Certificate, ...] = field(default=(), repr=False)
     authorities: tuple[x509.Certificate, ...] = field(default=(), repr=False)
     peer_key: bytes | None = None
@@ -48,17 +48,22 @@ class SignatureFiles:
 
 
 def parse_signature_files(
-    key: Named, certificate: Named | None, authorities: Named | None, peer_key: Named | None
+    key: Named | None,
+    certificate: Named | None,
+    authorities: Named | None,
+    peer_key: Named | None,
 ) -> SignatureFiles:
     """ConfigError names the file; no word of it shows key material."""
+    trusted = () if authorities is None else _certificates(authorities)
+    known = None if peer_key is None else _public_key(peer_key)
+    if key is None:
+        return SignatureFiles(authorities=trusted, peer_key=known)
     private = _private_key(key)
     own = private.public_key().public_bytes(*_SPKI)
     chain = () if certificate is None else _certificates(certificate)
     if certificate is not None and chain[0].public_key().public_bytes(*_SPKI) != own:
         why = f"is not the key of the first certificate in {certificate[0]}"
         raise ConfigError.single(key[0], "", why)
-    trusted = () if authorities is None else _certificates(authorities)
-    known = None if peer_key is None else _public_key(peer_key)
     if peer_key is not None and known == own:
         hint = "it must be the peer's, made there: `openssl pkey -in KEY -pubout`"
         raise ConfigError.single(peer_key[0], "", f"is our own key, that of {key[0]}", hint)

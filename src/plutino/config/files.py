@@ -27,6 +27,14 @@ _MAKE_SHARED_KEY: Final = "openssl rand -base64 32"
 
 
 @dataclass(frozen=True, slots=True)
+class SharedKeys:
+    """What we and what the peer proves itself by; None where that is a signature."""
+
+    local: Secret | None
+    remote: Secret | None
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedGateway:
     """A gateway with the keys of its tunnels, by tunnel name or ``standby_keys``.
 
@@ -37,7 +45,7 @@ class LoadedGateway:
     gateway: Gateway
     path: Path
     keys: Mapping[str, StaticKeys]
-    shared_keys: Mapping[str, Secret] = field(default_factory=dict)
+    shared_keys: Mapping[str, SharedKeys] = field(default_factory=dict)
     signature_files: Mapping[str, SignatureFiles] = field(default_factory=dict)
     postquantum_keys: Mapping[str, Secret] = field(default_factory=dict)
 
@@ -54,7 +62,7 @@ def load_gateway(path: Path) -> LoadedGateway:
             keys[name] = parse_keys(read_text(key_path, path), str(key_path))
         except ConfigError as error:
             problems += error.problems
-    shared_keys: dict[str, Secret] = {}
+    shared_keys: dict[str, SharedKeys] = {}
     postquantum_keys: dict[str, Secret] = {}
     by_signature: dict[str, IkeKeying] = {}
     for name, tunnel in gateway.tunnels.items():
@@ -65,9 +73,8 @@ def load_gateway(path: Path) -> LoadedGateway:
                     postquantum_keys[name] = _shared_key(
                         path, f"{at}.ppk-file", ppk_file, SHORTEST_PPK
                     )
-                if (psk_file := tunnel.ike.psk_file) is not None:
-                    shared_keys[name] = _shared_key(path, f"{at}.psk-file", psk_file, SHORTEST_PSK)
-                else:
+                shared_keys[name] = _shared_keys(path, at, tunnel.ike)
+                if None in {shared_keys[name].local, shared_keys[name].remote}:
                     by_signature[name] = tunnel.ike
             except ConfigError as error:
                 problems += error.problems
@@ -83,6 +90,19 @@ def load_gateway(path: Path) -> LoadedGateway:
     if problems:
         raise ConfigError(problems)
     return LoadedGateway(gateway, path, keys, shared_keys, signature_files, postquantum_keys)
+
+
+def _shared_keys(gateway_file: Path, at: str, ike: IkeKeying) -> SharedKeys:
+    def read(key: str, file: str | None) -> Secret | None:
+        if file is None:
+            return None
+        return _shared_key(gateway_file, f"{at}.{key}", file, SHORTEST_PSK)
+
+    both = read("psk-file", ike.psk_file)
+    return SharedKeys(
+        both or read("local-psk-file", ike.local_psk_file),
+        both or read("remote-psk-file", ike.remote_psk_file),
+    )
 
 
 def _shared_key(gateway_file: Path, at: str, file: str, shortest: int) -> Secret:

@@ -31,9 +31,24 @@ class IkeKeying(Table):
     psk_file: Annotated[
         str | None,
         Field(
-            description="File with the pre-shared key, 16 bytes or more, such as what `openssl "
-            "rand -base64 32` prints; relative to this file. Only its owner may be able to read "
-            "it.",
+            description="File with the pre-shared key that both ends prove themselves by, 16 "
+            "bytes or more, such as what `openssl rand -base64 32` prints; relative to this file. "
+            "Only its owner may be able to read it.",
+            examples=["berlin.psk"],
+        ),
+    ] = None
+    local_psk_file: Annotated[
+        str | None,
+        Field(
+            description="The same for a pre-shared key that only we prove ourselves by; the peer "
+            "proves itself by another one, a certificate or its public key.",
+            examples=["paris.psk"],
+        ),
+    ] = None
+    remote_psk_file: Annotated[
+        str | None,
+        Field(
+            description="The same for a pre-shared key that only the peer proves itself by.",
             examples=["berlin.psk"],
         ),
     ] = None
@@ -48,8 +63,8 @@ class IkeKeying(Table):
     private_key: Annotated[
         str | None,
         Field(
-            description="File with our private key (PEM, not encrypted), instead of `psk-file`: "
-            "RSA, ECDSA, Ed25519. Only its owner may be able to read it.",
+            description="File with our private key (PEM, not encrypted), instead of a pre-shared "
+            "key: RSA, ECDSA, Ed25519. Only its owner may be able to read it.",
             examples=["paris.key"],
         ),
     ] = None
@@ -115,8 +130,8 @@ class IkeKeying(Table):
         str | None,
         Field(
             description="File with a post-quantum pre-shared key (RFC 8784), 32 bytes or more, "
-            "besides `psk-file` or certificates: whoever can break the key exchange one day still "
-            "cannot read ESP. Only its owner may be able to read it.",
+            "besides what each end proves itself by: whoever can break the key exchange one day "
+            "still cannot read ESP. Only its owner may be able to read it.",
             examples=["berlin.ppk"],
         ),
     ] = None

@@ -23,6 +23,8 @@ _OF_ESP: Final = frozenset(
         "rekey_jitter",
     }
 )
+_OURS: Final = ("local_psk_file", "private_key")
+_THE_PEERS: Final = ("remote_psk_file", "authorities", "remote_public_key")
 _RESPONDER: Final = re.compile(r"http://[A-Za-z0-9.\-\[\]:]{1,255}(/[!-~]{0,700})?")
 """RFC 6960 has responders answer in clear, since they sign."""
 _OF_THE_PATH: Final = ("local", "remote_as_written", "remotes", "uplinks", "encapsulation")
@@ -109,18 +111,31 @@ def _check_identities(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
 
 
 def _check_proof(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
-    """A pre-shared key, or a key of ours and what the peer is known by."""
-    by_signature = ike.private_key, ike.certificate, ike.authorities, ike.remote_public_key
-    if (ike.psk_file is None) == (not any(by_signature)):
-        why = "needs either `psk-file`, or `private-key` with `certificate` and `authorities`"
-        yield at, f"{why}, or with `remote-public-key`", None
-    elif ike.psk_file is None:
-        if ike.private_key is None:
-            why = "is needed with `certificate`, `authorities` and `remote-public-key`"
-            yield (*at, "private-key"), why, "the file of our own key"
-        if (ike.authorities is None) == (ike.remote_public_key is None):
-            why = "needs either `authorities` or `remote-public-key`: what the peer is known by"
-            yield at, why, None
+    """One proof of ours and one of the peer's, be they of one kind or not (RFC 7296, 2.15)."""
+    if not any(getattr(ike, key) for key in ("psk_file", *_OURS, *_THE_PEERS)):
+        why = "needs `psk-file`, or what we prove ourselves by and what the peer does"
+        yield at, why, "such as `certificate` and `private-key`, and `authorities`"
+        return
+    for whose, keys, other_end in (
+        ("we prove ourselves", _OURS, "remote"),
+        ("the peer proves itself", _THE_PEERS, "local"),
+    ):
+        given = [_spelled(key) for key in ("psk_file", *keys) if getattr(ike, key) is not None]
+        if not given:
+            choice = " or ".join(f"`{_spelled(key)}`" for key in keys)
+            hint = "a pre-shared key that both ends have is `psk-file` alone"
+            yield at, f"does not say what {whose} by: needs {choice}", hint
+        for key in given[1:]:
+            hint = "remove one of the two"
+            if given[0] == "psk-file":
+                hint += f"; a pre-shared key for the other end alone is `{other_end}-psk-file`"
+            yield (*at, key), f"{whose} by `{given[0]}` already", hint
+    if ike.certificate is not None and ike.private_key is None:
+        yield (*at, "certificate"), "needs `private-key`: the file of its key", "or remove it"
+
+
+def _spelled(field: str) -> str:
+    return field.replace("_", "-")
 
 
 def _check_revocation(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:

@@ -51,14 +51,12 @@ def _read_one(gateway_file: Path, name: str, ike: IkeKeying) -> SignatureFiles:
         path = gateway_file.parent / (file or "")
         return None if file is None else (str(path), read_text(path, gateway_file))
 
-    assert ike.private_key is not None
-    path = gateway_file.parent / ike.private_key
-    at = f"tunnels.{name}.ike.private-key"
-    check_privacy(path, gateway_file, at, "openssl genpkey -algorithm ed25519")
-    return parse_signature_files(
-        (str(path), read_text(path, gateway_file)),
-        *map(named, (ike.certificate, ike.authorities, ike.remote_public_key)),
-    )
+    if ike.private_key is not None:
+        path = gateway_file.parent / ike.private_key
+        at = f"tunnels.{name}.ike.private-key"
+        check_privacy(path, gateway_file, at, "openssl genpkey -algorithm ed25519")
+    files = ike.private_key, ike.certificate, ike.authorities, ike.remote_public_key
+    return parse_signature_files(*map(named, files))
 
 
 def _read_ocsp_response(

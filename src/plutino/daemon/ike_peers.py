@@ -8,6 +8,7 @@ from ipaddress import ip_network
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from plutino.config.credentials import SignatureFiles
 from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Gateway
 from plutino.config.ike import IkeKeying
@@ -22,7 +23,7 @@ from plutino.ike.auth.credentials import (
     RemoteCredential,
     RemotePresharedKey,
 )
-from plutino.ike.auth.identity import parse_identity
+from plutino.ike.auth.identity import Identity, parse_identity
 from plutino.ike.auth.raw_keys import LocalRawKey, RemoteRawKey
 from plutino.ike.auth.revocation import OcspPolicy, Revocation
 from plutino.ike.config import (
@@ -39,6 +40,7 @@ from plutino.ike.proposals import Suite
 from plutino.model.child_sa import ChildSa
 from plutino.model.path import TunnelPaths
 from plutino.model.policy import IpAddress, Mode, is_within
+from plutino.model.secret import Secret
 
 
 def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
@@ -102,13 +104,16 @@ def fingerprints_of(loaded: LoadedGateway) -> dict[str, bytes]:
         digest = sha256()
         for tunnel_name, tunnel in tunnels:
             digest.update(tunnel_name.encode() + tunnel.model_dump_json().encode())
-        if (key := loaded.shared_keys.get(name)) is not None:
-            digest.update(key.reveal())
+        shared = loaded.shared_keys[name]
+        for key in (shared.local, shared.remote):
+            octets = b"" if key is None else key.reveal()
+            digest.update(len(octets).to_bytes(4, "big") + octets)
         if (ppk := loaded.postquantum_keys.get(name)) is not None:
             digest.update(ppk.reveal())
         if (files := loaded.signature_files.get(name)) is not None:
-            own = files.key.public_key()
-            digest.update(own.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+            if files.key is not None:
+                own = files.key.public_key()
+                digest.update(own.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
             digest.update(files.peer_key or b"")
             for one in (*files.chain, *files.authorities):
                 digest.update(one.public_bytes(Encoding.DER))
@@ -181,22 +186,37 @@ def ocsp_policy(peer: PeerConfig, url: str) -> OcspPolicy | None:
 def _credentials(
     loaded: LoadedGateway, name: str, tunnel: Tunnel, ike: IkeKeying
 ) -> tuple[LocalCredential, RemoteCredential]:
+    """What we prove ourselves by, and what the peer does."""
+    keys = loaded.shared_keys[name]
     local = parse_identity(ike.local_id or str(tunnel.local))
     remote = parse_identity(ike.remote_id or tunnel.remote_as_written)
-    key = loaded.shared_keys.get(name)
+    files = loaded.signature_files.get(name)
+    return _ours(local, keys.local, files), _the_peers(remote, keys.remote, files, ike)
+
+
+def _ours(identity: Identity, key: Secret | None, files: SignatureFiles | None) -> LocalCredential:
     if key is not None:
-        return LocalPresharedKey(local, key), RemotePresharedKey(remote, key)
-    files = loaded.signature_files[name]
-    ours: LocalCredential = LocalRawKey.of(local, files.key)
+        return LocalPresharedKey(identity, key)
+    assert files is not None
+    assert files.key is not None
     if files.chain:
-        ours = LocalCertificate(local, files.key, files.chain, files.ocsp_response)
+        return LocalCertificate(identity, files.key, files.chain, files.ocsp_response)
+    return LocalRawKey.of(identity, files.key)
+
+
+def _the_peers(
+    identity: Identity, key: Secret | None, files: SignatureFiles | None, ike: IkeKeying
+) -> RemoteCredential:
+    if key is not None:
+        return RemotePresharedKey(identity, key)
+    assert files is not None
     if files.peer_key is not None:
-        return ours, RemoteRawKey(remote, files.peer_key)
+        return RemoteRawKey(identity, files.peer_key)
     ocsp = None
     if ike.ocsp_policy != "off":
         ocsp = OcspPolicy(ike.ocsp_policy == "strict", ike.ocsp_url)
     revocation = Revocation(files.revoked, ike.crl_policy == "strict", ocsp)
-    return ours, TrustedAuthorities(remote, files.authorities, revocation)
+    return TrustedAuthorities(identity, files.authorities, revocation)
 
 
 def _postquantum_key(loaded: LoadedGateway, name: str, ike: IkeKeying) -> PostquantumKey | None:

@@ -2,7 +2,8 @@
 
 It is the edge's own asyncio, and no library's: each connection needs a mark and a source address,
 so that it goes outside of tunnels as IKE itself does, and one limit of time for all of it, names
-included. There is one POST, no redirect, no TLS: what comes is signed, and judged elsewhere.
+included. There is one POST, no redirect, no TLS: what comes is signed, and judged elsewhere. A
+certificate's own URL leads to no address of this machine.
 """
 
 import asyncio
@@ -20,7 +21,9 @@ from urllib.parse import urlsplit
 from plutino.daemon.names import ask_resolver
 from plutino.dataplane.underlay import bypass_policies
 from plutino.ike.auth.ocsp import USABLE_URL, StatusQuestion
+from plutino.model.errors import PlutinoError
 from plutino.model.policy import IpAddress
+from plutino.netlink.route_client import RouteClient
 
 LARGEST: Final = 1 << 14
 """Octets of an answer, and of its headers; with the responder's certificate it takes about 2 KB."""
@@ -87,7 +90,7 @@ async def _post(question: StatusQuestion, outside: Outside, *, anywhere: bool) -
     """OSError, ValueError and others with the reason why there is no answer."""
     parts = urlsplit(question.url)
     address = await _address(parts.hostname or "", outside)
-    if not anywhere and not _is_for_all(address):
+    if not anywhere and not _is_for_all(address, outside.mark):
         raise ValueError(f"leads to {address}: only `ocsp-url` may")
     opened = _open(address, outside)
     try:
@@ -123,15 +126,24 @@ async def _address(host: str, outside: Outside) -> IpAddress:
     raise OSError(why)
 
 
-def _is_for_all(address: IpAddress) -> bool:
-    """Not this machine's own services, nor what the cloud tells it alone."""
-    return not (
+def _is_for_all(address: IpAddress, mark: int) -> bool:
+    """Not this machine's own services, by whichever of its addresses, nor what a cloud tells it.
+
+    ValueError where the kernel does not say.
+    """
+    if (
         address.is_loopback
         or address.is_link_local
         or address.is_multicast
         or address.is_unspecified
         or (address.version == 6 and address.ipv4_mapped is not None)
-    )
+    ):
+        return False
+    try:
+        with RouteClient() as routes:
+            return not routes.is_of_this_machine(address, mark)
+    except PlutinoError as error:
+        raise ValueError(str(error)) from error
 
 
 def _open(address: IpAddress, outside: Outside) -> socket.socket:

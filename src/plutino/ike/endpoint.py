@@ -65,7 +65,7 @@ class Endpoint:
         self.random = random
         self._registry = Registry()
         self._attempts = Attempts(random)
-        self._ocsp = OcspQueries()
+        self._ocsp = OcspQueries(random)
         self._spis = Spis(random, self._registry.by_spi)
         self._surroundings = Surroundings(
             random,

@@ -1,7 +1,7 @@
 """Choosing one proposal out of what is offered and what is configured (RFC 7296, 2.7 and 3.3)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from plutino.ike.errors import NoProposalChosenError
@@ -150,6 +150,21 @@ def without_key_exchange(suites: Iterable[Suite]) -> tuple[Suite, ...]:
     return tuple(
         dict.fromkeys(tuple(one for one in suite if one.type not in dropped) for suite in suites)
     )
+
+
+def without_additional(offered: SaPayload) -> SaPayload:
+    """What a peer offers that can do without further key exchanges (RFC 9370, 2.2.1)."""
+    found = []
+    for proposal in offered.proposals:
+        further = [proposal.of_type(type_) for type_ in ADDITIONAL_KEY_EXCHANGES]
+        if all(any(one.id == NO_TRANSFORM for one in several) for several in further if several):
+            kept = (
+                one
+                for one in proposal.transforms
+                if one.type not in ADDITIONAL_KEY_EXCHANGES or one.id == NO_TRANSFORM
+            )
+            found.append(replace(proposal, transforms=tuple(kept)))
+    return SaPayload(tuple(found))
 
 
 def _words(suites: Sequence[Suite]) -> str:

@@ -23,6 +23,7 @@ from plutino.netlink.route.messages import (
     encode_route,
     encode_route_dump,
     encode_route_query,
+    leads_to_this_machine,
     parse_address,
     parse_route,
     parse_route_answer,
@@ -33,6 +34,7 @@ from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REP
 _Value = TypeVar("_Value", Link, Address, Route, Rule)
 _CREATE = NLM_F_CREATE | NLM_F_EXCL
 _REPLACE = NLM_F_CREATE | NLM_F_REPLACE
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES)
 _FEW = 4
 """Up to so many links are deleted one by one."""
 
@@ -183,12 +185,24 @@ class RouteClient(LinkClient):
             # Our own address may not be there yet: the way is the same without it.
             if source is not None and error.errno in (errno.EINVAL, errno.ENETUNREACH):
                 return self.path_mtu(destination, None, mark)
-            if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES):
+            if error.errno in _NO_WAY:
                 return None
             raise
-        index, mtu = answer
+        index, mtu = parse_route_answer(answer)
         link = self._link_at(index)
         return None if link is None else (link.name, min(mtu or link.mtu, link.mtu))
+
+    def is_of_this_machine(self, address: IpAddress, mark: int = 0) -> bool:
+        """Whether what goes to an address arrives here; False as well where there is no way.
+
+        Raises KernelError.
+        """
+        try:
+            return leads_to_this_machine(self._path(address, None, mark))
+        except KernelError as error:
+            if error.errno in _NO_WAY:
+                return False
+            raise
 
     def _link_at(self, index: int) -> Link | None:
         """By its index: many paths are asked for, where a list of all links would be long."""
@@ -202,14 +216,12 @@ class RouteClient(LinkClient):
         found = (parse_link(one.payload) for one in replies if one.type == RouteMessage.NEWLINK)
         return next(found, None)
 
-    def _path(
-        self, destination: IpAddress, source: IpAddress | None, mark: int
-    ) -> tuple[int, int | None]:
+    def _path(self, destination: IpAddress, source: IpAddress | None, mark: int) -> bytes:
         step = f"find the route to {destination}"
         payload = encode_route_query(destination, source, mark)
         for message in self._socket.request(step, RouteMessage.GETROUTE, payload):
             if message.type == RouteMessage.NEWROUTE:
-                return parse_route_answer(message.payload)
+                return message.payload
         raise PlaneError(f"{step}: the kernel gave no route and no error")
 
 

@@ -164,9 +164,16 @@ def check_usage(leaf: x509.Certificate) -> None:
 
 
 def bears(leaf: x509.Certificate, identity: Identity) -> bool:
-    """Whether an identity is the subject or one of its alternative names (RFC 4945, 3.1)."""
+    """Whether an identity is the subject or one of its alternative names (RFC 4945, 3.1).
+
+    A KEY_ID (RFC 7296, 4) is the subject key identifier (RFC 5280, 4.2.1.2).
+    """
     if identity.id_type == IdType.DER_ASN1_DN:
         return Identity(IdType.DER_ASN1_DN, leaf.subject.public_bytes()) == identity
+    if identity.id_type == IdType.KEY_ID:
+        found = (one.value for one in leaf.extensions)
+        keys = (one.digest for one in found if isinstance(one, x509.SubjectKeyIdentifier))
+        return identity.data in keys
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

@@ -1,7 +1,8 @@
 """What OCSP responders are asked about a certificate, and what they say of it (RFC 6960).
 
-Who believes what of it decides is in ``revocation``. A request has no nonce, as RFC 5019 has it:
-few responders would answer it, and an answer serves everybody until its next update.
+Who believes what of it decides is in ``revocation``. A request gets a nonce as it goes out (RFC
+9654, 2.1). Many responders sign beforehand and cannot repeat it, so an answer without one counts by
+its dates; in either case it serves everybody until its next update.
 """
 
 import re
@@ -32,6 +33,8 @@ RECENT: Final = timedelta(seconds=30)
 """A responder that gave no answer of use is not asked again so soon."""
 KEPT_FOR: Final = timedelta(hours=1)
 """It is asked again then even where its answer says to be good for longer."""
+NONCE_SIZE: Final = 32
+"""Octets (RFC 8954 and 9654, 2.1): more are not allowed by the one, fewer not by the other."""
 _SIGNED_WITH: Final = {"sha256", "sha384", "sha512"}
 
 
@@ -45,10 +48,14 @@ class StatusQuestion:
 
 @dataclass(frozen=True, slots=True)
 class StatusAnswer:
-    """What came of a question, and when; nothing if ``response`` is empty."""
+    """What came of a question, and when; nothing if ``response`` is empty.
+
+    ``nonce`` is what the request had; None: the response was not made for us.
+    """
 
     response: bytes = field(repr=False)
     at: datetime
+    nonce: bytes | None = None
 
     def is_recent(self, date: datetime) -> bool:
         """Whether it is in vain to ask once more."""
@@ -97,18 +104,37 @@ def question_about(
     return StatusQuestion(url, request.public_bytes(Encoding.DER))
 
 
+def with_nonce(question: StatusQuestion, nonce: bytes) -> StatusQuestion:
+    """The question as it goes out: what repeats this nonce was made for us, and just now."""
+    asked = ocsp.load_der_ocsp_request(question.request)
+    hashed = asked.issuer_name_hash, asked.issuer_key_hash
+    builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
+        *hashed, asked.serial_number, asked.hash_algorithm
+    )
+    request = builder.add_extension(x509.OCSPNonce(nonce), critical=False).build()
+    return StatusQuestion(question.url, request.public_bytes(Encoding.DER))
+
+
 def read_status(
-    octets: bytes, certificate: x509.Certificate, issuer: x509.Certificate, date: datetime
+    octets: bytes,
+    certificate: x509.Certificate,
+    issuer: x509.Certificate,
+    date: datetime,
+    nonce: bytes | None = None,
 ) -> CertificateStatus:
     """The status of a certificate by a response that may be believed (RFC 6960, 3.2).
 
-    Raises one of MALFORMED with the reason if it may not. One that is out of date is read as well.
+    ``nonce`` is that of the request that it answers, if it does. Raises one of MALFORMED with the
+    reason if it may not. One that is out of date is read as well.
     """
     response = ocsp.load_der_ocsp_response(octets)
     if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
         raise ValueError(f"the responder says {response.response_status.name}")
     for extension in response.extensions:
-        if extension.critical:
+        if isinstance(extension.value, x509.OCSPNonce):
+            if nonce is not None and extension.value.nonce != nonce:
+                raise ValueError("the response has the nonce of another request")
+        elif extension.critical:
             raise ValueError(f"critical extension {extension.oid.dotted_string} is unknown")
     about = [one for one in response.responses if _is_about(one, certificate, issuer)]
     if not about:

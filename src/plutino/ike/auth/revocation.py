@@ -18,6 +18,7 @@ from plutino.ike.auth.ocsp import (
     NO_ANSWERS,
     Answers,
     CertificateStatus,
+    StatusAnswer,
     StatusQuestion,
     StatusWantedError,
     question_about,
@@ -74,7 +75,9 @@ class Revocation:
                 question = question_about(certificate, issuer, self.ocsp.url)
                 answer = None if question is None else answers.get(question)
                 is_kept = answer is not None and answer.is_kept(date)
-                responses = (*offered, answer.response) if answer and is_kept else offered
+                responses = [StatusAnswer(one, date) for one in offered]
+                if answer is not None and is_kept:
+                    responses.append(answer)
                 why = self._why_not_good(certificate, issuer, responses, date)
                 if why is None:
                     continue
@@ -114,15 +117,17 @@ class Revocation:
         self,
         certificate: x509.Certificate,
         issuer: x509.Certificate,
-        responses: Sequence[bytes],
+        responses: Sequence[StatusAnswer],
         date: datetime,
     ) -> str | None:
         """None if the newest response that can be believed says that a certificate is good."""
         why = "there is none"
         believed: list[CertificateStatus] = []
-        for octets in filter(None, responses):
+        for one in responses:
+            if not one.response:
+                continue
             try:
-                found = read_status(octets, certificate, issuer, date)
+                found = read_status(one.response, certificate, issuer, date, one.nonce)
                 if found.delegate is not None:
                     self._check_lists(found.delegate, issuer, date)
             except AuthenticationFailedError as error:

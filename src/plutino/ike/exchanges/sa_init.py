@@ -38,6 +38,7 @@ from plutino.ike.proposals import (
     methods_of,
     offer,
     refusal_words,
+    without_additional,
 )
 from plutino.ike.state import SessionInput
 from plutino.model.policy import Mode
@@ -113,6 +114,9 @@ class SaInit:
         chosen = check_answer(sa, session.peer.suites, Protocol.IKE, 0)
         if not ke.method == chosen.id_of(TransformType.KE) == self.method:
             raise NoProposalChosenError("KE and the chosen method differ")
+        if chosen.additional_key_exchanges and not _has_intermediate(message):
+            why = "the peer chose more key exchanges and has no IKE_INTERMEDIATE for them"
+            raise NoProposalChosenError(why)
         assert self.started is not None
         try:
             shared = self.started.finish(ke.data)
@@ -161,6 +165,8 @@ def respond(session: Session, message: Message, now: float) -> bytes:
     Which peer it is shows by its identity later: any candidate of the path may agree.
     """
     sa, ke, nonce = sa_ke_nonce(message)
+    if not _has_intermediate(message):
+        sa = without_additional(sa)
     peer, chosen = _agree(session.candidates, sa, ke.method)
     if chosen.id_of(TransformType.KE) != ke.method:
         raise InvalidKeError(chosen.id_of(TransformType.KE))
@@ -215,6 +221,11 @@ def abilities_of(peer: PeerConfig) -> list[NotifyPayload]:
     if any(one.type > TransformType.ESN for suite in peer.suites for one in suite):
         notifies.append(NotifyPayload(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED))
     return notifies
+
+
+def _has_intermediate(message: Message) -> bool:
+    """Whether the peer can do what further key exchanges need (RFC 9242, 3.1)."""
+    return message.notify(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) is not None
 
 
 def _use_ppk(peers: Sequence[PeerConfig]) -> list[NotifyPayload]:

@@ -29,6 +29,7 @@ from plutino.netlink.route.constants import (
     RT_TABLE_COMPAT,
     RTAX_MTU,
     RTM_F_CLONED,
+    RTN_OF_THIS_MACHINE,
     RTNH_F_ONLINK,
     Ifa,
     Rta,
@@ -185,6 +186,13 @@ def encode_route_query(destination: IpAddress, source: IpAddress | None, mark: i
     if mark:
         attributes.append(u32_attribute(Rta.MARK, mark))
     return header + encode_attributes(attributes)
+
+
+def leads_to_this_machine(payload: bytes) -> bool:
+    """Whether the answer to a query is no way out (``rtm_type``)."""
+    fixed, _ = parse_fixed(_ROUTE, payload, "RTM_NEWROUTE")
+    *_, kind, _flags = fixed
+    return kind in RTN_OF_THIS_MACHINE
 
 
 def parse_route_answer(payload: bytes) -> tuple[int, int | None]:
