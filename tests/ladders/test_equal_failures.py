@@ -161,9 +161,7 @@ def test_an_unknown_identity_costs_what_a_wrong_proof_costs(kind: str) -> None:
 def test_the_proof_alone_decides_what_is_computed(proof: str) -> None:
     """Whatever credential the identity that it comes with has, if any."""
     peers = gateway(**MIXED)
-    found = {
-        name: work(request_of(peers, STRANGERS[proof](name))) for name in (*MIXED, "nobody")
-    }
+    found = {name: work(request_of(peers, STRANGERS[proof](name))) for name in (*MIXED, "nobody")}
     assert all(one == found["nobody"] for one in found.values()), found
 
 

@@ -386,7 +386,9 @@ class Session:
 
         By a notify as long as it has not proved who it is, else by a delete (RFC 7296, 2.21).
         """
-        if self.established_at is not None and not self.window.is_open:  # one more request may not go yet
+        if (
+            self.established_at is not None and not self.window.is_open
+        ):  # one more request may not go yet
             self.enqueue(DeleteIke(error.reason), now, first=True)
             return
         if self.keys is not None and not self.additional:  # else no INFORMATIONAL may come yet

@@ -153,9 +153,7 @@ def answer_auth(session: Session, message: Message, now: float) -> list[Payload]
     return payloads
 
 
-def _judge(
-    session: Session, message: Message
-) -> tuple[PeerConfig, SessionKeys, list[Payload]]:
+def _judge(session: Session, message: Message) -> tuple[PeerConfig, SessionKeys, list[Payload]]:
     """Who it is, once that is proved; the keys, and the answer about a post-quantum one.
 
     What is computed on the way to a failure depends on the proof that came, and not on the
@@ -179,9 +177,7 @@ def _judge(
     return peer, keys, ppk
 
 
-def _judge_in_vain(
-    session: Session, identity: Identity, message: Message, done: Hashable
-) -> None:
+def _judge_in_vain(session: Session, identity: Identity, message: Message, done: Hashable) -> None:
     """By one credential of each kind that peers of this path have a use for such a proof with."""
     proof = _proof(message)
     if proof is None:
