@@ -1,18 +1,22 @@
 """Several requests under way at once (RFC 7296, 2.3)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
 
+from plutino.ike import session as session_module
 from plutino.ike.exchanges import auth
 from plutino.ike.exchanges.delete import Liveness
 from plutino.ike.message.header import Header
+from plutino.ike.message.message import Message
 from plutino.ike.narrowing import selector_of
 from plutino.ike.numbers import ExchangeType, NotifyType
-from plutino.ike.path import Datagram
+from plutino.ike.path import Datagram, Path
+from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import NotifyPayload
+from plutino.ike.session import Session
 from tests.support.ike_network import ESP_SERIES, Conditions, IkePair, child, peer
 
 NAMES = ("net", "lab", "office")
@@ -184,3 +188,43 @@ def test_bad_conditions_and_all_that_at_once() -> None:
         pair.conditions = Conditions()
         assert pair.run(200, pair.is_settled), (seed, pair.trace[-40:])
         assert {one.child.config.name for one in pair.current("b")} == set(NAMES)
+
+
+def test_an_ike_sa_that_fails_ends_within_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 7296, 2.3: not even the last request may go beyond it.
+
+    Of two answers the first is late, and the second malformed, which ends the IKE SA.
+    """
+    pair = up(4, 2)
+    (session,) = pair.a.sessions.values()
+    first = session.window.next_id
+    genuine = session_module.answer
+
+    def answer(own: Session, message: Message, path: Path, now: float) -> Sequence[Payload]:
+        payloads = genuine(own, message, path, now)
+        return [] if message.header.message_id == first + 1 else payloads
+
+    monkeypatch.setattr(session_module, "answer", answer)
+    late: list[Datagram] = []
+    requests: set[int] = set()
+
+    def hold(name: str, datagram: Datagram) -> Iterable[Datagram]:
+        header = Header.parse(memoryview(datagram.payload))
+        if header.initiator_spi == session.initiator_spi:
+            if name == "a":
+                requests.add(header.message_id)
+            elif header.message_id == first:
+                late.append(datagram)
+                return ()
+        return (datagram,)
+
+    pair.hook = hold
+    assert at_once(pair) == 2
+    pair.run(0.5)
+    assert requests == {first, first + 1}
+    pair.hook = lambda _, datagram: (datagram,)
+    pair.a.receive(late[0].payload, session.path, pair.now)
+    pair.run(0.1)
+    for side in (pair.a, pair.b):
+        every = {one.initiator_spi for one in side.sessions.values()}
+        assert session.initiator_spi not in every, "both have let go of it"

@@ -6,29 +6,41 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.usage import usage_of
 from plutino.lab.hosts import Host
 from tests.support.fault_stream import Stream
 from tests.support.ike_flood import Flood
 from tests.support.ike_lab import ike_pair, ike_processes, passes, spis, until_it_passes
-from tests.support.multihomed_lab import run
 from tests.support.until import until
 
 pytestmark = pytest.mark.root
 
 RATE = 100_000
-SECONDS = float(os.environ.get("PLUTINO_FLOOD", "6"))
-SOURCES = [f"192.0.2.{last}" for last in range(100, 120)]
+LONG = os.environ.get("PLUTINO_FLOOD")
+SECONDS = float(LONG or "6")
 GROWTH = 24 << 20
 """Bytes that the daemon may grow by: what is half open and what is remembered is bounded."""
 
 
+def processes(host: Host) -> dict[str, int]:
+    """A daemon, its IKE process and, where there is one, its engine."""
+    assert host.daemon is not None
+    (ike,) = ike_processes(host)
+    found = {"daemon": host.daemon.pid, "IKE process": int(ike.name)}
+    report = host.status()
+    assert report is not None
+    return found if report.engine is None else found | {"engine": report.engine.pid}
+
+
 def resident(host: Host) -> int:
     """Bytes of memory that a daemon and its IKE process use."""
-    assert host.daemon is not None
-    both = [Path(f"/proc/{host.daemon.pid}"), *ike_processes(host)]
-    assert len(both) == 2
-    pages = sum(int((one / "statm").read_text().split()[1]) for one in both)
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    found = processes(host)
+    return sum(usage_of(found[one]).octets for one in ("daemon", "IKE process"))
+
+
+def usage(host: Host) -> dict[str, float]:
+    """Seconds of CPU time by process."""
+    return {name: usage_of(pid).seconds for name, pid in processes(host).items()}
 
 
 def test_the_tunnel_stays_and_gets_new_keys(
@@ -37,20 +49,27 @@ def test_the_tunnel_stays_and_gets_new_keys(
     own = "rekey-after = 10\nrekey-jitter = 0.5"
     with ike_pair(plane, paris=own) as pair:
         until_it_passes(pair)
-        for source in SOURCES:
-            run(pair.berlin.namespace, f"ip address add {source}/24 dev wire")
         before, small = spis(pair.paris), resident(pair.paris)
         said = len(pair.paris.log.read_text().splitlines())
-        flood = Flood(
-            tmp_path, pair.berlin.namespace, "192.0.2.1", SOURCES, rate=RATE, seconds=SECONDS
-        )
+        used = usage(pair.paris)
+        # A little more, since what is late at the end is not sent.
+        flood = Flood(tmp_path, pair.paris, "192.0.2.1", rate=1.02 * RATE, seconds=SECONDS)
         with Stream(pair, interval=0.01) as stream:
             until(lambda: not spis(pair.paris) & before, "new keys in the flood", seconds=60)
-            rate = flood.sent(timeout=SECONDS + 60) / SECONDS
+            sent, arrived = flood.over(timeout=SECONDS + 60)
+            used = {name: one - used[name] for name, one in usage(pair.paris).items()}
             lost = stream.lost()
         grown = resident(pair.paris) - small
-        print(f"{rate:.0f} datagrams/s, {len(lost)} of {stream.sent} packets lost, {grown} B more")
+        rate = sent / SECONDS
+        each = {name: one / sent * 100_000 for name, one in used.items()}
+        cpu = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in each.items())
+        print(f"{rate:.0f} datagrams/s, {arrived} of {sent} arrived; {len(lost)} of", end=" ")
+        print(f"{stream.sent} packets lost; {grown} B more; CPU for 100,000: {cpu}")
         record_property("rate", rate)
+        record_property("cpu", cpu)
+        # How many this machine can send besides is no matter, unless that is what is asked.
+        assert arrived >= sent
+        assert LONG is None or rate >= RATE
         assert not lost
         assert grown < GROWTH
         assert len(pair.paris.log.read_text().splitlines()) - said < 10 + SECONDS

@@ -21,17 +21,11 @@ from plutino.ike.children import Children
 from plutino.ike.config import ChildConfig, PeerConfig
 from plutino.ike.crypto.encryption import NotAuthenticError
 from plutino.ike.errors import PeerError
-from plutino.ike.events import (
-    ChildrenChanged,
-    Event,
-    IkeClosed,
-    PathChanged,
-    Refused,
-)
+from plutino.ike.events import ChildrenChanged, Event, IkeClosed, PathChanged, Refused
 from plutino.ike.exchanges.answers import answer
 from plutino.ike.exchanges.auth import Auth
 from plutino.ike.exchanges.create_child import CreateChild
-from plutino.ike.exchanges.delete import deletes_ike
+from plutino.ike.exchanges.delete import DeleteIke, deletes_ike
 from plutino.ike.exchanges.exchange import Exchange
 from plutino.ike.exchanges.followup import FollowupKe
 from plutino.ike.exchanges.intermediate import Intermediate, cover, cover_own, mix
@@ -391,6 +385,11 @@ class Session:
 
         By a notify as long as it has not proved who it is, else by a delete (RFC 7296, 2.21).
         """
+        if (
+            self.established_at is not None and not self.window.is_open
+        ):  # one more request may not go yet
+            self.enqueue(DeleteIke(error.reason), now, first=True)
+            return
         if self.keys is not None and not self.additional:  # else no INFORMATIONAL may come yet
             header = self._header(ExchangeType.INFORMATIONAL, self.window.next_id)
             is_up = self.established_at is not None

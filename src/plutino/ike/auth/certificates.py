@@ -6,7 +6,7 @@ identity (RFC 4945, 3.1 and 5.1); in ``revocation``, that nothing of the chain i
 responder says of a certificate goes along with it where the peer asks for that (RFC 4806).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
-from plutino.ike.auth.credentials import CertificateData, OfIdentity, Prf
+from plutino.ike.auth.credentials import SHARED_KEY, CertificateData, OfIdentity, Prf
 from plutino.ike.auth.identity import Identity, IdType
 from plutino.ike.auth.ocsp import NO_ANSWERS, OCSP_CONTENT, Answers
 from plutino.ike.auth.revocation import Revocation
@@ -93,6 +93,13 @@ class TrustedAuthorities(OfIdentity):
     def asks_for_ocsp(self) -> bool:
         """Where the gateway file wants to know it."""
         return self.revocation.ocsp is not None
+
+    def judges_by(
+        self, auth: tuple[int, bytes], certificates: Sequence[CertificateData]
+    ) -> Hashable | None:
+        """The chain, where there is one; how long it takes is for who sends it to say."""
+        has_chain = any(one.encoding == X509_SIGNATURE for one in certificates)
+        return X509_SIGNATURE if has_chain and auth[0] != SHARED_KEY else None
 
     def verify(
         self,

@@ -1,10 +1,10 @@
 """What the session needs of a credential, ours and the peer's, of whatever kind."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
 from plutino.ike.auth.identity import Identity
 from plutino.ike.auth.ocsp import NO_ANSWERS, Answers
@@ -61,6 +61,17 @@ class RemoteCredential(Protocol):
     def accepts(self, identity: Identity) -> bool:
         """Whether a peer of this identity may be meant."""
 
+    def judges_by(
+        self, auth: tuple[int, bytes], certificates: Sequence[CertificateData]
+    ) -> Hashable | None:
+        """What takes the time to verify such a proof, the same for credentials that take as long.
+
+        None where it is refused at once, whoever it is of.
+        """
+
+    def standing_in(self, identity: Identity) -> "RemoteCredential":
+        """The same for another identity: what it says of a proof counts nothing."""
+
     def verify(
         self,
         auth: tuple[int, bytes],
@@ -98,6 +109,10 @@ class OfIdentity:
         """Whether a peer of this identity may be meant."""
         return self.identity is None or self.identity == identity
 
+    def standing_in(self, identity: Identity) -> Self:
+        """The same for another identity: what it says of a proof counts nothing."""
+        return replace(self, identity=identity)  # type: ignore[type-var]
+
     def demand(self, received: Identity) -> None:
         """AuthenticationFailedError unless it is accepted."""
         if not self.accepts(received):
@@ -131,6 +146,13 @@ class RemotePresharedKey(OfIdentity):
     identity: Identity | None
     key: Secret = field(repr=False)
     authorities: tuple[bytes, ...] = ()
+
+    def judges_by(
+        self, auth: tuple[int, bytes], certificates: Sequence[CertificateData]
+    ) -> Hashable | None:
+        """The prf, for a proof by a pre-shared key."""
+        del certificates
+        return SHARED_KEY if auth[0] == SHARED_KEY else None
 
     def verify(
         self,

@@ -4,9 +4,10 @@ CERT bears a SubjectPublicKeyInfo for peers that look at it. What is believed is
 whether one came or not, so none is asked for by CERTREQ.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Final, Self
 
 from cryptography.hazmat.primitives.serialization import (
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from plutino.ike.auth.credentials import CertificateData, OfIdentity, Prf
 from plutino.ike.auth.identity import Identity
 from plutino.ike.auth.ocsp import NO_ANSWERS, Answers
-from plutino.ike.auth.signature import sign, verify
+from plutino.ike.auth.signature import kind_of, sign, verify
 from plutino.ike.errors import AuthenticationFailedError
 from plutino.model.private_key import PrivateKey, PublicKey
 
@@ -61,6 +62,12 @@ class RemoteRawKey(OfIdentity):
     public: bytes
     authorities: tuple[bytes, ...] = ()
 
+    def judges_by(
+        self, auth: tuple[int, bytes], certificates: Sequence[CertificateData]
+    ) -> Hashable | None:
+        """The kind of key, for what may be its signature, with no other key along."""
+        return None if self._others(certificates) else kind_of(_key_of(self.public), auth)
+
     def verify(
         self,
         auth: tuple[int, bytes],
@@ -75,9 +82,18 @@ class RemoteRawKey(OfIdentity):
         """AuthenticationFailedError unless the signature is that of the configured key."""
         del prf, date, answers
         self.demand(received)
-        given = {one.data for one in certificates if one.encoding == RAW_PUBLIC_KEY}
-        if given - {self.public}:
+        if self._others(certificates):
             raise AuthenticationFailedError("the peer's public key is not the configured one")
-        key = load_der_public_key(self.public)
-        assert isinstance(key, PublicKey)
-        verify(key, auth, octets)
+        verify(_key_of(self.public), auth, octets)
+
+    def _others(self, certificates: Sequence[CertificateData]) -> set[bytes]:
+        given = {one.data for one in certificates if one.encoding == RAW_PUBLIC_KEY}
+        return given - {self.public}
+
+
+@cache
+def _key_of(public: bytes) -> PublicKey:
+    """Of the gateway file, so there are not many."""
+    key = load_der_public_key(public)
+    assert isinstance(key, PublicKey)
+    return key

@@ -72,6 +72,16 @@ def _pss_identifier(one: _Hash) -> bytes:
     return _identifier(_PSS, parameters)
 
 
+_SIGNERS: Final[dict[bytes, type]] = {
+    _ED25519: ed25519.Ed25519PublicKey,
+    _ED448: ed448.Ed448PublicKey,
+    **{_identifier(one.ecdsa_oid): ec.EllipticCurvePublicKey for one in _HASHES},
+    **{_identifier(one.rsa_oid, _NULL): rsa.RSAPublicKey for one in _HASHES},
+    **{_pss_identifier(one): rsa.RSAPublicKey for one in _HASHES},
+}
+"""Whose signatures may be of an AlgorithmIdentifier."""
+
+
 def sign(key: PrivateKey, octets: bytes, peer_hashes: frozenset[int] | None) -> tuple[int, bytes]:
     """AUTH method and data; RSA signs by RSASSA-PSS.
 
@@ -98,6 +108,18 @@ def sign(key: PrivateKey, octets: bytes, peer_hashes: frozenset[int] | None) -> 
     )
 
 
+def kind_of(key: PublicKey, auth: tuple[int, bytes]) -> tuple[str, int] | None:
+    """Kind and bits of a key, if AUTH may be its signature: only ``verify`` tells."""
+    method, data = auth
+    bits = key.key_size if isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey) else 0
+    if method == DIGITAL_SIGNATURE:
+        signers = _SIGNERS.get(_algorithm(data)[0])
+        is_one = signers is not None and isinstance(key, signers)
+    else:
+        is_one = isinstance(key, ec.EllipticCurvePublicKey) and _CLASSIC_ECDSA.get(method) == bits
+    return (type(key).__name__, bits) if is_one else None
+
+
 def verify(key: PublicKey, auth: tuple[int, bytes], octets: bytes) -> None:
     """AuthenticationFailedError unless the signature is the key's, by an algorithm we allow."""
     method, data = auth
@@ -115,12 +137,17 @@ def verify(key: PublicKey, auth: tuple[int, bytes], octets: bytes) -> None:
 
 
 def _verify_digital(key: PublicKey, data: bytes, octets: bytes) -> None:
-    length = data[0] if data else 0
-    identifier, signature = data[1 : 1 + length], data[1 + length :]
+    identifier, signature = _algorithm(data)
     check = _checks(key).get(identifier)
-    if len(identifier) != length or check is None:
+    if check is None:
         raise AuthenticationFailedError(f"signature algorithm {identifier.hex()}")
     check(signature, octets)
+
+
+def _algorithm(data: bytes) -> tuple[bytes, bytes]:
+    """AlgorithmIdentifier and signature (RFC 7427, 3)."""
+    length = data[0] if data else 0
+    return data[1 : 1 + length], data[1 + length :]
 
 
 def _checks(key: PublicKey) -> dict[bytes, Callable[[bytes, bytes], None]]:

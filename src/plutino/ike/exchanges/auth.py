@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from plutino.ike.active_child import is_in_udp
 from plutino.ike.auth.credentials import CertificateData
 from plutino.ike.auth.identity import Identity
+from plutino.ike.auth.ocsp import StatusWantedError
 from plutino.ike.auth.octets import signed_octets
 from plutino.ike.config import ChildConfig, PeerConfig
 from plutino.ike.crypto.keymat import SharedSecrets
@@ -41,6 +44,10 @@ from plutino.ike.state import SessionInput
 
 if TYPE_CHECKING:
     from plutino.ike.session import Session
+
+
+_Proof = tuple[tuple[int, bytes], list[CertificateData]]
+"""AUTH's method and data, and what came in CERT."""
 
 
 @dataclass(slots=True)
@@ -131,12 +138,7 @@ def _first_child(session: Session, offer: ChildOffer, message: Message, now: flo
 
 def answer_auth(session: Session, message: Message, now: float) -> list[Payload]:
     """The responder's side; AuthenticationFailedError without a hint of what was wrong."""
-    identity = _identity(message.of_type(PayloadType.ID_I))
-    wanted = message.of_type(PayloadType.ID_R)
-    peer = _candidate(session, identity, None if wanted is None else _identity(wanted))
-    session.peer = peer
-    keys, ppk = _responder_keys(session, peer, message)
-    verify(session, keys, peer, message, message.header.message_id)
+    peer, keys, ppk = _judge(session, message)
     check_no_nats(message, session.path)
     session.set_keys(keys)
     session.abilities.mobike = (
@@ -154,6 +156,62 @@ def answer_auth(session: Session, message: Message, now: float) -> list[Payload]
     if message.first(SaPayload) is not None:
         payloads += _answer_first_child(session, message, now)
     return payloads
+
+
+def _judge(session: Session, message: Message) -> tuple[PeerConfig, SessionKeys, list[Payload]]:
+    """Who it is, once that is proved; the keys, and the answer about a post-quantum one.
+
+    What is computed on the way to a failure depends on the proof that came, and not on the
+    identity that it came with: else the clock would tell strangers which identities there are.
+    """
+    identity = _identity(message.of_type(PayloadType.ID_I))
+    wanted = message.of_type(PayloadType.ID_R)
+    done: Hashable = None
+    try:
+        peer = _candidate(session, identity, None if wanted is None else _identity(wanted))
+        session.peer = peer
+        keys, ppk = _responder_keys(session, peer, message)
+        proof = _proof(message)
+        done = None if proof is None else peer.remote_credential.judges_by(*proof)
+        if proof is not None and done is None:
+            _refuse(peer, identity, proof, session.surroundings.date())
+        verify(session, keys, peer, message, message.header.message_id)
+    except AuthenticationFailedError:
+        _judge_in_vain(session, identity, message, done)
+        raise
+    return peer, keys, ppk
+
+
+def _judge_in_vain(session: Session, identity: Identity, message: Message, done: Hashable) -> None:
+    """By one credential of each kind that peers of this path have a use for such a proof with."""
+    proof = _proof(message)
+    if proof is None:
+        return
+    credentials = ((one, one.remote_credential.judges_by(*proof)) for one in session.candidates)
+    kinds = {kind: one for one, kind in credentials if kind not in {None, done}}
+    for other in kinds.values():
+        stand_in = replace(other, remote_credential=other.remote_credential.standing_in(identity))
+        keys = session.session_keys
+        with suppress(AuthenticationFailedError):
+            keys, _ = _responder_keys(session, other, message)
+        with suppress(AuthenticationFailedError, StatusWantedError):
+            verify(session, keys, stand_in, message, message.header.message_id)
+
+
+def _refuse(peer: PeerConfig, identity: Identity, proof: _Proof, date: datetime) -> NoReturn:
+    """AuthenticationFailedError with the reason for which the credential looks at no such proof."""
+    auth, given = proof
+    peer.remote_credential.verify(auth, b"", identity, given, prf=lambda *_: b"", date=date)
+    raise AuthenticationFailedError(f"AUTH method {auth[0]} is none of this peer's")
+
+
+def _proof(message: Message) -> _Proof | None:
+    auth = message.first(AuthPayload)
+    return None if auth is None else ((auth.method, auth.data), _certificates(message))
+
+
+def _certificates(message: Message) -> list[CertificateData]:
+    return [CertificateData(one.encoding, one.data) for one in message.all(CertPayload)]
 
 
 def _answer_first_child(session: Session, message: Message, now: float) -> list[Payload]:
@@ -244,7 +302,7 @@ def verify(
         (auth.method, data),
         octets,
         Identity(found.id_type, found.data),
-        [CertificateData(one.encoding, one.data) for one in message.all(CertPayload)],
+        _certificates(message),
         prf=keys.prf.compute,
         date=session.surroundings.date(),
         answers=session.surroundings.answers,
