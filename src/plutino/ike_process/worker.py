@@ -4,6 +4,7 @@ import os
 import selectors
 import socket
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -67,6 +68,7 @@ class Worker:
         self._touched: set[str] = set()
         self._notices: list[Notice] = []
         self._unusable: list[SavedState] = []
+        self._kept: set[tuple[str, bytes]] = set()
         self._key_lines: list[str] = []
         self._answered = 0
         self._endpoint = Endpoint(
@@ -131,6 +133,8 @@ class Worker:
                 except SavedStateError as error:
                     self._notices.append(Notice(NoticeKind.NOT_ADOPTED, peer, str(error)))
                     self._unusable.append(SavedState(peer, spi, None))
+                else:
+                    self._kept.add((peer, spi))
             case Heard(datagram=datagram):
                 endpoint.receive(datagram.payload, datagram.path, now)
             case Rekey(spi=spi):
@@ -200,13 +204,24 @@ class Worker:
             ),
             datagrams=tuple(endpoint.datagrams_to_send()),
             children=children,
-            saved=(*unusable, *(SavedState(*key, octets) for key, octets in saved.items())),
+            saved=(*unusable, *self._news_of(saved)),
             notices=tuple(notices),
             ike_sas={peer: ike_sa_state(endpoint.sessions_of(peer)) for peer in touched},
             key_lines=tuple(key_lines),
             answered=answered,
             open=len(endpoint.sessions),
         )
+
+    def _news_of(self, saved: Mapping[tuple[str, bytes], bytes | None]) -> Iterator[SavedState]:
+        """What is not to be kept, and never was, is none."""
+        for key, octets in saved.items():
+            if octets is not None:
+                self._kept.add(key)
+            elif key in self._kept:
+                self._kept.remove(key)
+            else:
+                continue
+            yield SavedState(*key, octets)
 
 
 def _notice(event: object) -> Notice | None:
