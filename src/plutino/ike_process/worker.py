@@ -32,7 +32,7 @@ from plutino.ike_process.commands import (
     TakeAnswer,
     decode_commands,
 )
-from plutino.ike_process.framing import Frames, frame
+from plutino.ike_process.framing import CHUNK, Frames, frame
 from plutino.ike_process.outcome import (
     Notice,
     NoticeKind,
@@ -45,7 +45,6 @@ from plutino.ike_process.receiving import read_all
 from plutino.ike_process.sa_states import ike_sa_state
 from plutino.model.child_sa import ChildSa
 
-_CHUNK: Final = 1 << 18
 _LONGEST_NAME: Final = 64
 DONE: Final = b"done"
 
@@ -61,6 +60,7 @@ class Worker:
         self._pipe = pipe
         self._descriptors = descriptors
         self._frames = Frames()
+        self._room = memoryview(bytearray(CHUNK))
         self._sockets: dict[tuple[int, int], socket.socket] = {}
         self._selector = selectors.DefaultSelector()
         self._is_over = False
@@ -94,9 +94,9 @@ class Worker:
     # What comes in ------------------------------------------------------------------------------
 
     def _read_commands(self) -> None:
-        octets = self._pipe.recv(_CHUNK)
-        self._is_over = not octets
-        for message in self._frames.feed(octets):
+        length = self._pipe.recv_into(self._room)
+        self._is_over = not length
+        for message in self._frames.feed(self._room[:length]):
             for command in decode_commands(message):
                 self._do(command, time.monotonic())
 
