@@ -6,8 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from plutino.ike import session as session_module
-from plutino.ike.exchanges import auth
+from plutino.ike.exchanges import answers, auth
 from plutino.ike.exchanges.delete import Liveness
 from plutino.ike.message.header import Header
 from plutino.ike.message.message import Message
@@ -198,13 +197,12 @@ def test_an_ike_sa_that_fails_ends_within_the_window(monkeypatch: pytest.MonkeyP
     pair = up(4, 2)
     (session,) = pair.a.sessions.values()
     first = session.window.next_id
-    genuine = session_module.answer
 
     def answer(own: Session, message: Message, path: Path, now: float) -> Sequence[Payload]:
-        payloads = genuine(own, message, path, now)
+        payloads = answers.answer(own, message, path, now)
         return [] if message.header.message_id == first + 1 else payloads
 
-    monkeypatch.setattr(session_module, "answer", answer)
+    monkeypatch.setattr("plutino.ike.session.answer", answer)
     late: list[Datagram] = []
     requests: set[int] = set()
 

@@ -290,8 +290,7 @@ class Daemon:
 
     def _drain(self, events: NetlinkSocket) -> None:
         with suppress(NotificationsLostError):
-            while events.receive(0):
-                pass
+            events.skip()
         self._wake.set()
 
     def _watch_plane(self, choice: PlaneChoice) -> None:

@@ -12,7 +12,7 @@ from plutino.daemon.log import log
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.ike.path import Datagram
 from plutino.ike_process.commands import Ask, Command, Heard, encode_commands
-from plutino.ike_process.framing import Frames, frame
+from plutino.ike_process.framing import CHUNK, Frames, frame
 from plutino.ike_process.outcome import Outcome, decode_outcome
 from plutino.model.errors import PlaneError, WireError
 
@@ -171,20 +171,24 @@ class IkeWorker:
         self._questions.clear()
 
 
-class _Pipe(asyncio.Protocol):
+class _Pipe(asyncio.BufferedProtocol):
     """What comes from the process; one that does not speak properly is ended."""
 
     def __init__(self, worker: IkeWorker) -> None:
         self._worker = worker
         self._frames = Frames()
+        self._room = memoryview(bytearray(CHUNK))
         self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._room
+
+    def buffer_updated(self, nbytes: int) -> None:
         try:
-            for message in self._frames.feed(data):
+            for message in self._frames.feed(self._room[:nbytes]):
                 self._worker.hear(message)
         except WireError as error:
             log(f"error: the IKE process: {error}")

@@ -56,8 +56,7 @@ class NamespaceWatch:
 
     def _hear(self, name: str) -> None:
         try:
-            while self._sockets[name].receive(0):
-                pass
+            self._sockets[name].skip()
         except NotificationsLostError:
             pass
         except PlaneError:

@@ -30,6 +30,7 @@ class RecordLog:
         self._places: dict[str, tuple[int, int]] = {}
         self._end = 0
         self._waste = 0
+        self._has_rest = False
 
     def load(self) -> dict[str, bytes]:
         """All records, the oldest first. OSError if there is a file that cannot be read."""
@@ -45,6 +46,7 @@ class RecordLog:
             self._places[name] = start, end
             found[name] = content
             self._end = end
+        self._has_rest = self._end < len(octets)
         self._waste = self._end - sum(end - start for start, end in self._places.values())
         self._tidy(0)
         self._forget_if_closed()
@@ -57,7 +59,9 @@ class RecordLog:
             if self._file is None:
                 self._open()
             assert self._file is not None
-            os.ftruncate(self._file, self._end)
+            if self._has_rest:
+                os.ftruncate(self._file, self._end)
+                self._has_rest = False
             _write(self._file, b"".join(octets for _, octets in several), self._end)
         except OSError:
             self._cut()
@@ -78,7 +82,7 @@ class RecordLog:
         """The file stays."""
         if self._file is not None:
             os.close(self._file)
-        self._file, self._end, self._waste = None, 0, 0
+        self._file, self._end, self._waste, self._has_rest = None, 0, 0, False
         self._places.clear()
 
     def _open(self) -> None:
@@ -105,6 +109,7 @@ class RecordLog:
             self.close()
 
     def _cut(self) -> None:
+        self._has_rest = True
         if self._file is not None:
             with suppress(OSError):
                 os.ftruncate(self._file, self._end)

@@ -196,9 +196,12 @@ def open_plane(
     """
     if choice.plane == KERNEL:
         return KernelPlane.connect(instance, runtime, routes=routes, reqids=reqids)
-    if not start and not engine_running(runtime):
+    try:
+        return UserspacePlane.connect(instance, runtime, routes=routes, start=start)
+    except PlaneError:
+        if start:
+            raise
         return None
-    return UserspacePlane.connect(instance, runtime, routes=routes, start=start)
 
 
 def open_events(

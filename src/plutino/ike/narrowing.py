@@ -1,6 +1,7 @@
 """Narrowing of traffic selectors (RFC 7296, 2.9)."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from ipaddress import summarize_address_range
 from itertools import product
 from typing import Final
@@ -52,6 +53,7 @@ def selector_of_addresses(selector: TrafficSelector) -> TrafficSelector:
     return TrafficSelector(selector.first, selector.last)
 
 
+@lru_cache(1 << 10)
 def networks_of(selector: TrafficSelector) -> tuple[IpNetwork, ...]:
     """The prefixes that make up its range of addresses, as policies take them."""
     return tuple(summarize_address_range(selector.first, selector.last))

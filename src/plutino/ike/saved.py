@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -82,9 +82,9 @@ def save(session: Session) -> bytes | None:
         "may_move": session.may_move,
         "path": [str(part) for end in session.path for part in end],
         "times": [session.began, session.created, session.established_at],
-        "abilities": asdict(session.abilities)
+        "abilities": _fields(session.abilities)
         | {"signature_hashes": _listed(session.abilities.signature_hashes)},
-        "schedule": asdict(session.schedule),
+        "schedule": _fields(session.schedule),
         **_saved_keys(session.session_keys),
         "window": [session.window.next_id, session.window.size],
         "waiting": waiting,
@@ -287,6 +287,14 @@ def _saved_selector(one: TrafficSelector) -> list[str | int]:
 def _restored_selectors(saved: list[list[Any]]) -> Iterator[TrafficSelector]:
     for first, last, *rest in saved:
         yield TrafficSelector(ip_address(first), ip_address(last), *rest)
+
+
+def _fields(value: Abilities | Schedule) -> Document:
+    """As ``asdict`` gives them, which copies each value first: these are plain."""
+    return {one: getattr(value, one) for one in _NAMES[type(value)]}
+
+
+_NAMES: Final = {kind: [one.name for one in fields(kind)] for kind in (Abilities, Schedule)}
 
 
 def _hex(*octets: bytes) -> list[str]:

@@ -8,6 +8,8 @@ from plutino.model.errors import WireError
 
 LONGEST: Final = 64 << 20
 """Octets of a message: ten thousand peers with their certificates fit in."""
+CHUNK: Final = 1 << 18
+"""Octets that are read at a time."""
 _LENGTH: Final = struct.Struct("!I")
 
 
@@ -22,7 +24,7 @@ class Frames:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, octets: bytes) -> Iterator[bytes]:
+    def feed(self, octets: bytes | memoryview) -> Iterator[bytes]:
         """The messages that are whole now. WireError where one is too long."""
         self._buffer += octets
         while len(self._buffer) >= _LENGTH.size:

@@ -5,11 +5,14 @@ than what IKE can do: send datagrams, have CHILD_SAs installed, files of its own
 the gateway file wants OCSP, responders asked.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Final
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from typing import Annotated, ClassVar, Final
 
-from pydantic import Base64Bytes, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.model.algorithms import AeadKey, SaKeys, SeparateKeys
@@ -20,6 +23,9 @@ from plutino.model.policy import IpAddress, IpNetwork, Mode, Selector
 from plutino.model.proposal import Algorithm
 from plutino.model.sa import NAT_T_PORT, UdpEncapsulation
 from plutino.model.secret import Secret
+
+_OCTETS: Final = ConfigDict(val_json_bytes="base64", ser_json_bytes="base64")
+"""How octets stand in JSON."""
 
 
 class NoticeKind(StrEnum):
@@ -44,9 +50,10 @@ class Notice:
 class OcspQuery:
     """What a responder is to be asked about a certificate of the peer, and where it is."""
 
+    __pydantic_config__: ClassVar = _OCTETS
     peer: str
     url: str
-    request: Base64Bytes = field(repr=False)
+    request: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,57 +76,61 @@ class AwaitedSa:
 class SavedState:
     """An IKE SA as it has to be kept; None: it is no longer."""
 
+    __pydantic_config__: ClassVar = _OCTETS
     peer: str
-    spi: Base64Bytes
-    octets: Base64Bytes | None = field(repr=False)
+    spi: bytes
+    octets: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class IkeSaState:
     """The IKE SA of a peer, for `status`; ``since`` in seconds of the monotonic clock."""
 
+    __pydantic_config__: ClassVar = _OCTETS
     is_up: bool
     is_initiator: bool
-    initiator_spi: Base64Bytes
-    responder_spi: Base64Bytes
+    initiator_spi: bytes
+    responder_spi: bytes
     since: float
     suite: tuple[Algorithm, ...]
     esp: tuple[Algorithm, ...]
 
 
-_WireAddress = tuple[IpAddress, int]
+_MOST_REMEMBERED: Final = 1 << 14
+"""Addresses and prefixes that were read before; those of a tunnel come again with each message."""
+_WireAddress = tuple[str, int]
 _Port = Annotated[int, Field(ge=0, le=0xFFFF)]
-_WireSelector = tuple[
-    IpNetwork, IpNetwork, Annotated[int, Field(ge=0, le=0xFF)], _Port, _Port, _Port, _Port
-]
+_WireSelector = tuple[str, str, Annotated[int, Field(ge=0, le=0xFF)], _Port, _Port, _Port, _Port]
 _Bits = Annotated[int, Field(ge=0, le=512)]
-_WireKeys = tuple[str, Base64Bytes, _Bits] | tuple[str, Base64Bytes, str, Base64Bytes, _Bits]
+_WireKeys = tuple[str, bytes, _Bits] | tuple[str, bytes, str, bytes, _Bits]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _WireDatagram:
+    __pydantic_config__: ClassVar = _OCTETS
     local: _WireAddress
     remote: _WireAddress
-    payload: Base64Bytes
+    payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _WireChild:
+    __pydantic_config__: ClassVar = _OCTETS
     tunnel: str
-    local: IpAddress
-    remote: IpAddress
+    local: str
+    remote: str
     spis: tuple[int, int]
     keys: tuple[_WireKeys, _WireKeys]
-    local_ts: tuple[IpNetwork, ...]
-    remote_ts: tuple[IpNetwork, ...]
+    local_ts: list[str]
+    remote_ts: list[str]
     mode: Mode
     esn: bool
     outbound: bool
     ports: tuple[_Port, _Port] | None
-    packets: tuple[_WireSelector, ...] | None
+    packets: list[_WireSelector] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Wire:
     datagrams: list[_WireDatagram]
     children: dict[str, list[_WireChild]]
@@ -162,7 +173,9 @@ def encode_outcome(outcome: Outcome) -> bytes:
     """As JSON."""
     wire = _Wire(
         datagrams=[
-            _WireDatagram((*one.path.local,), (*one.path.remote,), one.payload)
+            _WireDatagram(
+                _encode_address(one.path.local), _encode_address(one.path.remote), one.payload
+            )
             for one in outcome.datagrams
         ],
         children={
@@ -187,7 +200,7 @@ def decode_outcome(octets: bytes) -> Outcome:
         wire = _ADAPTER.validate_json(octets)
         return Outcome(
             datagrams=tuple(
-                Datagram(Path(_address(one.local), _address(one.remote)), one.payload)
+                Datagram(Path(_decode_address(one.local), _decode_address(one.remote)), one.payload)
                 for one in wire.datagrams
             ),
             children={
@@ -209,11 +222,28 @@ def decode_outcome(octets: bytes) -> Outcome:
         raise WireError("outcome", offset=0, why="a number is out of its range") from None
 
 
-def _address(wire: _WireAddress) -> SocketAddress:
+_address: Final = lru_cache(_MOST_REMEMBERED)(ip_address)
+_network: Final = lru_cache(_MOST_REMEMBERED)(ip_network)
+"""ValueError where the words are none."""
+
+
+def _encode_address(one: SocketAddress) -> _WireAddress:
+    return str(one.address), one.port
+
+
+def _decode_address(wire: _WireAddress) -> SocketAddress:
     address, port = wire
     if not 0 < port < 1 << 16:
         raise ValueError
-    return SocketAddress(address, port)
+    return SocketAddress(_address(address), port)
+
+
+def _encode_networks(networks: Iterable[IpNetwork]) -> list[str]:
+    return list(map(str, networks))
+
+
+def _decode_networks(wire: Iterable[str]) -> tuple[IpNetwork, ...]:
+    return tuple(map(_network, wire))
 
 
 def _encode_keys(keys: SaKeys) -> _WireKeys:
@@ -233,40 +263,45 @@ def _encode_child(child: ChildSa) -> _WireChild:
     udp = child.encapsulation
     return _WireChild(
         tunnel=child.tunnel,
-        local=child.local,
-        remote=child.remote,
+        local=str(child.local),
+        remote=str(child.remote),
         spis=(int(child.spi_in), int(child.spi_out)),
         keys=(_encode_keys(child.keys_in), _encode_keys(child.keys_out)),
-        local_ts=child.local_ts,
-        remote_ts=child.remote_ts,
+        local_ts=_encode_networks(child.local_ts),
+        remote_ts=_encode_networks(child.remote_ts),
         mode=child.mode,
         esn=child.esn,
         outbound=child.outbound,
         ports=None if udp is None else (udp.source_port, udp.destination_port),
-        packets=None if child.packets is None else tuple(map(_encode_selector, child.packets)),
+        packets=None if child.packets is None else list(map(_encode_selector, child.packets)),
     )
 
 
 def _decode_child(wire: _WireChild) -> ChildSa:
     return ChildSa(
         tunnel=wire.tunnel,
-        local=wire.local,
-        remote=wire.remote,
+        local=_address(wire.local),
+        remote=_address(wire.remote),
         spi_in=Spi(wire.spis[0]),
         spi_out=Spi(wire.spis[1]),
         keys_in=_decode_keys(wire.keys[0]),
         keys_out=_decode_keys(wire.keys[1]),
-        local_ts=wire.local_ts,
-        remote_ts=wire.remote_ts,
+        local_ts=_decode_networks(wire.local_ts),
+        remote_ts=_decode_networks(wire.remote_ts),
         mode=wire.mode,
         esn=wire.esn,
         outbound=wire.outbound,
         encapsulation=None if wire.ports is None else UdpEncapsulation(*wire.ports),
-        packets=None if wire.packets is None else tuple(Selector(*one) for one in wire.packets),
+        packets=None if wire.packets is None else tuple(map(_decode_selector, wire.packets)),
     )
 
 
 def _encode_selector(one: Selector) -> _WireSelector:
-    sides = one.source, one.destination
+    sides = str(one.source), str(one.destination)
     ports = one.source_port, one.source_port_mask, one.destination_port, one.destination_port_mask
     return (*sides, one.protocol, *ports)
+
+
+def _decode_selector(wire: _WireSelector) -> Selector:
+    source, destination, *rest = wire
+    return Selector(_network(source), _network(destination), *rest)

@@ -4,6 +4,7 @@ import os
 import selectors
 import socket
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -31,7 +32,7 @@ from plutino.ike_process.commands import (
     TakeAnswer,
     decode_commands,
 )
-from plutino.ike_process.framing import Frames, frame
+from plutino.ike_process.framing import CHUNK, Frames, frame
 from plutino.ike_process.outcome import (
     AwaitedSa,
     Notice,
@@ -45,7 +46,6 @@ from plutino.ike_process.receiving import read_all
 from plutino.ike_process.sa_states import ike_sa_state
 from plutino.model.child_sa import ChildSa
 
-_CHUNK: Final = 1 << 18
 _LONGEST_NAME: Final = 64
 DONE: Final = b"done"
 
@@ -61,6 +61,7 @@ class Worker:
         self._pipe = pipe
         self._descriptors = descriptors
         self._frames = Frames()
+        self._room = memoryview(bytearray(CHUNK))
         self._sockets: dict[tuple[int, int], socket.socket] = {}
         self._selector = selectors.DefaultSelector()
         self._is_over = False
@@ -68,6 +69,7 @@ class Worker:
         self._touched: set[str] = set()
         self._notices: list[Notice] = []
         self._unusable: list[SavedState] = []
+        self._kept: set[tuple[str, bytes]] = set()
         self._key_lines: list[str] = []
         self._answered = 0
         self._endpoint = Endpoint(
@@ -93,9 +95,9 @@ class Worker:
     # What comes in ------------------------------------------------------------------------------
 
     def _read_commands(self) -> None:
-        octets = self._pipe.recv(_CHUNK)
-        self._is_over = not octets
-        for message in self._frames.feed(octets):
+        length = self._pipe.recv_into(self._room)
+        self._is_over = not length
+        for message in self._frames.feed(self._room[:length]):
             for command in decode_commands(message):
                 self._do(command, time.monotonic())
 
@@ -132,6 +134,8 @@ class Worker:
                 except SavedStateError as error:
                     self._notices.append(Notice(NoticeKind.NOT_ADOPTED, peer, str(error)))
                     self._unusable.append(SavedState(peer, spi, None))
+                else:
+                    self._kept.add((peer, spi))
             case Heard(datagram=datagram):
                 endpoint.receive(datagram.payload, datagram.path, now)
             case Rekey(spi=spi):
@@ -203,13 +207,24 @@ class Worker:
             datagrams=tuple(endpoint.datagrams_to_send()),
             children=children,
             awaited=tuple(_awaited(one) for one in events if isinstance(one, SaAwaited)),
-            saved=(*unusable, *(SavedState(*key, octets) for key, octets in saved.items())),
+            saved=(*unusable, *self._news_of(saved)),
             notices=tuple(notices),
             ike_sas={peer: ike_sa_state(endpoint.sessions_of(peer)) for peer in touched},
             key_lines=tuple(key_lines),
             answered=answered,
             open=len(endpoint.sessions),
         )
+
+    def _news_of(self, saved: Mapping[tuple[str, bytes], bytes | None]) -> Iterator[SavedState]:
+        """What is not to be kept, and never was, is none."""
+        for key, octets in saved.items():
+            if octets is not None:
+                self._kept.add(key)
+            elif key in self._kept:
+                self._kept.remove(key)
+            else:
+                continue
+            yield SavedState(*key, octets)
 
 
 def _awaited(event: SaAwaited) -> AwaitedSa:

@@ -146,10 +146,12 @@ class LinkClient:
         self._change_named(names, LinkChange(dormant=dormant), "dormant" if dormant else "running")
 
     def _change_named(self, names: Sequence[str], change: LinkChange, state: str) -> None:
-        self._change_many(
-            RouteMessage.NEWLINK,
-            [[name] for name in names],
-            lambda place, indexes: encode_link_change(indexes[names[place]], change),
+        # With index 0 the kernel finds the link by its name, so nobody has to ask for indexes.
+        self._socket.request_many(
+            [
+                (int(RouteMessage.NEWLINK), encode_link_change(0, replace(change, name=name)), 0)
+                for name in names
+            ],
             lambda place: f"set link {names[place]} {state}",
         )
 

@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -208,9 +209,20 @@ class NetlinkSocket:
 
         Raises NotificationsLostError when some were dropped, PlaneError when the other side ended.
         """
-        if not self._readable(timeout):
+        if timeout != 0 and not self._readable(timeout):
             return ()
-        return parse_messages(self._receive_datagram("notifications"))
+        flags = socket.MSG_DONTWAIT if timeout == 0 else 0
+        try:
+            datagram = self._receive_datagram("notifications", flags)
+        except BlockingIOError:
+            return ()
+        return parse_messages(datagram)
+
+    def skip(self) -> None:
+        """Whatever notifications there are, without a look at them. Raises as ``receive`` does."""
+        with suppress(BlockingIOError):
+            while True:
+                self._receive_datagram("notifications", socket.MSG_DONTWAIT)
 
     def fileno(self) -> int:
         """For ``select`` and asyncio."""
@@ -281,9 +293,12 @@ class NetlinkSocket:
         poller.register(self._socket, select.POLLIN)
         return bool(poller.poll(None if timeout is None else max(0, int(timeout * 1000))))
 
-    def _receive_datagram(self, step: str) -> bytes:
+    def _receive_datagram(self, step: str, how: int = 0) -> bytes:
+        """BlockingIOError where ``how`` says not to wait and nothing is there."""
         try:
-            data, _ancillary, flags, source = self._socket.recvmsg(MAX_DATAGRAM)
+            data, _ancillary, flags, source = self._socket.recvmsg(MAX_DATAGRAM, 0, how)
+        except BlockingIOError:
+            raise
         except OSError as error:
             if error.errno == errno.ENOBUFS:
                 raise NotificationsLostError(
