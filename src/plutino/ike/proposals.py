@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from plutino.ike.errors import NoProposalChosenError
@@ -30,7 +31,8 @@ _MAY_BE_ABSENT: Final = {
 
 
 _LONGEST_WORDS: Final = 300
-"""Characters that an offer takes in a log: who sends it chooses its size."""
+_MOST_ALGORITHMS: Final = 40
+"""Characters, and algorithms of a proposal, of an offer in a log: who sends it chooses its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +171,13 @@ def without_additional(offered: SaPayload) -> SaPayload:
 
 def _words(suites: Sequence[Suite]) -> str:
     """In the words of a configuration."""
-    several = (
-        describe(Algorithm(one.type, one.id, one.key_bits) for one in suite) for suite in suites
-    )
-    words = ", ".join(several) or "none"
-    return words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]}..."
+    words = ""
+    for suite in suites:
+        algorithms = (Algorithm(one.type, one.id, one.key_bits) for one in suite)
+        words += (", " if words else "") + describe(islice(algorithms, _MOST_ALGORITHMS))
+        if len(words) > _LONGEST_WORDS:
+            return f"{words[:_LONGEST_WORDS]}..."
+    return words or "none"
 
 
 def _meet(proposal: Proposal, suite: Suite, ke_sent: int | None) -> dict[int, Transform] | None:

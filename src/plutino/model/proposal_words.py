@@ -43,6 +43,7 @@ def _words() -> dict[str, Algorithm]:
 
 
 WORDS: Final = _words()
+_WORD_OF: Final = {algorithm: word for word, algorithm in reversed(WORDS.items())}
 
 
 def describe(algorithms: Iterable[Algorithm]) -> str:
@@ -54,4 +55,4 @@ def _word(algorithm: Algorithm) -> str:
     kind, number, _bits = algorithm
     if kind >= ADDKE1:
         return f"ke{kind - ADDKE1 + 1}_{_word(Algorithm(KE, number))}"
-    return next((word for word, one in WORDS.items() if one == algorithm), f"{kind}:{number}")
+    return _WORD_OF.get(algorithm) or f"{kind}:{number}"
