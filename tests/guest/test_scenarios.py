@@ -33,6 +33,7 @@ CHOSEN = {
     "test_ike_ocsp.py": "asked_outside",
     "test_ike_process.py": "nothing_but_ike or esp",
     "test_ike_proofs.py": "paris",
+    "test_ike_rekeys.py": "at-once",
     "test_ike_restart.py": "esp-9",
     "test_ike_uplinks.py": "blackholed and 6",
     "test_learnt_routes.py": "6-1",

@@ -5,8 +5,10 @@ As a responder it sends by a new CHILD_SA as soon as it has answered (RFC 7296, 
 
 import pytest
 
+from plutino.lab.demo import PARIS
 from plutino.lab.peers.packages import Peer
-from tests.support.libreswan_lab import Mixed, connection, mixed_pair
+from plutino.lab.wire import FrameKind
+from tests.support.libreswan_lab import BY_NAME, NAMES, Mixed, connection, mixed_pair
 from tests.support.rekeys import IKE_REKEYS, OFTEN, REKEYS, Changes, traffic, until_so_many
 
 
@@ -15,12 +17,27 @@ def child_rekeys(lab: Mixed) -> int:
     return lab.libreswan.log().count("responder rekeyed Child SA")
 
 
+def many(lab: Mixed) -> None:
+    """Rekeys of both kinds by us, under traffic."""
+    lab.until_it_passes()
+    with traffic(lab):
+        ikes = Changes(lambda: lab.ike_sas() if len(lab.ike_sas()) == 1 else None)
+        until_so_many(lambda: child_rekeys(lab), REKEYS, "CHILD_SAs")
+        until_so_many(ikes.count, IKE_REKEYS, "IKE SAs")
+    lab.assert_nothing_in_clear()
+
+
+@pytest.mark.parametrize("plane", ["kernel", "userspace"])
 @pytest.mark.parametrize("family", [4, 6])
-def test_of_both_kinds_by_us(libreswan: Peer, family: int) -> None:
-    with mixed_pair(libreswan, connection(family), family, paris=OFTEN) as lab:
-        lab.until_it_passes()
-        with traffic(lab):
-            ikes = Changes(lambda: lab.ike_sas() if len(lab.ike_sas()) == 1 else None)
-            until_so_many(lambda: child_rekeys(lab), REKEYS, "CHILD_SAs")
-            until_so_many(ikes.count, IKE_REKEYS, "IKE SAs")
-        lab.assert_nothing_in_clear()
+def test_of_both_kinds_by_us(libreswan: Peer, family: int, plane: str) -> None:
+    with mixed_pair(libreswan, connection(family), family, paris=OFTEN, plane=plane) as lab:
+        many(lab)
+
+
+@pytest.mark.parametrize("plane", ["kernel", "userspace"])
+def test_of_both_kinds_by_us_behind_a_nat(libreswan: Peer, plane: str) -> None:
+    """ESP in UDP."""
+    theirs, ours = connection(auth=BY_NAME), NAMES + OFTEN
+    with mixed_pair(libreswan, theirs, paris=ours, inside=PARIS, plane=plane) as lab:
+        many(lab)
+        assert FrameKind.ESP_IN_UDP in lab.nat.kinds()

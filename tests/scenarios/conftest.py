@@ -32,6 +32,7 @@ FURTHER = {
     "test_ike.py": ("[4-udp]", "[6-esp]", "[rekey-octets"),
     "test_ike_uplinks.py": ("any_address[true]", "have_a_name[4]"),
     "test_ike_keys_for_wireshark.py": ("aes256gcm16",),
+    "test_ike_rekeys.py": ("[one]", "[both]"),
     "test_ike_ocsp.py": ("silent_responder",),
     "test_ike_proofs.py": ("[berlin]",),
     "test_ike_scale.py": ("[20]",),

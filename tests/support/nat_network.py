@@ -119,6 +119,7 @@ def _connect(nat: NetworkNamespace, within: Host, public: Host) -> None:
                 forbid_scatter(device)
             run(
                 namespace,
+                "ip link set lo up",
                 f"ip link set {device} up gso_max_segs 1",
                 f"ip address add {one}/24 dev {device}",
             )

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from plutino.lab.demo import INNER, PARIS
@@ -26,20 +26,25 @@ _SECONDS: Final = 10
 
 
 @contextmanager
-def traffic(lab: TwoHosts, interval: float = 0.002) -> Iterator[tuple[Stream, Stream]]:
-    """To Berlin and back; what is sent meanwhile arrives once."""
-    with (
-        Stream(lab, interval=interval) as there,
-        Stream(lab, INNER[PARIS][0], back=True, interval=interval) as back,
-    ):
-        streams = there, back
+def traffic(
+    lab: TwoHosts, interval: float = 0.002, *, there: bool = True, back: bool = True
+) -> Iterator[None]:
+    """To Berlin and back, or one of them; what is sent meanwhile arrives once."""
+    with ExitStack() as stack:
+        streams = []
+        if there:
+            streams.append(stack.enter_context(Stream(lab, interval=interval)))
+        if back:
+            inner = INNER[PARIS][0]
+            streams.append(stack.enter_context(Stream(lab, inner, back=True, interval=interval)))
         first = [one.sent for one in streams]
         for one in streams:
             one.repeated = 0
-        yield streams
+        yield
         for one, mark in zip(streams, first, strict=True):
             lost = {number for number in one.lost() if number >= mark}
-            assert not lost, f"{len(lost)} of {one.sent - mark}: {sorted(lost)[:40]}"
+            way = "to Berlin" if there and one is streams[0] else "to Paris"
+            assert not lost, f"{way} {len(lost)} of {one.sent - mark}: {sorted(lost)[:40]}"
             assert not one.repeated
 
 

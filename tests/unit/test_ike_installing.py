@@ -1,6 +1,7 @@
 """A fault of ours in one installation does not end those to come."""
 
 import asyncio
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -24,8 +25,8 @@ def test_the_next_ones_are_made(tmp_path: Path) -> None:
     numbers = count(1)
     words: list[str] = []
 
-    async def install(changed: frozenset[str]) -> None:
-        del changed
+    async def install(changed: frozenset[str], in_force: Callable[[], None]) -> None:
+        del changed, in_force
         number = next(numbers)
         asked.put_nowait(number)
         if number == 1:

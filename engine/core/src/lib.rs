@@ -22,6 +22,7 @@ pub mod esp;
 pub mod events;
 pub mod external_map;
 pub mod flow_cache;
+pub mod grace;
 pub mod held;
 pub mod icmp;
 pub mod inbound;

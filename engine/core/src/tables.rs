@@ -13,6 +13,7 @@ use rpds::HashTrieMapSync;
 
 use crate::device::Device;
 use crate::external_map::ExternalMap;
+use crate::grace::Grace;
 use crate::ip::ESP;
 use crate::policy::{Direction, Flow, Policy, Template};
 use crate::policy_index::PolicyIndex;
@@ -344,6 +345,7 @@ pub struct Published {
     generation: AtomicU64,
     current: Mutex<Arc<Tables>>,
     wakers: Mutex<Vec<Arc<Waker>>>,
+    pub grace: Grace,
 }
 
 impl Published {

@@ -146,14 +146,17 @@ pub fn run_outbound(worker: &Worker, shared: &Arc<Shared>) -> io::Result<()> {
     })));
     shared.keep_ring(&outbound.ring);
     outbound.follow(Arc::clone(&shared.published));
+    let passage = shared.published.grace.join();
     let mut staging = Staging::new();
     let mut limit = ErrorLimit::new(Instant::now());
     let mut buffer = vec![0; READ_BUFFER];
     let (mut tokens, mut ready) = (Vec::new(), Vec::new());
     let mut generation = 0;
     loop {
+        passage.leave();
         worker.ready(&mut tokens, &mut ready)?;
         for source in ready.drain(..) {
+            passage.enter(&shared.published);
             let Source::Queue(device, queue) = source else {
                 continue;
             };
@@ -174,6 +177,7 @@ pub fn run_outbound(worker: &Worker, shared: &Arc<Shared>) -> io::Result<()> {
                 if changed {
                     outbound.tables_changed();
                     flush(&mut staging, &device, shared);
+                    passage.advance(generation);
                     release(&mut outbound, tables, &mut staging, &mut limit, shared);
                 }
                 let answer = outbound.seal(tables, &device, &buffer[..length], &mut staging);
@@ -190,6 +194,7 @@ pub fn run_outbound(worker: &Worker, shared: &Arc<Shared>) -> io::Result<()> {
             // Old tables hold keys of SAs that were deleted.
             outbound.tables_changed();
             generation = 0;
+            passage.enter(&shared.published);
             if outbound.holds() {
                 let (_, tables) = shared.published.load();
                 release(&mut outbound, &tables, &mut staging, &mut limit, shared);

@@ -256,10 +256,10 @@ class Daemon:
         await ike.take_up()
         return ike
 
-    async def _install(self, changed: frozenset[str]) -> None:
+    async def _install(self, changed: frozenset[str], in_force: Callable[[], None]) -> None:
         """Makes the plane as IKE wants it, or says why not."""
         try:
-            if await self._in_thread(partial(self._install_alone, changed)):
+            if await self._in_thread(partial(self._install_alone, changed, in_force)):
                 self._wake.set()
             else:
                 await self._pass()
@@ -267,14 +267,14 @@ class Daemon:
             self._failed(error)
             self._wake.set()
 
-    def _install_alone(self, changed: frozenset[str]) -> bool:
+    def _install_alone(self, changed: frozenset[str], in_force: Callable[[], None]) -> bool:
         """Without a look at anything else; whether all of it could be done so."""
         settled, self._settled = self._settled, None
         if settled is None or self._ike is None:
             return False
         children = self._ike.children_of(changed)
         try:
-            installed = install_children(settled, self._runtime, children)
+            installed = install_children(settled, self._runtime, children, in_force)
         except PlutinoError:
             return False  # the pass that follows finds out why
         self._settled = settled

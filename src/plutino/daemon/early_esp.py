@@ -5,7 +5,7 @@ we have read the answer, derived the keys and installed the SA: no data plane ha
 
 ```
 request for a CHILD_SA ─ expect: a raw socket, which gets copies of ESP of that SPI from that peer
-answer, SA in force    ─ deliver: they are sent to ourselves, by ``lo``, and come as they had come
+answer, SA in force    ─ take, deliver: they are sent to ourselves, by ``lo``, and come once more
 ```
 What came between the two steps of an installation comes twice, which replay protection is for. An
 outsider gains nothing by it: the SPI is encrypted until the peer uses it, what is kept is bounded
@@ -16,6 +16,7 @@ import asyncio
 import ctypes
 import socket
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,6 +65,23 @@ class _Waiting:
     timer: asyncio.TimerHandle
 
 
+class Kept:
+    """What is kept for SAs that are about to be in force; any thread may deliver it, once."""
+
+    def __init__(self, waiting: Iterable[_Waiting]) -> None:
+        self._waiting = list(waiting)
+
+    def deliver(self) -> None:
+        """The SAs are in force: what has come for them comes again, unless it is too old."""
+        while self._waiting:
+            one = self._waiting.pop()
+            with one.opened:  # closed before, or it would get them once more
+                packets = list(_received(one.sa, one.opened))
+            if time.monotonic() <= one.timer.when():
+                with suppress(OSError):
+                    _send_again(one.sa, packets)
+
+
 class EarlyEsp:
     """What is kept, by SPI. It needs a running loop and the right to open raw sockets."""
 
@@ -83,24 +101,21 @@ class EarlyEsp:
             timer = asyncio.get_running_loop().call_later(LONGEST, self._forget, spi)
             self._waiting[spi] = _Waiting(sa, opened, timer)
 
-    def awaited(self, spis: Iterable[Spi]) -> list[Spi]:
-        """Those of them that packets are kept for."""
-        return [spi for spi in spis if spi in self._waiting] if self._waiting else []
-
-    def deliver(self, spis: Iterable[Spi]) -> None:
-        """These SAs are in force: what has come for them comes again."""
-        for spi in spis:
-            waiting = self._waiting.get(spi)
-            if waiting is not None:
-                with suppress(OSError):
-                    packets = list(_received(waiting))
-                    self._forget(spi)  # or it would get them once more
-                    _send_again(waiting.sa, packets)
+    def take(self, spis: Iterable[Spi]) -> Kept:
+        """What is kept for these SAs, which somebody else looks after from now on."""
+        taken = [self._waiting.pop(spi) for spi in spis if spi in self._waiting]
+        for one in taken:
+            one.timer.cancel()
+        return Kept(taken)
 
     def close(self) -> None:
         """Nothing is kept any more."""
         for spi in list(self._waiting):
             self._forget(spi)
+
+    def __len__(self) -> int:
+        """How many SAs are awaited."""
+        return len(self._waiting)
 
     def _forget(self, spi: Spi) -> None:
         waiting = self._waiting.pop(spi)
@@ -168,12 +183,11 @@ def _send_again(sa: AwaitedSa, packets: Iterable[bytes]) -> None:
                 sender.sendto(packet, socket.MSG_DONTWAIT, (str(sa.local), 0))
 
 
-def _received(waiting: _Waiting) -> Iterator[bytes]:
+def _received(sa: AwaitedSa, opened: socket.socket) -> Iterator[bytes]:
     """IP packets, in the order in which they came."""
-    sa = waiting.sa
     for _ in range(_MOST_PACKETS):
         try:
-            octets, ancillary, _flags, _sender = waiting.opened.recvmsg(_LONGEST_PACKET, 64)
+            octets, ancillary, _flags, _sender = opened.recvmsg(_LONGEST_PACKET, 64)
         except BlockingIOError:
             return
         except OSError:

@@ -74,14 +74,15 @@ _SOON: Final = 60.0
 class IkeService:
     """Keys for the tunnels of a gateway.
 
-    ``install`` makes the plane as ``children`` say; it is told of which tunnels they are others.
+    ``install`` makes the plane as ``children`` say; it is told of which tunnels they are others,
+    and may tell, from any thread, when the SAs are in force.
     """
 
     def __init__(
         self,
         loaded: LoadedGateway,
         runtime: RuntimePaths,
-        install: Callable[[frozenset[str]], Awaitable[object]],
+        install: Callable[[frozenset[str], Callable[[], None]], Awaitable[object]],
         log: Log,
         key_log: KeyLog | None = None,
     ) -> None:
@@ -404,16 +405,16 @@ class IkeService:
             waiting = len(self._outbox)
             changed, self._changed = self._changed, set()
             several = self.children_of(changed).values()
-            early = self._early.awaited(one.spi_in for child in several for one in child)
+            early = self._early.take([one.spi_in for child in several for one in child])
             try:
-                await self._install(frozenset(changed))
+                await self._install(frozenset(changed), early.deliver)
             except PlutinoError as error:
                 self._log(f"error: {error}")
             except Exception as error:  # a fault of ours: the next ones are installed all the same
                 at = traceback.extract_tb(error.__traceback__)[-1]
                 self._log(f"error: {type(error).__name__} in {at.name}, line {at.lineno}")
             installed_at = time.monotonic()
-            self._early.deliver(early)
+            early.deliver()
             self._send(self._outbox.release(waiting))
             if self._outbox:
                 self._wake.set()

@@ -5,7 +5,7 @@ leaves out, such as the MTU, is for the next pass.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -44,8 +44,10 @@ class Installed:
     has_ended: bool
 
 
-def install_children(settled: Settled, runtime: RuntimePaths, changed: Children) -> Installed:
-    """Install those of some tunnels.
+def install_children(
+    settled: Settled, runtime: RuntimePaths, changed: Children, in_force: Callable[[], None]
+) -> Installed:
+    """Install those of some tunnels, and tell ``in_force`` at once when new SAs are.
 
     Raises PlutinoError where a step is refused; what was done is for a pass to find.
     """
@@ -78,6 +80,8 @@ def install_children(settled: Settled, runtime: RuntimePaths, changed: Children)
             system = system_of(gateway.instance, runtime, routes)
             for run in runs(diff(rekeying.wanted, rekeying.there)):
                 execute(run, plane, system)
+                if run[0].action is StepAction.CREATE and _is_sa(run[0]):
+                    in_force()
             for namespace, interfaces in asleep.items():
                 routes[namespace].set_links_dormant([*dict.fromkeys(interfaces)], dormant=False)
     settled.children.update(done)
@@ -86,5 +90,8 @@ def install_children(settled: Settled, runtime: RuntimePaths, changed: Children)
 
 def follows_from_children(step: Step) -> bool:
     """Whether IKE is the reason: SAs come and go, and interfaces wake and rest with them."""
-    by_sas = step.action in {StepAction.REST, StepAction.WAKE}
-    return by_sas or isinstance(step.subject, SecurityAssociation)
+    return step.action in {StepAction.REST, StepAction.WAKE} or _is_sa(step)
+
+
+def _is_sa(step: Step) -> bool:
+    return isinstance(step.subject, SecurityAssociation)

@@ -16,7 +16,7 @@ use crate::external_map::ExternalMap;
 use crate::netlink::engine as e;
 use crate::netlink::wire::{Message, Refusal, NLM_F_DUMP};
 use crate::policy::{Direction, Policy};
-use crate::sa::{clock, Sa, DELETED};
+use crate::sa::{clock, Sa, SaDirection, DELETED};
 use crate::sad::{key_of, Larval, Sad};
 use crate::spd::Spd;
 use crate::stats::XfrmStat;
@@ -104,6 +104,8 @@ pub struct State {
     pub tables: Tables,
     published: Arc<Published>,
     changed: bool,
+    /// An SA that packets may leave by is no longer in force.
+    withdrawn: bool,
 }
 
 impl State {
@@ -133,6 +135,7 @@ impl State {
             heard: 0,
             published,
             changed: false,
+            withdrawn: false,
         })
     }
 
@@ -205,6 +208,7 @@ impl State {
     fn withdraw_sa(&mut self, sa: &Arc<Sa>) {
         self.tables.remove_sa(sa);
         self.changed = true;
+        self.withdrawn |= sa.config.direction != Some(SaDirection::In);
         let key = key_of(&sa.config);
         for subject in [
             Subject::Sa(key),
@@ -329,10 +333,14 @@ impl State {
         sas.into_iter().chain(policies).min()
     }
 
-    /// Puts all changes of a datagram in force at once.
+    /// Puts all changes of a datagram in force at once. What was sealed by an SA that is not in force
+    /// any more has left afterwards.
     pub fn publish(&mut self) {
         if std::mem::take(&mut self.changed) {
             self.published.publish(self.tables.clone());
+        }
+        if std::mem::take(&mut self.withdrawn) {
+            self.published.grace.wait(self.published.generation());
         }
     }
 }
