@@ -9,7 +9,7 @@ from plutino.ike import session as session_module
 from plutino.ike.auth.credentials import RemotePresharedKey
 from plutino.ike.auth.identity import Identity
 from plutino.ike.config import ChildConfig
-from plutino.ike.exchanges import answers, rekey_ike
+from plutino.ike.exchanges import answers, informational, rekey_ike
 from plutino.ike.message import message as message_module
 from plutino.ike.message import protection as protection_module
 from plutino.ike.message.chain import encode_chain
@@ -130,6 +130,18 @@ def test_an_initiator_that_does_not_believe_us_says_so() -> None:
     pair.run(0.06)
     assert not pair.b.sessions
     assert not pair.b.child_sas()
+    assert "the peer refuses our response: AUTHENTICATION_FAILED" in str(pair.events["b"])
+
+
+def test_a_peer_that_heeds_deletes_alone_lets_go_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As libreswan does."""
+    monkeypatch.setattr(informational, "_FATAL", frozenset())
+    other = RemotePresharedKey(Identity.fqdn("b"), Secret(b"another key of b"))
+    pair = IkePair(a=peer("a", remote_credential=other))
+    pair.start()
+    pair.run(0.06)
+    assert not pair.b.sessions
+    assert "the peer deleted the IKE SA" in str(pair.events["b"])
 
 
 def test_invalid_syntax_as_an_answer_ends_the_ike_sa_here_as_well(

@@ -164,6 +164,8 @@ def mixed_pair(
     plane: str = "kernel",
     mode: str = "tunnel",
     uplinks: tuple[str, str] | None = None,
+    setup: str = "",
+    secrets: str = "",
 ) -> Iterator[Mixed]:
     """Both up; ``paris`` has lines of the IKE table there; ``versions`` are the IP versions inside.
 
@@ -171,7 +173,8 @@ def mixed_pair(
     pre-shared key unless Paris's lines name another proof. ``psk`` is Berlin's, and ``interface``
     has its inner addresses. ``edit`` changes the gateway file of Paris. ``mtu`` is that of the
     wire. A NAT is before the host of the name ``inside``. ``plane`` is that of Paris, and
-    ``uplinks`` are two outer addresses there.
+    ``uplinks`` are two outer addresses there. ``setup`` and ``secrets`` are further lines of
+    libreswan's.
     """
     root = find_peer(peer)
     if root is None:
@@ -195,8 +198,9 @@ def mixed_pair(
     if mode == "transport":
         use_outer_addresses(hosts[0], OUTER[family][BERLIN])
     sections = {"paris": connections} if isinstance(connections, str) else dict(connections)
-    secrets = f': PSK "{psk.strip()}"\n'
-    lsw = Libreswan(hosts[1].namespace, folder / "lsw", root, sections, secrets)
+    keys = f': PSK "{psk.strip()}"\n{secrets}'
+    lines = "".join(f"    {one}\n" for one in setup.splitlines())
+    lsw = Libreswan(hosts[1].namespace, folder / "lsw", root, sections, keys, lines)
     tap = WireTap(hosts[0].namespace, WIRE, marker=MARKER) if network is None else network.tap
     lab = Mixed(hosts[0], hosts[1], lsw, tap, versions, interface, peer, network)
     try:

@@ -383,7 +383,8 @@ class Session:
     def fail(self, error: PeerError, now: float) -> None:
         """A response was not acceptable: the IKE SA ends, and the peer is told once.
 
-        By a notify as long as it has not proved who it is, else by a delete (RFC 7296, 2.21).
+        By a delete, with a notify as long as it has not proved who it is (RFC 7296, 2.21): not all
+        let go by that alone.
         """
         if (
             self.established_at is not None and not self.window.is_open
@@ -393,10 +394,9 @@ class Session:
         if self.keys is not None and not self.additional:  # else no INFORMATIONAL may come yet
             header = self._header(ExchangeType.INFORMATIONAL, self.window.next_id)
             is_up = self.established_at is not None
-            told: Payload = (
-                DeletePayload(Protocol.IKE) if is_up else NotifyPayload(error.notify, error.data)
-            )
-            self._send(self._encode(Message(header, (told,))), self.path, now)
+            why = () if is_up else (NotifyPayload(error.notify, error.data),)
+            told = Message(header, (*why, DeletePayload(Protocol.IKE)))
+            self._send(self._encode(told), self.path, now)
         self.close(error.reason, now)
 
     def close(self, reason: str, now: float) -> None:

@@ -29,12 +29,12 @@ def answer_informational(
     session: Session, message: Message, path: Path, now: float
 ) -> list[Payload]:
     """What the request asks for, in one response; the end of the IKE SA is answered by nothing."""
-    if deletes_ike(message):
-        session.ends_with = "the peer deleted the IKE SA"
-        return []
     fatal = next((one for one in message.notifies if one.type in _FATAL), None)
     if fatal is not None:
         session.ends_with = f"the peer refuses our response: {fatal.name}"
+        return []
+    if deletes_ike(message):
+        session.ends_with = "the peer deleted the IKE SA"
         return []
     return [
         *answer_addresses(session, message, path, now),

@@ -28,6 +28,7 @@ config setup
     ipsecdir={folder}
     dumpdir={folder}
     dnssec-enable=no
+{setup}
 """
 _START: Final = """\
 set -e
@@ -44,6 +45,9 @@ if [ ! -d nss ]; then
   for one in certificates/*.p12; do
     [ ! -f $one ] || pk12util -i $one -d sql:nss -W {password}
   done
+  for one in crls/*.crl; do
+    [ ! -f $one ] || crlutil -I -i $one -d sql:nss
+  done
 fi
 # What one that was killed has left: it takes no interface that is there already.
 ip xfrm policy flush
@@ -59,9 +63,9 @@ _PAUSE: Final = 0.02
 class Libreswan:
     """One pluto. ``root`` has its files, ``folder`` its configuration, log and database.
 
-    ``connections`` are the sections of ipsec.conf by name, ``secrets`` the text of ipsec.secrets.
-    Before the start ``authorities/NAME.pem`` and ``certificates/*.p12`` in the folder are taken
-    into the database.
+    ``connections`` are the sections of ipsec.conf by name, ``secrets`` the text of ipsec.secrets,
+    ``setup`` further lines for all connections. Before the start ``authorities/NAME.pem``,
+    ``certificates/*.p12`` and ``crls/*.crl`` in the folder are taken into the database.
     """
 
     namespace: NetworkNamespace
@@ -69,12 +73,14 @@ class Libreswan:
     root: Path
     connections: dict[str, str]
     secrets: str
+    setup: str = ""
     process: "subprocess.Popen[bytes] | None" = field(default=None)
 
     def start(self) -> None:
         """Starts it with its connections; PlaneError with its log if it does not come up."""
         sections = "".join(f"\nconn {name}\n{text}" for name, text in self.connections.items())
-        (self.folder / "ipsec.conf").write_text(_CONF.format(folder=self.folder) + sections)
+        conf = _CONF.format(folder=self.folder, setup=self.setup)
+        (self.folder / "ipsec.conf").write_text(conf + sections)
         (self.folder / "ipsec.secrets").touch(mode=0o600)
         (self.folder / "ipsec.secrets").write_text(self.secrets)
         script = _START.format(
