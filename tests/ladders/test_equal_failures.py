@@ -5,6 +5,7 @@ What is counted is the work: the primitives of cryptography that the gateway cal
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -71,7 +72,7 @@ def remote(identity: str, kind: str) -> RemoteCredential:
 
 def gateway(**kinds: str) -> list[PeerConfig]:
     """Peers of these names, each known by a credential of such a kind, all at one address."""
-    every = [
+    return [
         replace(
             peer("b", fragment_size=None, local_credential=GATEWAY),
             name=name,
@@ -79,7 +80,6 @@ def gateway(**kinds: str) -> list[PeerConfig]:
         )
         for name, kind in kinds.items()
     ]
-    return every
 
 
 def request_of(peers: list[PeerConfig], stranger: LocalCredential, **options: Any) -> Held:
@@ -126,7 +126,7 @@ def work(request: Held) -> Work:
 
 
 MIXED = {"first": "psk", "second": "ed25519", "third": "certificate", "fourth": "ecdsa"}
-STRANGERS = {
+STRANGERS: dict[str, Callable[[str], LocalCredential]] = {
     "psk": lambda name: LocalPresharedKey(Identity.fqdn(name), WRONG),
     "ed25519": lambda name: raw(name, "ed25519", "wrong", shown=False),
     "ecdsa": lambda name: raw(name, "ecdsa", "wrong", shown=False),

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from plutino.ike import session as session_module
-from plutino.ike.exchanges import auth
+from plutino.ike.exchanges import answers, auth
 from plutino.ike.exchanges.delete import Liveness
 from plutino.ike.message.header import Header
 from plutino.ike.message.message import Message
@@ -198,7 +198,7 @@ def test_an_ike_sa_that_fails_ends_within_the_window(monkeypatch: pytest.MonkeyP
     pair = up(4, 2)
     (session,) = pair.a.sessions.values()
     first = session.window.next_id
-    genuine = session_module.answer
+    genuine = answers.answer
 
     def answer(own: Session, message: Message, path: Path, now: float) -> Sequence[Payload]:
         payloads = genuine(own, message, path, now)

@@ -24,6 +24,7 @@ pub mod external_map;
 pub mod flow_cache;
 pub mod held;
 pub mod icmp;
+pub mod ike_way;
 pub mod inbound;
 pub mod ip;
 pub mod lifetime;
