@@ -30,7 +30,7 @@ def kill_engine(host: Host) -> None:
 def kill_ike_process(host: Host) -> None:
     (before,) = ike_processes(host)
     os.kill(int(before.name), signal.SIGKILL)
-    until(lambda: [one for one in ike_processes(host) if one != before], "another IKE process")
+    until(lambda: any(one != before for one in ike_processes(host)), "another IKE process")
 
 
 def kill_daemon(host: Host) -> None:
