@@ -5,21 +5,17 @@
 //! next packet.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::{Arc, Mutex};
 
+use crate::ike_way::IkeWay;
 use crate::policy::{Flow, Policy};
 use crate::sa::Sa;
 use crate::sys::Waker;
-use crate::underlay::Plain;
 
 /// Events that wait at most.
 const MOST_EVENTS: usize = 1024;
-
-/// IKE messages that wait at most, and the longest: a flood leaves room for the other events.
-const MOST_IKE: usize = 256;
-pub const LONGEST_IKE: usize = 16 * 1024;
 
 /// Something that only the control thread can act on.
 pub enum Event {
@@ -38,8 +34,6 @@ pub enum Event {
         source: IpAddr,
         source_port: u16,
     },
-    /// IKE came to the socket for ESP in UDP; the octets are without the non-ESP marker.
-    Ike { came: Plain, octets: Box<[u8]> },
     /// The replay state has moved by the threshold of NEWAE (`xfrm_replay_notify`).
     Replay { sa: Arc<Sa> },
 }
@@ -50,7 +44,8 @@ pub struct Events {
     receiver: Mutex<Receiver<Event>>,
     waker: Waker,
     lost: AtomicU64,
-    ike_waiting: AtomicUsize,
+    /// Where IKE goes that comes to the socket for ESP in UDP.
+    pub ike: IkeWay,
 }
 
 impl Events {
@@ -61,7 +56,7 @@ impl Events {
             receiver: Mutex::new(receiver),
             waker: Waker::new()?,
             lost: AtomicU64::new(0),
-            ike_waiting: AtomicUsize::new(0),
+            ike: IkeWay::default(),
         })
     }
 
@@ -73,17 +68,6 @@ impl Events {
         self.waker.wake();
     }
 
-    /// Tells of IKE, unless much of it waits already or it is longer than any.
-    pub fn tell_ike(&self, came: Plain, octets: &[u8]) {
-        let waiting = self.ike_waiting.fetch_add(1, Ordering::Relaxed);
-        if waiting >= MOST_IKE || octets.len() > LONGEST_IKE {
-            self.ike_waiting.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
-        let octets = octets.into();
-        self.tell(Event::Ike { came, octets });
-    }
-
     /// Ready to read when something was told.
     pub fn waker(&self) -> &Waker {
         &self.waker
@@ -93,9 +77,7 @@ impl Events {
     pub fn take(&self) -> Vec<Event> {
         self.waker.clear();
         let receiver = self.receiver.lock().expect("no holder of the lock panics");
-        let taken: Vec<Event> = receiver.try_iter().collect();
-        self.ike_waiting.store(0, Ordering::Relaxed);
-        taken
+        receiver.try_iter().collect()
     }
 
     /// Events that found the queue full.

@@ -42,7 +42,7 @@ use crate::replay::ReplayWindow;
 use crate::sa::{Encapsulation, Sa, SaConfig, SaDirection};
 use crate::stats::{DropReason, XfrmStat};
 use crate::tables::Tables;
-use crate::underlay::{Plain, MARKER};
+use crate::underlay::MARKER;
 
 /// A received packet, without outer IP and UDP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,14 +119,8 @@ impl Inbound {
         while let [first, ..] = rest {
             let octets = octets_of(buffer, first);
             if first.encapsulated && is_keepalive_or_ike(octets) {
-                if tables.ike && octets.len() > MARKER.len() && octets.starts_with(&MARKER) {
-                    let came = Plain {
-                        source: first.source,
-                        destination: first.destination,
-                        port: first.source_port,
-                        mark: 0,
-                    };
-                    self.events.tell_ike(came, &octets[MARKER.len()..]);
+                if let Some(message) = octets.strip_prefix(&MARKER) {
+                    self.events.ike.pass(first, message);
                 }
                 rest = &rest[1..];
                 continue;

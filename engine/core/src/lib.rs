@@ -25,6 +25,7 @@ pub mod flow_cache;
 pub mod grace;
 pub mod held;
 pub mod icmp;
+pub mod ike_way;
 pub mod inbound;
 pub mod ip;
 pub mod lifetime;

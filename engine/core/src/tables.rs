@@ -114,8 +114,6 @@ pub struct Tables {
     pub acquire: bool,
     /// Somebody listens for aevents: workers tell of replay states that have moved.
     pub aevents: bool,
-    /// Somebody listens for IKE: workers tell of what bears the non-ESP marker.
-    pub ike: bool,
     /// Directions in which a packet without policy is blocked (XFRM_MSG_SETDEFAULT).
     pub blocked: [bool; 3],
 }

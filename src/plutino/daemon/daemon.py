@@ -300,6 +300,8 @@ class Daemon:
         self._plane_events = open_events(choice, self._runtime, for_ike=self._ike is not None)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._plane_events.fileno(), self._hear_plane, self._plane_events)
+        if self._ike is not None:
+            self._ike.follow_plane()
 
     def _hear_plane(self, events: NetlinkSocket) -> None:
         messages: list[Message] = []

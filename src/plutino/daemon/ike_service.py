@@ -32,13 +32,12 @@ from plutino.daemon.key_log import KeyLog
 from plutino.daemon.ocsp_client import OcspClient
 from plutino.daemon.peer_spis import PeerSpis
 from plutino.daemon.stranger_log import StrangerLog
-from plutino.dataplane.engine_messages import EngineIke
 from plutino.dataplane.mappings import NewMapping
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.sas import tunnel_reqid
 from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.config import PeerConfig
-from plutino.ike.path import Datagram, Path, SocketAddress
+from plutino.ike.path import Datagram, SocketAddress
 from plutino.ike_process.commands import (
     Acquire,
     Adopt,
@@ -55,7 +54,6 @@ from plutino.ike_process.outcome import IkeSaState, Notice, NoticeKind, OcspQuer
 from plutino.model.child_sa import ChildSa
 from plutino.model.errors import PlaneError, PlutinoError
 from plutino.model.path import TunnelPaths
-from plutino.model.sa import NAT_T_PORT
 
 Log = Callable[[str], None]
 _PATIENCE: Final = 1.0
@@ -218,6 +216,11 @@ class IkeService:
         versions = {one.remote.version for one in tunnels if one.ike and one.outer_version}
         self._sockets.open(sorted(versions | self._ways.versions), on_kernel=on_kernel)
 
+    def follow_plane(self) -> None:
+        """The engine may be another than before: what comes to it is to come here again."""
+        if self._is_started:
+            self.open_sockets(on_kernel=self._on_kernel)
+
     def let_go_of_held(self) -> None:
         """Closes what the holder of sockets gave, since it has ended."""
         self._sockets.let_go_of_held()
@@ -232,21 +235,6 @@ class IkeService:
         self._aims.clear()
         self._begun &= {name for name, peer in self._peers.items() if before.get(name) == peer}
         self._begin()
-
-    def hear_engine(self, messages: Iterable[EngineIke]) -> None:
-        """What came to the engine's port 4500."""
-        self._worker.relay(
-            [
-                Datagram(
-                    Path(
-                        SocketAddress(one.destination, NAT_T_PORT),
-                        SocketAddress(one.source, one.port),
-                    ),
-                    one.datagram,
-                )
-                for one in messages
-            ]
-        )
 
     def acquire(self, reqid: int) -> None:
         """A packet wants an SA of the policies with that reqid."""

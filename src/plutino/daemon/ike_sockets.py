@@ -22,7 +22,7 @@ from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.underlay import bypass_policies
 from plutino.ike.numbers import IKE_PORT, KEEPALIVE
 from plutino.ike.path import Datagram, Path
-from plutino.ike_process.receiving import NON_ESP_MARKER
+from plutino.ike_process.receiving import NON_ESP_MARKER, Source
 from plutino.model.errors import KernelError, PlaneError
 from plutino.model.sa import NAT_T_PORT
 
@@ -30,6 +30,7 @@ _IP_MTU_DISCOVER: Final = 10
 _IPV6_MTU_DISCOVER: Final = 23
 _PMTUDISC_DONT: Final = 0
 _IP_PKTINFO: Final = 8
+_SO_RCVBUFFORCE: Final = 33
 _SO_MARK: Final = 36
 _SO_COOKIE: Final = 57
 _BUFFER: Final = 4 << 20
@@ -47,21 +48,26 @@ class IkeSockets:
         self._own: dict[int, socket.socket] = {}
         self._held: dict[int, socket.socket] = {}
         self._engine: EngineClient | None = None
+        self._passed_on: socket.socket | None = None
 
     def open(self, versions: Iterable[int], *, on_kernel: bool) -> None:
         """Have sockets for these IP versions. KernelError where port 500 is taken."""
         for version in versions:
             if version not in self._own:
                 self._own[version] = opened = _open_own(version)
-                self._worker.give_socket(version, IKE_PORT, opened)
+                self._worker.give_socket(Source(version), IKE_PORT, opened)
         if on_kernel:
             self._take_held()
+        else:
+            self._hear_engine()
 
     def give_all(self) -> None:
         """For another IKE process than before."""
         for port, sockets in ((IKE_PORT, self._own), (NAT_T_PORT, self._held)):
             for version, opened in sockets.items():
-                self._worker.give_socket(version, port, opened)
+                self._worker.give_socket(Source(version), port, opened)
+        if self._passed_on is not None:
+            self._worker.give_socket(Source.ENGINE, NAT_T_PORT, self._passed_on)
 
     def _take_held(self) -> None:
         """Duplicates of the holder's sockets, anew if it has opened others."""
@@ -76,12 +82,33 @@ class IkeSockets:
                     old.close()
                 _prepare(held, version, NAT_T_PORT)
                 self._held[version] = held
-                self._worker.give_socket(version, NAT_T_PORT, held)
+                self._worker.give_socket(Source(version), NAT_T_PORT, held)
+
+    def _hear_engine(self) -> None:
+        """Have what comes to its port 4500 go to the IKE process; anew where it is another."""
+        try:
+            if self._engine is not None:
+                self._engine.info()
+        except PlaneError:
+            self._leave_engine()
+        with suppress(PlaneError, KernelError):  # the next pass finds one
+            self._connect()
+
+    def _connect(self) -> EngineClient:
+        """Raises PlaneError without an engine."""
+        if self._engine is None:
+            self._engine = EngineClient(self._runtime.engine_socket)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._passed_on = ours
+            with theirs:
+                self._engine.hear_ike(theirs.fileno())
+            self._worker.give_socket(Source.ENGINE, NAT_T_PORT, ours)
+        return self._engine
 
     def let_go_of_held(self) -> None:
         """The holder has ended: port 4500 is free again only when its duplicates are closed."""
         for version, one in self._held.items():
-            self._worker.take_socket(version, NAT_T_PORT)
+            self._worker.take_socket(Source(version), NAT_T_PORT)
             one.close()
         self._held.clear()
 
@@ -119,9 +146,7 @@ class IkeSockets:
 
     def _send_by_engine(self, messages: Sequence[EngineIke]) -> None:
         try:
-            if self._engine is None:
-                self._engine = EngineClient(self._runtime.engine_socket)
-            self._engine.send_ike(messages)
+            self._connect().send_ike(messages)
         except KernelError:
             return
         except PlaneError:
@@ -131,6 +156,9 @@ class IkeSockets:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+        if self._passed_on is not None:
+            self._passed_on.close()
+            self._passed_on = None
 
 
 def _open_own(version: int) -> socket.socket:
@@ -171,7 +199,7 @@ def _prepare(opened: socket.socket, version: int, port: int) -> None:
     with suppress(OSError):  # then the IKE process drops it
         drop_garbage(opened, port)
     with suppress(OSError):
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
     if version == 4:
         opened.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         opened.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_DONT)

@@ -10,14 +10,12 @@ from typing import Final
 
 from plutino.daemon.log import log
 from plutino.dataplane.runtime import RuntimePaths
-from plutino.ike.path import Datagram
-from plutino.ike_process.commands import Ask, Command, Heard, encode_commands
+from plutino.ike_process.commands import Ask, Command, encode_commands
 from plutino.ike_process.framing import CHUNK, Frames, frame
 from plutino.ike_process.outcome import Outcome, decode_outcome
+from plutino.ike_process.receiving import Source
 from plutino.model.errors import PlaneError, WireError
 
-_MOST_WAITING: Final = 1 << 20
-"""Octets to the process that wait, beyond which datagrams are lost, as on any full queue."""
 _PATIENCE: Final = 0.5
 """Seconds for it to let go of a socket."""
 _START_TIMEOUT: Final = 60.0
@@ -97,13 +95,6 @@ class IkeWorker:
         if self._transport is not None and commands:
             self._transport.write(frame(encode_commands(list(commands))))
 
-    def relay(self, datagrams: Iterable[Datagram]) -> None:
-        """Datagrams that no socket of the process gets."""
-        if self._transport is not None:
-            if self._transport.get_write_buffer_size() > _MOST_WAITING:
-                return
-            self.tell(*map(Heard, datagrams))
-
     async def ask(self) -> None:
         """Until all that was told is done. PlaneError if the process ends before."""
         self._asked += 1
@@ -114,13 +105,13 @@ class IkeWorker:
             self._give_up()
         await future
 
-    def give_socket(self, version: int, port: int, opened: socket.socket) -> None:
+    def give_socket(self, source: Source, port: int, opened: socket.socket) -> None:
         """From now on the process reads from it."""
-        self._hand_over(f"{version} {port}", [opened.fileno()])
+        self._hand_over(f"{source:d} {port}", [opened.fileno()])
 
-    def take_socket(self, version: int, port: int) -> None:
+    def take_socket(self, source: Source, port: int) -> None:
         """The process has closed its duplicate when this returns."""
-        self._hand_over(f"{version} {port}", [])
+        self._hand_over(f"{source:d} {port}", [])
 
     def _hand_over(self, words: str, descriptors: list[int]) -> None:
         if self._descriptors is None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from plutino.dataplane.acquires import acquired_reqid, expiring_spi, is_ike
-from plutino.dataplane.engine_messages import parse_ike
+from plutino.dataplane.acquires import acquired_reqid, expiring_spi
 from plutino.dataplane.mappings import new_mapping
-from plutino.model.errors import WireError
 from plutino.netlink.wire import Message
 
 if TYPE_CHECKING:
@@ -18,16 +15,9 @@ if TYPE_CHECKING:
 
 def hear_for_ike(ike: IkeService | None, messages: Iterable[Message]) -> bool:
     """Passes on what is for IKE; whether all of it is for IKE alone, and no change."""
-    datagrams = []
     is_change = False
     for message in messages:
-        if is_ike(message):
-            with suppress(WireError):
-                datagrams.append(parse_ike(message.payload))
-        else:
-            is_change |= not _hear(ike, message)
-    if ike is not None and datagrams:
-        ike.hear_engine(datagrams)
+        is_change |= not _hear(ike, message)
     return not is_change
 
 

@@ -1,6 +1,5 @@
 """What either plane wants of IKE: an SA that is not there, or another one before its end."""
 
-from plutino.dataplane.engine_messages import EngineMessage
 from plutino.model.errors import WireError
 from plutino.netlink.wire import Message
 from plutino.netlink.xfrm.constants import MessageType, Xfrma
@@ -28,8 +27,3 @@ def expiring_spi(message: Message) -> int | None:
     except WireError:
         return None
     return told.state.id.spi if isinstance(told, UserExpire) and not told.hard else None
-
-
-def is_ike(message: Message) -> bool:
-    """Whether the engine passes on what came to its port 4500."""
-    return message.type == EngineMessage.IKE

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from typing import Final, Self
 
 from plutino.dataplane.engine_client import EngineClient
-from plutino.dataplane.engine_messages import IKE_GROUP
 from plutino.dataplane.engine_process import engine_running
 from plutino.dataplane.kernel import KernelPlane
 from plutino.dataplane.plane import ManagedPlane
@@ -209,12 +208,12 @@ def open_events(
 ) -> NetlinkSocket:
     """A socket that tells of changes of SAs and policies by others. Raises PlaneError.
 
-    For IKE it also tells of acquires, of SAs near their end, of peers whose NAT gave them another
-    port, and of what comes to the engine's port 4500.
+    For IKE it also tells of acquires, of SAs near their end, and of peers whose NAT gave them
+    another port.
     """
     groups = _CHANGES | _FOR_IKE if for_ike else _CHANGES
     if choice.plane == KERNEL:
         return NetlinkSocket.kernel(NETLINK_XFRM, groups=groups)
     client = EngineClient(runtime.engine_socket)
-    client.join(groups | IKE_GROUP if for_ike else groups)
+    client.join(groups)
     return client.socket

@@ -167,6 +167,11 @@ class EngineClient:
             lambda _place: "send IKE",
         )
 
+    def hear_ike(self, descriptor: int) -> None:
+        """Have IKE that comes to its port 4500 written to a socket (docs/engine-protocol.md)."""
+        step = "hand over the socket for IKE"
+        self.socket.request(step, EngineMessage.HEARIKE, b"", descriptors=[descriptor])
+
     def shutdown(self) -> None:
         """End the engine."""
         self.socket.request("end the engine", EngineMessage.SHUTDOWN, b"")

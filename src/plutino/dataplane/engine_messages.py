@@ -36,6 +36,7 @@ class EngineMessage(IntEnum):
     DELMAP = 0x8F
     GETMAP = 0x90
     IKE = 0x91
+    HEARIKE = 0x92
 
 
 class EngineAttribute(IntEnum):
@@ -73,9 +74,6 @@ class EngineAttribute(IntEnum):
     DATAGRAM = 30
 
 
-IKE_GROUP: Final = 1 << 30
-"""GROUP_IKE (31) in a membership bitmap: IKE that came to the engine's port 4500."""
-
 IpNetwork = IPv4Network | IPv6Network
 
 _U32: Final = struct.Struct("=I")
@@ -110,9 +108,9 @@ class NewDevice:
 
 @dataclass(frozen=True, slots=True)
 class EngineIke:
-    """An IKE message by the engine's port 4500, without the non-ESP marker.
+    """An IKE message to send by the engine's port 4500, without the non-ESP marker.
 
-    ``port`` is the peer's, in host order; ``mark`` is that of a message to send, 0 for none.
+    ``port`` is the peer's, in host order; ``mark`` is 0 for none.
     """
 
     source: IpAddress
@@ -345,16 +343,3 @@ def encode_ike(message: EngineIke) -> bytes:
             Attribute(EngineAttribute.DATAGRAM, message.datagram),
         ]
     )
-
-
-def parse_ike(payload: bytes) -> EngineIke:
-    """From IKE as a notification; WireError if something is missing."""
-    found = _parse(payload, "IKE")
-    try:
-        source = ip_address(found[EngineAttribute.SOURCE])
-        destination = ip_address(found[EngineAttribute.DESTINATION])
-        datagram = found[EngineAttribute.DATAGRAM]
-    except (KeyError, ValueError) as error:
-        raise WireError("IKE", offset=0, why="an address or the message is missing") from error
-    port = _u32(found, EngineAttribute.PORT, "IKE")
-    return EngineIke(source, destination, port, datagram)

@@ -17,11 +17,15 @@ class Allowance:
         return cls(per_second, per_second)
 
     def take(self, now: float) -> bool:
+        """Whether one more may be given, which then is."""
+        if not self.is_left(now):
+            return False
+        self.allowed -= 1
+        return True
+
+    def is_left(self, now: float) -> bool:
         """Whether one more may be given."""
         gained = (now - self.counted_at) * self.per_second
         self.allowed = min(self.per_second, self.allowed + gained)
         self.counted_at = now
-        if self.allowed < 1:
-            return False
-        self.allowed -= 1
-        return True
+        return self.allowed >= 1

@@ -43,6 +43,7 @@ from plutino.ike.state import SessionState
 from plutino.ike.strangers import Strangers
 from plutino.ike.surroundings import Surroundings
 from plutino.ike.timers import Timers
+from plutino.ike.turns import Turn, turn_of
 from plutino.model.errors import WireError
 from plutino.model.policy import IpAddress
 
@@ -99,6 +100,14 @@ class Endpoint:
             self._by_identities.setdefault(peer.identities, []).append(peer.name)
 
     # Inputs -------------------------------------------------------------------------------------
+
+    def turn_of(self, datagram: bytes, ends: tuple[bytes, bytes], now: float) -> Turn:
+        """When ``receive`` should get it; ``ends`` are our address and the sender's, packed."""
+        return turn_of(
+            datagram, ends, now,
+            spis=self._registry.by_spi, peers=self._by_address,
+            half_open=self._half_open, strangers=self._strangers,
+        )  # fmt: skip
 
     def receive(self, datagram: bytes, path: Path, now: float) -> None:
         """One datagram, from anybody; what makes no sense is dropped."""

@@ -56,6 +56,10 @@ class HalfOpen:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def may_refuse(self, now: float) -> bool:
+        """Whether one more first message from where nobody is configured may be answered by now."""
+        return self._refusals.is_left(now)
+
     def answer(
         self,
         surroundings: Surroundings,
@@ -69,15 +73,15 @@ class HalfOpen:
         One whose IKE SA is up has none. Requests are told apart by all their octets: the SPI alone
         may be that of another peer behind the same NAT (RFC 7296, 2.1).
         """
+        if not surroundings.peers_at(path) and not self._refusals.take(now):
+            return None, None, None
         key = sha256(f"{path}".encode() + datagram).digest()
         known = self._entries.get(key)
         if known is not None:
             return known.reply, None, None
-        is_stranger = not surroundings.peers_at(path)
-        if key in self._proved or (is_stranger and not self._refusals.take(now)):
-            return None, None, None
         source = path.remote.address
-        if len(self) >= MAX_HALF_OPEN or self._sources[source] >= MAX_PER_SOURCE:
+        is_full = len(self) >= MAX_HALF_OPEN or self._sources[source] >= MAX_PER_SOURCE
+        if is_full or key in self._proved:
             return None, None, None
         try:
             reply, session = self._begin(surroundings, header, datagram, path, now)

@@ -15,6 +15,19 @@ class PeersByAddress:
         for peer in peers:
             for remote in peer.remotes or (None,):
                 self._peers.setdefault((peer.local, remote), []).append(peer)
+        self._packed = {
+            tuple(None if one is None else one.packed for one in ends) for ends in self._peers
+        }
+
+    def has_any(self, here: bytes, there: bytes) -> bool:
+        """Whether ``at`` has somebody for these addresses, of 4 or 16 octets each."""
+        packed = self._packed
+        return (
+            (here, there) in packed
+            or (None, there) in packed
+            or (here, None) in packed
+            or (None, None) in packed
+        )
 
     def at(self, path: Path) -> list[PeerConfig]:
         """Those that are configured for both addresses before those for any."""

@@ -23,6 +23,10 @@ class Strangers:
     def __init__(self) -> None:
         self._allowance = Allowance.of(ANSWERS_PER_SECOND)
 
+    def may_answer(self, now: float) -> bool:
+        """Whether one more answer may be given by now."""
+        return self._allowance.is_left(now)
+
     def answer(self, header: Header, now: float) -> bytes | None:
         """The datagram to send back, if any is due; never to a response."""
         if header.is_response:

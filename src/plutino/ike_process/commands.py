@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.config import PeerConfig
-from plutino.ike.path import Datagram, Path, SocketAddress
+from plutino.ike.path import Path, SocketAddress
 from plutino.model.policy import IpAddress
 from plutino.model.private_key import PrivateKey
 from plutino.model.secret import Secret
@@ -91,13 +91,6 @@ class FollowMapping:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """A datagram that came another way than by a socket, such as to the engine's port 4500."""
-
-    datagram: Datagram
-
-
-@dataclass(frozen=True, slots=True)
 class TakeAnswer:
     """What an OCSP responder has answered; empty where nothing came."""
 
@@ -113,17 +106,7 @@ class Ask:
 
 
 Command = (
-    SetPeers
-    | Adopt
-    | KeepUp
-    | Acquire
-    | GoBy
-    | LetDown
-    | Rekey
-    | FollowMapping
-    | Heard
-    | TakeAnswer
-    | Ask
+    SetPeers | Adopt | KeepUp | Acquire | GoBy | LetDown | Rekey | FollowMapping | TakeAnswer | Ask
 )
 _COMMANDS: Final = get_args(Command)
 

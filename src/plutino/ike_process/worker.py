@@ -14,6 +14,7 @@ from plutino.ike.endpoint import Endpoint
 from plutino.ike.events import IkeClosed, IkeEstablished, Refused, SaAwaited
 from plutino.ike.keys import SessionKeys
 from plutino.ike.saved import SavedStateError
+from plutino.ike.turns import Turn
 from plutino.ike.wireshark import table_line
 from plutino.ike_process.child_sas import child_sa
 from plutino.ike_process.collector import spare_what_is_there
@@ -24,7 +25,6 @@ from plutino.ike_process.commands import (
     Command,
     FollowMapping,
     GoBy,
-    Heard,
     KeepUp,
     LetDown,
     Rekey,
@@ -42,19 +42,25 @@ from plutino.ike_process.outcome import (
     SavedState,
     encode_outcome,
 )
-from plutino.ike_process.receiving import read_all
+from plutino.ike_process.receiving import ROW, Rows, Source
 from plutino.ike_process.sa_states import ike_sa_state
+from plutino.ike_process.waiting_room import WaitingRoom
 from plutino.model.child_sa import ChildSa
 
 _LONGEST_NAME: Final = 64
+_ROWS_AT_ONCE: Final = 8
+"""Read from a socket before others have their turn."""
+_STRANGERS_AT_ONCE: Final = 32
+"""Served before sockets are looked at again for those who have an IKE SA."""
 DONE: Final = b"done"
 
 
 class Worker:
     """Serves one gateway until the daemon's end of ``pipe`` is closed.
 
-    ``descriptors`` brings sockets: a datagram ``VERSION PORT`` with one; or without, to close
-    it, which is answered when that is done.
+    ``descriptors`` brings sockets: a datagram ``SOURCE PORT`` with one; or without, to close
+    it, which is answered when that is done. All that has come is read before anything of those who
+    have no IKE SA is served, so that they keep nobody else from being heard.
     """
 
     def __init__(self, pipe: socket.socket, descriptors: socket.socket, *, note_keys: bool) -> None:
@@ -62,7 +68,9 @@ class Worker:
         self._descriptors = descriptors
         self._frames = Frames()
         self._room = memoryview(bytearray(CHUNK))
-        self._sockets: dict[tuple[int, int], socket.socket] = {}
+        self._sockets: dict[tuple[Source, int], socket.socket] = {}
+        self._rows = Rows()
+        self._strangers = WaitingRoom()
         self._selector = selectors.DefaultSelector()
         self._is_over = False
         self._children: dict[str, tuple[ChildSa, ...]] = {}
@@ -86,9 +94,11 @@ class Worker:
         while not self._is_over:
             due = self._endpoint.next_timer()
             wait = None if due is None else max(due - time.monotonic(), 0.0)
+            wait = 0.0 if self._strangers else wait
             for key, _ in self._selector.select(wait):
                 if key.fd in self._selector.get_map():  # it may have been closed by one before
                     key.data()
+            self._serve_strangers()
             self._endpoint.handle_timer(time.monotonic())
             self._tell()
 
@@ -106,22 +116,45 @@ class Worker:
         if not request:
             self._is_over = True
             return
-        version, port = map(int, request.split())
-        old = self._sockets.pop((version, port), None)
-        if old is not None:
-            self._selector.unregister(old)
-            old.close()
+        number, port = map(int, request.split())
+        source = Source(number)
+        self._close(source, port)
         for one in given:
-            opened = self._sockets[version, port] = socket.socket(fileno=one)
-            reader = partial(self._hear, opened, version, port)
+            opened = self._sockets[source, port] = socket.socket(fileno=one)
+            reader = partial(self._hear, opened, source, port)
             self._selector.register(opened, selectors.EVENT_READ, reader)
         if not given:
             self._descriptors.send(DONE)
 
-    def _hear(self, opened: socket.socket, version: int, port: int) -> None:
+    def _close(self, source: Source, port: int) -> None:
+        old = self._sockets.pop((source, port), None)
+        if old is not None:
+            self._selector.unregister(old)
+            old.close()
+
+    def _hear(self, opened: socket.socket, source: Source, port: int) -> None:
         """Whatever has come to a socket."""
-        for one in read_all(opened, version, port):
-            self._endpoint.receive(one.payload, one.path, time.monotonic())
+        for _ in range(_ROWS_AT_ONCE):
+            try:
+                count, row = self._rows.read(opened, source, port)
+            except EOFError:  # the daemon brings one of another engine
+                self._close(source, port)
+                return
+            now = time.monotonic()
+            for came in row:
+                match self._endpoint.turn_of(came.payload, came.ends, now):
+                    case Turn.AT_ONCE:
+                        self._endpoint.receive(came.payload, came.path, now)
+                    case Turn.LATER:
+                        self._strangers.enter(came)
+            if count < ROW:
+                return
+
+    def _serve_strangers(self) -> None:
+        for _ in range(_STRANGERS_AT_ONCE):
+            if (came := self._strangers.next()) is None:
+                return
+            self._endpoint.receive(came.payload, came.path, time.monotonic())
 
     def _do(self, command: Command, now: float) -> None:
         endpoint = self._endpoint
@@ -136,8 +169,6 @@ class Worker:
                     self._unusable.append(SavedState(peer, spi, None))
                 else:
                     self._kept.add((peer, spi))
-            case Heard(datagram=datagram):
-                endpoint.receive(datagram.payload, datagram.path, now)
             case Rekey(spi=spi):
                 endpoint.rekey_child(spi, now)
             case FollowMapping(spi_in=spi, remote=remote):

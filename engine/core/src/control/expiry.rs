@@ -11,7 +11,7 @@ use super::sa_encode::encode_expired;
 use super::sa_parse::{DESTINATION, FAMILY, PROTOCOL, SPI};
 use super::sa_requests::mark_of;
 use super::state::{Answer, State, GROUP_EXPIRE};
-use super::{acquire, aevents, ike, keepalive, mapping};
+use super::{acquire, aevents, keepalive, mapping};
 use crate::events::Event;
 use crate::netlink::wire::{Message, Refusal};
 use crate::netlink::xfrm::{self as x, Fields};
@@ -90,7 +90,6 @@ fn tick_at(state: &mut State, clock: u64) -> Option<u64> {
                 source,
                 source_port,
             } => mapping::changed(state, &sa, source, source_port),
-            Event::Ike { came, octets } => ike::tell(state, &came, &octets),
             Event::Replay { sa } => aevents::moved(state, &sa),
         }
     }

@@ -1,29 +1,28 @@
-//! IKE on port 4500, which the engine's socket has: what bears the non-ESP marker (RFC 3948, 2.2) is
-//! told to who listens to GROUP_IKE, and IKE messages of requests are sent (docs/engine-protocol.md).
+//! IKE on port 4500, which the engine's socket has: what bears the non-ESP marker (RFC 3948, 2.2)
+//! goes to a socket that HEARIKE brings, and messages of requests are sent (docs/engine-protocol.md).
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
 
 use super::device_requests::{invalid, number, parse};
 use super::sa_requests::find;
-use super::state::{Answer, State, GROUP_IKE};
+use super::state::{Answer, State};
 use crate::netlink::engine as e;
-use crate::netlink::wire::{put_attribute, Message, Refusal};
+use crate::netlink::wire::Refusal;
 use crate::underlay::{Plain, MARKER};
 
-/// A message that came, without its marker.
-pub fn tell(state: &mut State, came: &Plain, octets: &[u8]) {
-    state.notify_of(GROUP_IKE, &Message::NONE, || {
-        let mut payload = Vec::new();
-        put_attribute(&mut payload, e::SOURCE, &address_octets(came.source));
-        put_attribute(
-            &mut payload,
-            e::DESTINATION,
-            &address_octets(came.destination),
-        );
-        put_attribute(&mut payload, e::PORT, &u32::from(came.port).to_ne_bytes());
-        put_attribute(&mut payload, e::DATAGRAM, octets);
-        (e::IKE, payload)
-    });
+/// From now on what comes goes to the socket that the request brings.
+pub fn hear(state: &State, descriptors: &mut VecDeque<OwnedFd>) -> Result<Answer, Refusal> {
+    let socket = descriptors.pop_front();
+    let socket = socket.ok_or(invalid("A descriptor is missing"))?;
+    state.events.ike.lead_to(socket).map_err(|error| {
+        Refusal::new(
+            error.raw_os_error().unwrap_or(libc::EIO),
+            &format!("No IKE can be passed on by this: {error}"),
+        )
+    })?;
+    Answer::done()
 }
 
 /// A message to send; the marker is put before it, a keepalive of one octet goes without.
@@ -60,11 +59,4 @@ fn address(attributes: &[(u16, &[u8])], number: u16) -> Result<IpAddr, Refusal> 
     sixteen
         .map(|octets| IpAddr::V6(Ipv6Addr::from(octets)))
         .map_err(|_| invalid("An address has 4 or 16 octets"))
-}
-
-fn address_octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
 }

@@ -30,8 +30,6 @@ pub const GROUP_POLICY: u32 = 4;
 pub const GROUP_AEVENTS: u32 = 5;
 pub const GROUP_MIGRATE: u32 = 7;
 pub const GROUP_MAPPING: u32 = 8;
-/// The engine's own: IKE that came to its port 4500.
-pub const GROUP_IKE: u32 = 31;
 
 /// A message that answers a request or tells of a change: type and payload.
 pub type Reply = (u16, Vec<u8>);
@@ -163,6 +161,7 @@ impl State {
             e::DELMAP => external_requests::delete(self, payload),
             e::GETMAP => external_requests::get(self),
             e::IKE => ike::send(self, payload),
+            e::HEARIKE => ike::hear(self, descriptors),
             e::JOIN => device_requests::join(payload),
             e::SHUTDOWN => Ok(Answer {
                 effect: Effect::Shutdown,
@@ -247,14 +246,11 @@ impl State {
         self.heard = heard;
         let hears = |group: u32| heard >> (group - 1) & 1 == 1;
         let (acquire, aevents) = (hears(GROUP_ACQUIRE), hears(GROUP_AEVENTS));
-        let ike = hears(GROUP_IKE);
-        let tables = &self.tables;
-        if (acquire, aevents, ike) == (tables.acquire, tables.aevents, tables.ike) {
+        if (acquire, aevents) == (self.tables.acquire, self.tables.aevents) {
             return;
         }
         let begins = aevents && !self.tables.aevents;
         (self.tables.acquire, self.tables.aevents) = (acquire, aevents);
-        self.tables.ike = ike;
         self.changed = true;
         if begins {
             let all: Vec<Arc<Sa>> = self.sad.iter().cloned().collect();

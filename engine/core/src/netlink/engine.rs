@@ -18,6 +18,7 @@ pub const NEWMAP: u16 = 0x8e;
 pub const DELMAP: u16 = 0x8f;
 pub const GETMAP: u16 = 0x90;
 pub const IKE: u16 = 0x91;
+pub const HEARIKE: u16 = 0x92;
 
 pub const IFNAME: u16 = 1;
 pub const IF_ID: u16 = 2;
