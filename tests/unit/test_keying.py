@@ -5,9 +5,11 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from plutino.config.gateway import Gateway
 from plutino.config.load import load_text
 from plutino.desired.compile import compile_gateway
 from plutino.desired.keying import compile_rekeying
+from plutino.desired.remotes import with_remotes
 from plutino.desired.state import Surroundings
 from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import Spi
@@ -23,12 +25,16 @@ QUIET = replace(NEW, outbound=False)
 NARROW = replace(NEW, local_ts=(ip_network("10.1.0.0/16"),), remote_ts=(ip_network("10.2.0.0/16"),))
 MOVED = replace(NEW, remote=ip_address("203.0.113.77"))
 GATEWAY = load_text(text_of(str(PEER)), "paris.toml")
+ANYWHERE = load_text(text_of("any", 'start = "listen"'), "paris.toml")
 Several = tuple[ChildSa, ...]
 
 
-def whole(children: Several) -> tuple[set[object], set[object]]:
+def whole(children: Several, gateway: Gateway = GATEWAY) -> tuple[set[object], set[object]]:
     state = compile_gateway(
-        GATEWAY, {}, surroundings=Surroundings(children={"berlin": children}), sequences={}
+        with_remotes(gateway, {"berlin": children}),
+        {},
+        surroundings=Surroundings(children={"berlin": children}),
+        sequences={},
     )
     return set(state.policies), set(state.sas)
 
@@ -100,3 +106,37 @@ def test_a_path_that_is_lost_is_for_a_pass() -> None:
     path = replace(ways["berlin"].active, usable=False)
     lost = {"berlin": TunnelPaths((path,), path, path)}
     assert compile_rekeying(GATEWAY, lost, {}, {"berlin": (OLD,)}, {}).left == {"berlin"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "woken"),
+    [
+        ((), (OLD,), ("berlin",)),
+        ((), (NARROW,), ("berlin",)),
+        ((OLD,), (NEW, replace(OLD, outbound=False)), ()),
+        ((OLD, QUIET), (NEW,), ()),
+    ],
+)
+def test_a_peer_from_anywhere_comes_without_a_pass(
+    before: Several, after: Several, woken: tuple[str]
+) -> None:
+    ways = compile_gateway(ANYWHERE, {}, sequences={}).ways
+    found = compile_rekeying(ANYWHERE, ways, {"berlin": before}, {"berlin": after}, {})
+    assert (set(found.there.policies), set(found.there.sas)) == whole(before, ANYWHERE)
+    assert (set(found.wanted.policies), set(found.wanted.sas)) == whole(after, ANYWHERE)
+    assert (found.woken, found.ended, found.left) == (woken, (), frozenset())
+
+
+def test_the_policies_of_a_peer_from_anywhere_that_goes_stay_until_the_pass() -> None:
+    ways = compile_gateway(ANYWHERE, {}, sequences={}).ways
+    found = compile_rekeying(ANYWHERE, ways, {"berlin": (OLD,)}, {"berlin": ()}, {})
+    policies, _ = whole((OLD,), ANYWHERE)
+    assert set(found.wanted.policies) == set(found.there.policies) == policies
+    assert found.wanted.sas == ()
+    assert (found.ended, found.left) == (("berlin",), frozenset())
+
+
+def test_a_peer_from_anywhere_that_moves_is_for_a_pass() -> None:
+    ways = compile_gateway(ANYWHERE, {}, sequences={}).ways
+    found = compile_rekeying(ANYWHERE, ways, {"berlin": (OLD,)}, {"berlin": (MOVED,)}, {})
+    assert found.left == {"berlin"}

@@ -69,3 +69,22 @@ def test_one_that_has_ended_waits_for_no_pause(clock: list[float]) -> None:
     clock[0] += 1
     pace.installed()
     assert pace.rest(clock[0]) == 0, "it took no time"
+
+
+def test_a_look_at_the_numbers_waits_for_a_pause_between_handshakes_but_not_for_long(
+    clock: list[float],
+) -> None:
+    pace = Pace()
+    looked_at = clock[0]
+    assert pace.save_rest(looked_at) == SAVE_INTERVAL
+    clock[0] += SAVE_INTERVAL
+    assert pace.save_rest(looked_at) == 0
+    while clock[0] < looked_at + 5:
+        pace.installed()
+        assert 0 < pace.save_rest(looked_at) < 0.21
+        clock[0] += 0.125
+    pace.installed()
+    assert pace.save_rest(looked_at) == 0
+    looked_at = clock[0]
+    clock[0] += SAVE_INTERVAL
+    assert pace.save_rest(looked_at) == 0

@@ -363,7 +363,7 @@ class Daemon:
 
     async def _save_from_time_to_time(self) -> None:
         while True:
-            await asyncio.sleep(self._pace.save_interval)
+            await self._saver.rest()
             if self._namespaces.changed():
                 self._wake.set()
             await self._saver.look(self._problems)

@@ -63,7 +63,7 @@ _FAREWELL: Final = 1.0
 _FIRST_BACK_OFF: Final = 0.1
 _LONGEST_BACK_OFF: Final = 10.0
 """Seconds until another IKE process is started, doubled each time that one ends soon."""
-_GATHER: Final = 0.01
+_GATHER: Final = 0.02
 """Seconds to wait for more CHILD_SAs where they follow each other: many cost little more than one.
 """
 _SOON: Final = 60.0

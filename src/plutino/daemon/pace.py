@@ -9,6 +9,8 @@ SAVE_INTERVAL: Final = 1.0
 """Seconds between looks at the sequence numbers."""
 _LONGEST_SAVE_INTERVAL: Final = 5.0
 """Half a reservation lasts longer (``desired/sequences``)."""
+_CALM_BEFORE_SAVE: Final = 0.2
+"""Seconds without a new CHILD_SA before such a look: those of new ones are on disk already."""
 _PAUSES: Final = 10
 """Times as long as a pass takes, until the next one."""
 _SAVE_PAUSES: Final = 20
@@ -38,6 +40,14 @@ class Pace:
     def save_interval(self) -> float:
         """Seconds until the next look at the sequence numbers."""
         return max(SAVE_INTERVAL, min(_SAVE_PAUSES * self.save_took, _LONGEST_SAVE_INTERVAL))
+
+    def save_rest(self, looked_at: float) -> float:
+        """Seconds until the next look at the sequence numbers, after the last one at a time.
+
+        While handshakes follow each other it would hold them up, and read every new SA.
+        """
+        calm = min(self._installed_at + _CALM_BEFORE_SAVE, looked_at + _LONGEST_SAVE_INTERVAL)
+        return max(looked_at + self.save_interval, calm) - time.monotonic()
 
     def passed(self, began: float) -> None:
         """A pass is over."""

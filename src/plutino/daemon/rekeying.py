@@ -51,6 +51,11 @@ def install_children(
 
     Raises PlutinoError where a step is refused; what was done is for a pass to find.
     """
+    with pass_lock(runtime):  # others write the sequence numbers with it
+        return _install(settled, runtime, changed)
+
+
+def _install(settled: Settled, runtime: RuntimePaths, changed: Children) -> Installed:
     gateway = settled.gateway
     sequences = load_sequences(runtime.sequences)
     rekeying = compile_rekeying(gateway, settled.ways, settled.children, changed, sequences)
@@ -62,7 +67,7 @@ def install_children(
     for name in rekeying.woken:
         interface = gateway.tunnels[name].interface
         asleep[gateway.options(interface).namespace].append(interface)
-    with pass_lock(runtime), RouteClients(one for one in asleep if one is not None) as routes:
+    with RouteClients(one for one in asleep if one is not None) as routes:
         if routes.missing:
             return nothing
         plane = open_plane(

@@ -1,5 +1,6 @@
 """Looks at what numbers the data plane has used, and keeps them on disk."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -28,6 +29,15 @@ class SequenceSaver:
         self._runtime = runtime
         self._pace = pace
         self._in_thread = in_thread
+
+    async def rest(self) -> None:
+        """Until the next look is due."""
+        looked_at = time.monotonic()
+        while True:
+            rest = self._pace.save_rest(looked_at)
+            if rest <= 0:
+                return
+            await asyncio.sleep(rest)
 
     async def look(self, known: Problems) -> None:
         """Once, and says what has gone wrong; problems that are ``known`` are not told again."""

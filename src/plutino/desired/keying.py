@@ -27,7 +27,8 @@ class Rekeying:
     """SAs and policies of some tunnels as they are and as they should be.
 
     Those of ``woken`` send again, those of ``ended`` no more. ``left`` are those of which more
-    would have to change: a path, or an interface that nothing can leave by.
+    would have to change: a path, or an interface that nothing can leave by. A path that a peer from
+    anywhere has by its CHILD_SA alone is none of these.
     """
 
     there: ObservedState
@@ -55,12 +56,19 @@ def compile_rekeying(
     for name, children in after.items():
         old, paths = before.get(name, ()), ways.get(name)
         in_use = None if paths is None or paths.lost else paths_in_use(paths, old)
-        if paths is None or in_use is None or paths_in_use(paths, children) != in_use:
+        after_it = None if paths is None else paths_in_use(paths, children)
+        did_send, sends = sending_child(old) is not None, sending_child(children) is not None
+        if in_use is None or after_it is None:
             left.append(name)
             continue
+        if after_it != in_use:
+            if not _comes_or_goes(in_use, after_it):
+                left.append(name)
+                continue
+            # The policies of one that goes stay until the pass, as all others' do.
+            after_it = after_it if sends else in_use
         there.append(_compile(gateway, name, in_use, old, sequences))
-        wanted.append(_compile(gateway, name, in_use, children, sequences))
-        did_send, sends = sending_child(old) is not None, sending_child(children) is not None
+        wanted.append(_compile(gateway, name, after_it, children, sequences))
         if sends and not did_send:
             woken.append(name)
         elif did_send and not sends:
@@ -79,6 +87,16 @@ def compile_rekeying(
         tuple(ended),
         frozenset(left),
     )
+
+
+def _comes_or_goes(before: TunnelPaths, after: TunnelPaths) -> bool:
+    """Whether a peer that may be anywhere is somewhere now, or is no more.
+
+    While it is nowhere its tunnel has no policies, and no SA that sends.
+    """
+    is_alone = len(before.every) == 1 and before.every[0].uplink is None
+    ends = before.active.remote.is_unspecified, after.active.remote.is_unspecified
+    return is_alone and ends in {(True, False), (False, True)}
 
 
 def _compile(

@@ -52,6 +52,9 @@ _ROWS_AT_ONCE: Final = 8
 """Read from a socket before others have their turn."""
 _STRANGERS_AT_ONCE: Final = 32
 """Served before sockets are looked at again for those who have an IKE SA."""
+_GATHER: Final = 0.003
+"""Seconds between two tellings: of many that follow each other most of the cost is each one's own.
+"""
 DONE: Final = b"done"
 
 
@@ -91,16 +94,23 @@ class Worker:
         """Until the daemon is gone."""
         self._selector.register(self._pipe, selectors.EVENT_READ, self._read_commands)
         self._selector.register(self._descriptors, selectors.EVENT_READ, self._read_descriptor)
+        told_at, is_told = float("-inf"), True
         while not self._is_over:
             due = self._endpoint.next_timer()
+            if not is_told:
+                due = told_at + _GATHER if due is None else min(due, told_at + _GATHER)
             wait = None if due is None else max(due - time.monotonic(), 0.0)
             wait = 0.0 if self._strangers else wait
             for key, _ in self._selector.select(wait):
                 if key.fd in self._selector.get_map():  # it may have been closed by one before
                     key.data()
             self._serve_strangers()
-            self._endpoint.handle_timer(time.monotonic())
-            self._tell()
+            now = time.monotonic()
+            self._endpoint.handle_timer(now)
+            is_told = self._is_over or now >= told_at + _GATHER
+            if is_told:
+                self._tell()
+                told_at = now
 
     # What comes in ------------------------------------------------------------------------------
 
