@@ -13,6 +13,7 @@ CHOSEN = {
     "test_strongswan_ocsp.py": "",
     "test_strongswan_options.py": "long_chain and 6",
     "test_strongswan_proofs.py": "revoked",
+    "test_strongswan_selectors.py": "now",
     "test_strongswan_mlkem.py": "mixed_in and True",
     "test_libreswan_nat.py": "ports_of_libreswan",
     "test_libreswan_options.py": "chain or (moves and yes) or bring_the_cookie or tunnels",

@@ -14,7 +14,6 @@ from plutino.config.ike import IkeKeying
 from plutino.config.proposals import parse_proposal
 from plutino.config.tunnel import Tunnel
 from plutino.daemon.ocsp_client import Outside
-from plutino.desired.child_sas import EVERYTHING
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.credentials import (
     LocalCredential,
@@ -32,13 +31,14 @@ from plutino.ike.config import (
     PostquantumKey,
     Retransmission,
 )
-from plutino.ike.narrowing import selector_of
+from plutino.ike.narrowing import selector_of_side
 from plutino.ike.path import Path, first_path
 from plutino.ike.payloads.proposal import Transform
 from plutino.ike.proposals import Suite
 from plutino.model.child_sa import ChildSa
 from plutino.model.path import TunnelPaths
-from plutino.model.policy import IpAddress, Mode, is_within
+from plutino.model.policy import IpAddress, Mode
+from plutino.model.traffic import EVERYTHING
 
 
 def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
@@ -66,17 +66,15 @@ def is_allowed(tunnel: Tunnel, child: ChildSa) -> bool:
         return False
     if child.local.version != child.remote.version:
         return False
-    packets = child.packets or ()
-    ours = *child.local_ts, *(one.source for one in packets)
-    theirs = *child.remote_ts, *(one.destination for one in packets)
-    if mode is Mode.TRANSPORT:
-        ends = (ours, child.local), (theirs, child.remote)
-        return all(one == ip_network(end) for several, end in ends for one in several)
-    sides = (ours, tunnel.local_ts), (theirs, tunnel.remote_ts)
+    sides = (
+        (child.local_ts, tunnel.local_ts, child.local),
+        (child.remote_ts, tunnel.remote_ts, child.remote),
+    )
     # IKE narrows to parts of what was configured, and joins none.
     return all(
-        any(is_within(one, whole) for whole in allowed or EVERYTHING)
-        for several, allowed in sides
+        (mode is not Mode.TRANSPORT or one.network == ip_network(end))
+        and any(one.is_within(whole) for whole in allowed or EVERYTHING)
+        for several, allowed, end in sides
         for one in several
     )
 
@@ -238,8 +236,8 @@ def _child(name: str, tunnel: Tunnel) -> ChildConfig:
     return ChildConfig(
         name=name,
         suites=tuple(_suite(one, for_ike=False, weak=ike.allow_weak) for one in ike.esp_proposals),
-        local=tuple(map(selector_of, tunnel.local_ts or EVERYTHING)),
-        remote=tuple(map(selector_of, tunnel.remote_ts or EVERYTHING)),
+        local=tuple(map(selector_of_side, tunnel.local_ts or EVERYTHING)),
+        remote=tuple(map(selector_of_side, tunnel.remote_ts or EVERYTHING)),
         mode=Mode[tunnel.mode.upper()],
         lifetimes=Lifetimes(ike.rekey_after, ike.rekey_jitter),
     )

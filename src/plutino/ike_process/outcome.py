@@ -16,10 +16,11 @@ from plutino.model.algorithms import AeadKey, SaKeys, SeparateKeys
 from plutino.model.child_sa import ChildSa
 from plutino.model.errors import WireError
 from plutino.model.numbers import Spi
-from plutino.model.policy import IpAddress, IpNetwork, Mode, Selector
+from plutino.model.policy import IpAddress, IpNetwork, Mode
 from plutino.model.proposal import Algorithm
 from plutino.model.sa import UdpEncapsulation
 from plutino.model.secret import Secret
+from plutino.model.traffic import NetworkSelector
 
 
 class NoticeKind(StrEnum):
@@ -73,9 +74,7 @@ class IkeSaState:
 
 _WireAddress = tuple[IpAddress, int]
 _Port = Annotated[int, Field(ge=0, le=0xFFFF)]
-_WireSelector = tuple[
-    IpNetwork, IpNetwork, Annotated[int, Field(ge=0, le=0xFF)], _Port, _Port, _Port, _Port
-]
+_WireSelector = tuple[IpNetwork, Annotated[int, Field(ge=0, le=0xFF)], _Port, _Port]
 _Bits = Annotated[int, Field(ge=0, le=512)]
 _WireKeys = tuple[str, Base64Bytes, _Bits] | tuple[str, Base64Bytes, str, Base64Bytes, _Bits]
 
@@ -94,13 +93,12 @@ class _WireChild:
     remote: IpAddress
     spis: tuple[int, int]
     keys: tuple[_WireKeys, _WireKeys]
-    local_ts: tuple[IpNetwork, ...]
-    remote_ts: tuple[IpNetwork, ...]
+    local_ts: tuple[_WireSelector, ...]
+    remote_ts: tuple[_WireSelector, ...]
     mode: Mode
     esn: bool
     outbound: bool
     ports: tuple[_Port, _Port] | None
-    packets: tuple[_WireSelector, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +214,12 @@ def _encode_child(child: ChildSa) -> _WireChild:
         remote=child.remote,
         spis=(int(child.spi_in), int(child.spi_out)),
         keys=(_encode_keys(child.keys_in), _encode_keys(child.keys_out)),
-        local_ts=child.local_ts,
-        remote_ts=child.remote_ts,
+        local_ts=tuple(map(_encode_selector, child.local_ts)),
+        remote_ts=tuple(map(_encode_selector, child.remote_ts)),
         mode=child.mode,
         esn=child.esn,
         outbound=child.outbound,
         ports=None if udp is None else (udp.source_port, udp.destination_port),
-        packets=None if child.packets is None else tuple(map(_encode_selector, child.packets)),
     )
 
 
@@ -235,17 +232,14 @@ def _decode_child(wire: _WireChild) -> ChildSa:
         spi_out=Spi(wire.spis[1]),
         keys_in=_decode_keys(wire.keys[0]),
         keys_out=_decode_keys(wire.keys[1]),
-        local_ts=wire.local_ts,
-        remote_ts=wire.remote_ts,
+        local_ts=tuple(NetworkSelector(*one) for one in wire.local_ts),
+        remote_ts=tuple(NetworkSelector(*one) for one in wire.remote_ts),
         mode=wire.mode,
         esn=wire.esn,
         outbound=wire.outbound,
         encapsulation=None if wire.ports is None else UdpEncapsulation(*wire.ports),
-        packets=None if wire.packets is None else tuple(Selector(*one) for one in wire.packets),
     )
 
 
-def _encode_selector(one: Selector) -> _WireSelector:
-    sides = one.source, one.destination
-    ports = one.source_port, one.source_port_mask, one.destination_port, one.destination_port_mask
-    return (*sides, one.protocol, *ports)
+def _encode_selector(one: NetworkSelector) -> _WireSelector:
+    return one.network, one.protocol, one.first_port, one.last_port

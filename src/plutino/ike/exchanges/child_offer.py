@@ -17,7 +17,7 @@ from plutino.ike.errors import (
 )
 from plutino.ike.esp_suites import keymat_size
 from plutino.ike.message.message import Message
-from plutino.ike.narrowing import count_of, is_subset, narrow, selector_of
+from plutino.ike.narrowing import count_of, is_subset, meeting, narrow, selector_of
 from plutino.ike.numbers import NotifyType, PayloadType, Protocol
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import NotifyPayload
@@ -121,7 +121,7 @@ def take_answer(session: Session, offered: ChildOffer, message: Message) -> Agre
     chosen = check_answer(sa, offered.suites, Protocol.ESP, SPI_SIZE)
     _check_spi(session, chosen.spi)
     local, remote = initiator.known, responder.known
-    if not local or not remote:
+    if not all(meeting(local, remote)):
         raise TsUnacceptableError("no traffic selector is left")
     if not is_subset(local, offered.local) or not is_subset(remote, offered.remote):
         raise TsUnacceptableError("the peer widened the traffic selectors")
@@ -212,7 +212,7 @@ def _fit(
     ranked = sorted(configs, key=distance)
     for config in ranked:
         own_local, own_remote = _selectors(session, config)
-        local, remote = narrow(offered[0], own_local), narrow(offered[1], own_remote)
+        local, remote = meeting(narrow(offered[0], own_local), narrow(offered[1], own_remote))
         if local and remote:
             if config.mode is not wanted and config.mode is not Mode.TUNNEL:
                 continue  # a peer that does not ask for the mode cannot have it
@@ -235,7 +235,7 @@ def _at(selectors: Sequence[TrafficSelector], address: IpAddress) -> tuple[Traff
     return tuple(
         replace(one, first=host.first, last=host.last)
         for one in selectors
-        if one.version == address.version
+        if one.version == address.version and int(one.first) <= int(address) <= int(one.last)
     )
 
 
