@@ -9,7 +9,7 @@ from tests.support.guest import CHECKOUT, UML, run_tests_in_guest
 pytestmark = pytest.mark.guest
 CHOSEN = {
     "test_strongswan.py": "under_traffic_lose or beet or moves or (we_begin and 6)",
-    "test_strongswan_nat.py": "found_by",
+    "test_strongswan_nat.py": "found_by or transport",
     "test_strongswan_ocsp.py": "",
     "test_strongswan_options.py": "long_chain and 6",
     "test_strongswan_proofs.py": "revoked",

@@ -19,6 +19,7 @@ from plutino.model.traffic import NetworkSelector
 from tests.support.gateways import gateway_text
 
 NARROW = 'local-ts = ["10.1.0.0/16", "fd00::/64"]\nremote-ts = ["10.2.0.0/16", "fd01::/64"]'
+L2TP = 'mode = "transport"\nremote-ts = ["0.0.0.0/0[udp/1701]"]'
 WEB = 'local-ts = ["10.1.0.0/16[tcp]"]\nremote-ts = ["10.2.0.0/16[tcp/400-500]"]'
 KEY = AeadKey("rfc4106(gcm(aes))", Secret(b"k" * 36), 128)
 
@@ -63,6 +64,8 @@ def child(local: str, remote: str, mode: Mode = Mode.TUNNEL) -> ChildSa:
             True,
         ),
         ('mode = "transport"', child("192.0.2.1/32", "198.51.100.3/32", Mode.TRANSPORT), False),
+        (L2TP, child("192.0.2.1/32", "198.51.100.2/32[udp/1701]", Mode.TRANSPORT), True),
+        (L2TP, child("192.0.2.1/32", "198.51.100.2/32", Mode.TRANSPORT), False),
     ],
 )
 def test_selectors_and_mode_are_within_the_file(

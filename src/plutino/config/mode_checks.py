@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from plutino.config.positions import Finding, KeyPath
-from plutino.config.tunnel import NO_ADDRESS, Tunnel
+from plutino.config.tunnel import Tunnel
 from plutino.model.traffic import everything
 
 
@@ -35,14 +35,15 @@ def check_mode(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
 
 def _check_transport(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
     """Its addresses are the outer ones; a selector may say which of their packets."""
-    ours = () if tunnel.local == NO_ADDRESS else (tunnel.local,)
-    theirs = () if tunnel.is_roaming else tunnel.peers
-    sides = ("local-ts", tunnel.local_ts, ours), ("remote-ts", tunnel.remote_ts, theirs)
-    for key, selectors, ends in sides:
+    sides = (
+        ("local-ts", tunnel.local_ts, tunnel.local),
+        ("remote-ts", tunnel.remote_ts, tunnel.remote),
+    )
+    for key, selectors, end in sides:
         for number, one in enumerate(selectors):
-            if any(end.version == one.version and end not in one.network for end in ends):
+            if end not in one.network:
                 why = "transport mode protects what `local` and `remote` send to each other"
-                hint = f'such as "{everything(one.version)}[tcp]", or choose another `mode`'
+                hint = f'such as "{everything(end.version)}[tcp]", or choose another `mode`'
                 yield (*at, key, number), why, hint
 
 

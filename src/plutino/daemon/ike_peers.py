@@ -1,6 +1,6 @@
 """The gateway file's tunnels to the peers of the IKE core, and to its paths. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -38,7 +38,7 @@ from plutino.ike.proposals import Suite
 from plutino.model.child_sa import ChildSa
 from plutino.model.path import TunnelPaths
 from plutino.model.policy import IpAddress, Mode
-from plutino.model.traffic import EVERYTHING
+from plutino.model.traffic import EVERYTHING, NetworkSelector
 
 
 def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
@@ -62,21 +62,27 @@ def peer_name(gateway: Gateway, tunnel: str) -> str | None:
 def is_allowed(tunnel: Tunnel, child: ChildSa) -> bool:
     """Whether mode and selectors of a CHILD_SA are within what the file has."""
     mode = Mode[tunnel.mode.upper()]
+    is_at_ends = mode is Mode.TRANSPORT
     if child.mode not in {mode, Mode.TUNNEL} or not (child.local_ts and child.remote_ts):
         return False
     if child.local.version != child.remote.version:
         return False
     sides = (
-        (child.local_ts, tunnel.local_ts, child.local),
-        (child.remote_ts, tunnel.remote_ts, child.remote),
+        (child.local_ts, tunnel.local_ts or EVERYTHING, child.local),
+        (child.remote_ts, tunnel.remote_ts or EVERYTHING, child.remote),
     )
     # IKE narrows to parts of what was configured, and joins none.
     return all(
-        (mode is not Mode.TRANSPORT or one.network == ip_network(end))
-        and any(one.is_within(whole) for whole in allowed or EVERYTHING)
+        any(one.is_within(whole) for whole in (_at(end, allowed) if is_at_ends else allowed))
         for several, allowed, end in sides
         for one in several
     )
+
+
+def _at(end: IpAddress, selectors: Iterable[NetworkSelector]) -> tuple[NetworkSelector, ...]:
+    """Their packets of one address: transport mode is for both ends, wherever they are."""
+    network = ip_network(end)
+    return tuple(replace(one, network=network) for one in selectors if one.version == end.version)
 
 
 def _sharing(gateway: Gateway) -> dict[str, list[tuple[str, Tunnel]]]:

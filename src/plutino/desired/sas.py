@@ -55,7 +55,9 @@ def traffic_selectors(
 
 def _at(selectors: Sequence[NetworkSelector], end: IpAddress) -> tuple[NetworkSelector, ...]:
     """What they have of one address."""
-    return tuple(replace(one, network=ip_network(end)) for one in selectors if end in one.network)
+    return tuple(
+        replace(one, network=ip_network(end)) for one in selectors if one.version == end.version
+    )
 
 
 def compile_policies(

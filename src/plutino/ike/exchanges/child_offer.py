@@ -16,6 +16,7 @@ from plutino.ike.errors import (
     TsUnacceptableError,
 )
 from plutino.ike.esp_suites import keymat_size
+from plutino.ike.exchanges.translated import Sides, as_seen_here, as_seen_there
 from plutino.ike.message.message import Message
 from plutino.ike.narrowing import count_of, is_subset, meeting, narrow, selector_of
 from plutino.ike.numbers import NotifyType, PayloadType, Protocol
@@ -121,6 +122,8 @@ def take_answer(session: Session, offered: ChildOffer, message: Message) -> Agre
     chosen = check_answer(sa, offered.suites, Protocol.ESP, SPI_SIZE)
     _check_spi(session, chosen.spi)
     local, remote = initiator.known, responder.known
+    if offered.config.mode is Mode.TRANSPORT:
+        local, remote = as_seen_here(session, (local, remote))
     if not all(meeting(local, remote)):
         raise TsUnacceptableError("no traffic selector is left")
     if not is_subset(local, offered.local) or not is_subset(remote, offered.remote):
@@ -147,7 +150,8 @@ def answer_offer(
     sa, initiator, responder = _three(message)
     wanted = _wanted_mode(message)
     configs = session.peer.children if config is None else (config,)
-    config, local, remote = _fit(session, configs, (responder.known, initiator.known), wanted)
+    offered = responder.known, initiator.known
+    config, (local, remote) = _fit(session, configs, offered, wanted)
     if chosen is None:
         suites = without_key_exchange(config.suites)
         chosen = choose(sa, suites, Protocol.ESP)
@@ -159,6 +163,8 @@ def answer_offer(
     answered: list[Payload] = (
         [NotifyPayload(_MODE_NOTIFIES[mode])] if mode in _MODE_NOTIFIES else []
     )
+    if mode is Mode.TRANSPORT:
+        local, remote = as_seen_there((local, remote), offered)
     answered += [
         chosen.answer(spi),
         TsPayload(PayloadType.TS_I, remote),
@@ -195,34 +201,38 @@ def config_for(session: Session, message: Message) -> ChildConfig:
 def _fit(
     session: Session,
     configs: Sequence[ChildConfig],
-    offered: tuple[tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]],
+    offered: Sides,
     wanted: Mode,
-) -> tuple[ChildConfig, tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]]:
+) -> tuple[ChildConfig, Sides]:
     """The configuration that fits best, and its selectors narrowed.
 
     By mode, then one of just these selectors, then one that has the first ones that are offered:
     they are of the packet that asks for it (RFC 7296, 2.9).
     """
 
+    def asked_of(config: ChildConfig) -> Sides:
+        both = {config.mode, wanted} == {Mode.TRANSPORT}
+        return as_seen_here(session, offered) if both else offered
+
     def distance(config: ChildConfig) -> tuple[bool, bool, bool]:
-        local, remote = own = _selectors(session, config)
-        has_first = is_subset(offered[0][:1], local) and is_subset(offered[1][:1], remote)
-        return config.mode is not wanted, own != offered, not has_first
+        own, asked = _selectors(session, config), asked_of(config)
+        local, remote = own
+        has_first = is_subset(asked[0][:1], local) and is_subset(asked[1][:1], remote)
+        return config.mode is not wanted, own != asked, not has_first
 
     ranked = sorted(configs, key=distance)
     for config in ranked:
         own_local, own_remote = _selectors(session, config)
-        local, remote = meeting(narrow(offered[0], own_local), narrow(offered[1], own_remote))
+        asked = asked_of(config)
+        local, remote = meeting(narrow(asked[0], own_local), narrow(asked[1], own_remote))
         if local and remote:
             if config.mode is not wanted and config.mode is not Mode.TUNNEL:
                 continue  # a peer that does not ask for the mode cannot have it
-            return config, local, remote
+            return config, (local, remote)
     raise TsUnacceptableError("no offered traffic selector is allowed here")
 
 
-def _selectors(
-    session: Session, config: ChildConfig
-) -> tuple[tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]]:
+def _selectors(session: Session, config: ChildConfig) -> Sides:
     """What is configured; in transport mode the outer addresses alone make sense."""
     if config.mode is not Mode.TRANSPORT:
         return config.local, config.remote
@@ -235,7 +245,7 @@ def _at(selectors: Sequence[TrafficSelector], address: IpAddress) -> tuple[Traff
     return tuple(
         replace(one, first=host.first, last=host.last)
         for one in selectors
-        if one.version == address.version and int(one.first) <= int(address) <= int(one.last)
+        if one.version == address.version
     )
 
 
