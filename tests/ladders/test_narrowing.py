@@ -3,8 +3,13 @@
 from dataclasses import replace
 from ipaddress import ip_network
 
-from plutino.ike.config import Lifetimes
+import pytest
+
+from plutino.ike.config import ChildConfig, Lifetimes
+from plutino.ike.errors import PeerError
+from plutino.ike.exchanges import auth, create_child
 from plutino.ike.narrowing import selector_of
+from plutino.ike.numbers import NotifyType
 from plutino.ike.payloads.traffic_selector import TrafficSelector
 from tests.support.ike_network import ANY, IkePair, child, peer
 
@@ -75,3 +80,49 @@ def test_two_protocols_that_do_not_meet_make_no_child() -> None:
     assert "TS_UNACCEPTABLE" in str(pair.events["a"])
     assert not pair.a.child_sas()
     assert not pair.b.child_sas()
+
+
+LAB = ip_network("10.3.0.0/16")
+BOTH = (selector_of(BERLIN), selector_of(LAB))
+
+
+def by_pairs() -> tuple[ChildConfig, ...]:
+    """Of b, which has a CHILD_SA for each of its networks."""
+    return (child("first", local=BOTH[:1]), child("second", local=BOTH[1:]))
+
+
+def test_who_has_a_child_for_each_pair_says_that_there_are_more() -> None:
+    """RFC 7296, 2.9: and who asked for all of them at once tells its log what would help."""
+    pair = IkePair(a=peer("a", children=(child(remote=BOTH),)), b=peer("b", children=by_pairs()))
+    pair.establish()
+    (answer,) = (one for one in pair.trace if one.startswith("b> IKE_AUTH"))
+    assert "N(ADDITIONAL_TS_POSSIBLE)" in answer
+    assert pair.current("a")[0].child.remote == BOTH[:1]
+    assert 'child-sas = "per-pair"' in str(pair.events["a"])
+
+
+def test_children_for_each_pair_cover_them_all_and_say_nothing() -> None:
+    children = (child("first", remote=BOTH[:1]), child("second", remote=BOTH[1:]))
+    pair = IkePair(a=peer("a", children=children), b=peer("b", children=by_pairs()))
+    pair.start(children=("first", "second"))
+    assert pair.run(10, lambda: len(pair.current("a")) == 2)
+    assert {one.child.remote for one in pair.current("a")} == {BOTH[:1], BOTH[1:]}
+    assert "ADDITIONAL_TS_POSSIBLE" not in str(pair.trace)
+    assert len(pair.a.sessions) == 1
+    assert pair.agree()
+
+
+def test_single_pair_required_says_what_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    class SinglePairRequiredError(PeerError):
+        notify = NotifyType.SINGLE_PAIR_REQUIRED
+
+    def refuse(*_arguments: object, **_more: object) -> None:
+        raise SinglePairRequiredError("one pair in a CHILD_SA")
+
+    for module in (auth, create_child):
+        monkeypatch.setattr(module, "answer_offer", refuse)
+    pair = IkePair(a=peer("a", children=(child(remote=BOTH),)))
+    pair.start()
+    pair.run(3)
+    assert "SINGLE_PAIR_REQUIRED" in str(pair.events["a"])
+    assert 'child-sas = "per-pair"' in str(pair.events["a"])

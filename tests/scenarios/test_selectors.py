@@ -8,10 +8,11 @@ from ipaddress import ip_address
 
 import pytest
 
+from plutino.control.report import State
 from plutino.lab.demo import BERLIN, INNER, PARIS
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import ping
-from tests.support.ike_lab import use_ike
+from tests.support.ike_lab import ike_pair, passes, until_it_passes, use_ike
 from tests.support.lab import Pair, running_pair
 from tests.support.tcp import connects
 from tests.support.until import until
@@ -96,3 +97,31 @@ def test_what_the_peer_sends_beyond_it_is_dropped_and_counted(plane: str) -> Non
 def test_an_end_that_is_for_all_of_it_takes_what_the_other_wants(plane: str) -> None:
     with selecting(plane, by_ike=True, everything_at=PARIS) as pair:
         assert_selected(pair)
+
+
+def test_a_child_sa_for_each_pair_of_selectors(plane: str) -> None:
+    """Without any, for each IP version; each is replaced by itself, and both go on."""
+    own = 'child-sas = "per-pair"'
+    with ike_pair(plane, paris=f"{own}\nrekey-after = 10\nrekey-jitter = 0.5", berlin=own) as pair:
+        until_it_passes(pair)
+        report = pair.paris.status()
+        assert report is not None
+        assert [one.name for one in report.tunnels] == [BERLIN, f"{BERLIN}#2"]
+        assert {one.state for one in report.tunnels} == {State.UP}
+        first = {one.name: sending(pair, one.name) for one in report.tunnels}
+        assert len(set(first.values())) == 2
+        until(
+            lambda: all(sending(pair, name) != spi for name, spi in first.items()),
+            "both have new keys",
+            seconds=30,
+        )
+        assert passes(pair.paris)
+        assert passes(pair.paris, 1)
+        pair.assert_nothing_in_clear()
+
+
+def sending(pair: Pair, tunnel: str) -> str:
+    report = pair.paris.status()
+    assert report is not None
+    (found,) = (one for one in report.tunnels if one.name == tunnel)
+    return next(sa.spi for sa in found.sas if sa.direction == "out")

@@ -134,6 +134,66 @@ def test_types_of_icmp_are_of_what_each_side_sends() -> None:
     ]
 
 
+NETWORKS = ts('"10.1.0.0/16", "10.3.0.0/16"', '"10.2.0.0/16[tcp]", "fd02::/64"').replace(
+    '"10.3.0.0/16"', '"10.3.0.0/16", "fd01::/64"'
+)
+
+
+def by_ike(more: str, ike: str) -> str:
+    text = gateway_text(f'routes = ["10.2.0.0/16"]\naddresses = ["10.255.0.0/31"]\n{more}')
+    return text.replace('static.key-file = "berlin.keys"', f'ike.psk-file = "b.psk"\n{ike}')
+
+
+def test_a_child_sa_for_each_pair_is_a_tunnel_for_each() -> None:
+    """By the same interface and IKE SA, with its own policies, and what is routed once."""
+    text = by_ike(NETWORKS, 'ike.child-sas = "per-pair"\nike.rekey-after = 77')
+    gateway = load_text(text, "gateway.toml")
+    found = {
+        name: (*map(str, one.local_ts), *map(str, one.remote_ts))
+        for name, one in gateway.tunnels.items()
+    }
+    assert found == {
+        "berlin": ("10.1.0.0/16", "10.2.0.0/16[tcp]"),
+        "berlin#2": ("10.3.0.0/16", "10.2.0.0/16[tcp]"),
+        "berlin#3": ("fd01::/64", "fd02::/64"),
+    }
+    for name, one in gateway.tunnels.items():
+        assert one.ike is not None
+        is_first = name == "berlin"
+        assert one.ike.ike_sa_of == (None if is_first else "berlin")
+        assert (one.ike.psk_file, one.ike.rekey_after) == ("b.psk" if is_first else None, 77)
+        assert bool(one.routes) == bool(one.addresses) == is_first
+    state = compiled(text)
+    assert [(one.name, int(one.if_id)) for one in state.interfaces] == [("ipsec1", 1)]
+    assert len({plan.reqid for plan in state.tunnels}) == 3
+    assert len(load_text(by_ike(NETWORKS, ""), "gateway.toml").tunnels) == 1
+
+
+def test_without_selectors_a_pair_is_an_ip_version() -> None:
+    gateway = load_text(by_ike("", 'ike.child-sas = "per-pair"'), "gateway.toml")
+    found = [str(one.remote_ts[0]) for one in gateway.tunnels.values()]
+    assert found == ["0.0.0.0/0", "::/0"]
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ('mode = "beet"\n' + ts('"10.1.0.1/32"', '"10.2.0.1/32"'), "beet has one pair"),
+        (
+            ts(
+                ", ".join(f'"10.1.{one}.0/24"' for one in range(13)),
+                '"10.2.0.0/16[tcp]", "10.2.0.0/16[udp]", "10.2.0.0/16[icmp]", '
+                '"10.2.0.0/16[gre]", "10.2.0.0/16[sctp]"',
+            ),
+            "makes 65 CHILD_SAs",
+        ),
+    ],
+)
+def test_not_everything_is_a_pair(more: str, why: str) -> None:
+    text = by_ike(more, 'ike.child-sas = "per-pair"').replace('routes = ["10.2.0.0/16"]', "")
+    assert why in refusal(text, "tunnels.berlin.ike.child-sas").why
+
+
 def test_transport_mode_protects_some_packets_of_the_ends() -> None:
     more = 'mode = "transport"\nroutes = []\nremote-ts = ["0.0.0.0/0[udp/1701]"]'
     assert policies(more) == [

@@ -10,6 +10,7 @@ from plutino.config.ike_checks import check_keying, check_shared_ike_sas
 from plutino.config.interface_checks import check_interfaces
 from plutino.config.mode_checks import check_mode
 from plutino.config.numbers import tunnel_if_id, tunnel_numbers, vti_keys
+from plutino.config.pairs import check_pairs
 from plutino.config.planes import check_plane
 from plutino.config.positions import Finding, KeyPath
 from plutino.config.protected_checks import check_protected
@@ -32,6 +33,7 @@ def check_gateway(gateway: Gateway) -> Iterator[Finding]:
         yield from _check_networks(tunnel, at)
         yield from check_mode(tunnel, at)
         yield from check_keying(tunnel, at)
+        yield from check_pairs(tunnel, at)
     yield from check_interfaces(gateway)
     yield from check_shared_ike_sas(gateway)
     yield from check_plane(gateway)

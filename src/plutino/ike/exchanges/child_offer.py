@@ -16,6 +16,7 @@ from plutino.ike.errors import (
     TsUnacceptableError,
 )
 from plutino.ike.esp_suites import keymat_size
+from plutino.ike.events import Refused
 from plutino.ike.exchanges.translated import Sides, as_seen_here, as_seen_there
 from plutino.ike.message.message import Message
 from plutino.ike.narrowing import count_of, is_subset, meeting, narrow, selector_of
@@ -38,6 +39,7 @@ MOST_SELECTORS = 1024
 """Pairs of prefixes, unless more are configured: a peer may narrow to ranges that make many."""
 Nonces = tuple[bytes, bytes]
 """The initiator's and the responder's."""
+_HINT = '; `child-sas = "per-pair"` asks for one after the other'
 _MODE_NOTIFIES = {
     Mode.TRANSPORT: NotifyType.USE_TRANSPORT_MODE,
     Mode.BEET: NotifyType.USE_BEET_MODE,
@@ -163,6 +165,8 @@ def answer_offer(
     answered: list[Payload] = (
         [NotifyPayload(_MODE_NOTIFIES[mode])] if mode in _MODE_NOTIFIES else []
     )
+    if _may_have_more(session, configs, offered, (local, remote)):
+        answered.append(NotifyPayload(NotifyType.ADDITIONAL_TS_POSSIBLE))
     if mode is Mode.TRANSPORT:
         local, remote = as_seen_there((local, remote), offered)
     answered += [
@@ -171,6 +175,33 @@ def answer_offer(
         TsPayload(PayloadType.TS_R, local),
     ]
     return agreed, answered
+
+
+def refusal_of(error: NotifyPayload) -> str:
+    """What the log has of a CHILD_SA that the peer refuses."""
+    words = f"the peer refuses the CHILD_SA: {error.name}"
+    return f"{words}{_HINT}" if error.type == NotifyType.SINGLE_PAIR_REQUIRED else words
+
+
+def note_what_is_left(session: Session, agreed: AgreedChild, message: Message) -> None:
+    """The log has it where the peer takes the rest in CHILD_SAs of their own (RFC 7296, 2.9)."""
+    offered = agreed.config.local, agreed.config.remote
+    has_several = any(len(side) > 1 for side in offered)
+    if has_several and message.notify(NotifyType.ADDITIONAL_TS_POSSIBLE) is not None:
+        why = f"the peer takes less in a CHILD_SA than it is asked for{_HINT}"
+        session.tell(Refused(session.peer.name, why))
+
+
+def _may_have_more(
+    session: Session, configs: Sequence[ChildConfig], offered: Sides, taken: Sides
+) -> bool:
+    """Whether some of what is offered is for another CHILD_SA."""
+    for config in configs:
+        own = _selectors(session, config)
+        left = meeting(narrow(offered[0], own[0]), narrow(offered[1], own[1]))
+        if all(left) and not all(map(is_subset, left, taken)):
+            return True
+    return False
 
 
 def _check_spi(session: Session, spi: bytes) -> None:

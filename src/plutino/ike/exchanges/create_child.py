@@ -29,6 +29,7 @@ from plutino.ike.exchanges.child_offer import (
     answer_offer,
     config_for,
     make_offer,
+    refusal_of,
     take_answer,
 )
 from plutino.ike.exchanges.delete import DeleteChild, DeleteUnusable
@@ -227,7 +228,7 @@ class CreateChild:
             return
         else:
             self._failed(session, now + session.pause(self.config.name))
-        raise PeerError(f"the peer refuses a CHILD_SA: {error.name}")
+        raise PeerError(refusal_of(error))
 
     def _failed(self, session: Session, again: float) -> None:
         """Another try later, and not before what the peer has begun has had its time."""
