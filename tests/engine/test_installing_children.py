@@ -44,7 +44,7 @@ def test_numbers_count_that_others_have_saved_while_it_waited_for_its_turn(
     ways = compile_gateway(gateway, {}, sequences={}).ways
     settled = Settled(gateway, PlaneChoice(USERSPACE, SO_CONFIGURED), ways, {"berlin": ()})
     with engine_process(tmp_path) as path:
-        assert install_children(settled, runtime, {"berlin": (QUIET,)}).is_all
+        assert install_children(settled, runtime, {"berlin": (QUIET,)}, lambda: None).is_all
         client = EngineClient(path)
         ((sa, _),) = XfrmClient(client.socket).list_sas()
         client.close()

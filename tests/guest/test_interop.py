@@ -9,10 +9,11 @@ from tests.support.guest import CHECKOUT, UML, run_tests_in_guest
 pytestmark = pytest.mark.guest
 CHOSEN = {
     "test_strongswan.py": "under_traffic_lose or beet or moves or (we_begin and 6)",
-    "test_strongswan_nat.py": "found_by",
+    "test_strongswan_nat.py": "found_by or transport",
     "test_strongswan_ocsp.py": "",
     "test_strongswan_options.py": "long_chain and 6",
     "test_strongswan_proofs.py": "revoked",
+    "test_strongswan_selectors.py": "now",
     "test_strongswan_mlkem.py": "mixed_in and True",
     "test_libreswan_nat.py": "ports_of_libreswan",
     "test_libreswan_rekeys.py": "(kernel and (4 or nat)) or 6-userspace",

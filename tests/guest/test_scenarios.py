@@ -41,6 +41,7 @@ CHOSEN = {
     "test_mark_clashes.py": "apply or real_iptables or takes_the_mark",
     "test_nat_exempt.py": "case0",
     "test_routing_daemons.py": "rekey",
+    "test_selectors.py": "ike or dropped or pair",
     "test_sysctls.py": "set_and_put_back",
     "test_uplinks.py": "used_again or answered_there or nothing_is_left",
     "test_with_keys_by_ike.py": "nothing_here",

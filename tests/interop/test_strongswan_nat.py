@@ -6,10 +6,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from plutino.lab.demo import BERLIN, INNER, PARIS
+from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.hosts import Host
 from plutino.lab.peers.packages import Peer
-from plutino.lab.traffic import ping
+from plutino.lab.traffic import ping, transfer
 from plutino.lab.wire import FrameKind
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream, state_of
@@ -20,9 +20,9 @@ from tests.support.until import until
 NAMES = 'local-id = "paris.example"\nremote-id = "berlin.example"'
 
 
-def conf(inside: str, *, connection: str = "", child: str = "") -> str:
+def conf(inside: str, *, connection: str = "", child: str = "", ts: tuple[str, str] = TS) -> str:
     """strongSwan's connection, where one of the two is behind the NAT."""
-    text = swanctl_conf(4, ts=TS, connection=connection, child=child)
+    text = swanctl_conf(4, ts=ts, connection=connection, child=child)
     text = text.replace("id = 192.0.2.2\n", "id = berlin.example\n")
     text = text.replace("id = 192.0.2.1\n", "id = paris.example\n")
     return text.replace("192.0.2.2", INSIDE) if inside == BERLIN else text
@@ -140,6 +140,46 @@ if EXHAUSTIVE:  # it takes its time
             lab.nat.frames.clear()
             until(lambda: FrameKind.KEEPALIVE in lab.nat.kinds(), "a keepalive", seconds=30)
             until_it_passes(lab, lab.nat.public)
+
+
+if PLANE == "kernel":  # charon's own ESP has no transport mode
+
+    @pytest.mark.parametrize("inside", [PARIS, BERLIN])
+    def test_transport_mode_of_the_engine(strongswan: Peer, inside: str) -> None:
+        """Of whom one is inside; TCP's checksums are those of other addresses (RFC 3948, 3.1.2)."""
+        theirs = conf(inside, child="mode = transport", ts=("dynamic", "dynamic"))
+        theirs = re.sub(r"if_id_\w+ = \d+\n", "", theirs)
+        ours = NAMES if inside == PARIS else f'{NAMES}\nstart = "listen"'
+        with mixed_pair(
+            strongswan,
+            "userspace",
+            theirs,
+            inside=inside,
+            paris=ours,
+            mode="transport",
+            in_kernel=True,
+        ) as lab:
+            if inside == BERLIN:
+                until(lambda: state_of(lab.paris) is not None, "plutino listens")
+                lab.swanctl("--initiate", "--child", "net")
+            lab.paris.wait_until_up()
+            target = ip_address(OUTER[4][lab.nat.public.name])
+
+            sides = lab.nat.inside.namespace, lab.nat.public.namespace
+
+            def assert_passes() -> None:
+                until(lambda: ping(sides[0], target, count=1)[0] == 1, "packets pass")
+                found = transfer(*sides, target, octets=1 << 20)
+                assert found.intact, found
+                assert "TRANSPORT" in lab.swanctl("--list-sas")
+
+            assert_passes()
+            before = lab.spis()
+            lab.swanctl("--rekey", "--child", "net")
+            until(lambda: lab.renewed(before), "a new CHILD_SA")
+            assert_passes()
+            lab.assert_nothing_in_clear()
+            assert FrameKind.ESP not in lab.nat.kinds()
 
 
 def test_rekeys_behind_the_nat_lose_nothing(strongswan: Peer) -> None:

@@ -1,14 +1,21 @@
 """A NAT before a, which begins: b is told of a's mapping, and follows when it changes."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
-from plutino.ike.exchanges import informational
+from plutino.ike.exchanges import auth, create_child, informational, sa_init
+from plutino.ike.exchanges.child_offer import AgreedChild, ChildOffer, take_answer
+from plutino.ike.message.message import Message
+from plutino.ike.numbers import PayloadType
 from plutino.ike.path import Datagram, Path, SocketAddress
-from plutino.model.policy import IpAddress
-from tests.support.ike_network import A, IkePair, peer
+from plutino.ike.payloads.traffic_selector import TsPayload
+from plutino.ike.session import Session
+from plutino.ike_process.child_sas import child_sa
+from plutino.model.policy import IpAddress, Mode
+from tests.support.ike_network import A, B, IkePair, child, peer
 
 OUTSIDE, OTHER = ip_address("203.0.113.9"), ip_address("203.0.113.10")
 
@@ -137,3 +144,74 @@ def test_who_is_behind_a_nat_follows_nobody() -> None:
     pair.a.rekey_child(pair.current("a")[0].child.spi_in, pair.now)
     pair.run(0.5)
     assert where(pair) == {before}
+
+
+def in_transport_mode(monkeypatch: pytest.MonkeyPatch) -> tuple[IkePair, list[str]]:
+    """a is inside; and the addresses of every answer, in the order in which they came."""
+    pair = IkePair(
+        a=peer("a", children=(child(mode=Mode.TRANSPORT),)),
+        b=peer("b", children=(child(mode=Mode.TRANSPORT),), remotes=()),
+    )
+    nat = Nat(pair)
+    said: list[str] = []
+
+    def told(session: Session, offered: ChildOffer, message: Message) -> AgreedChild:
+        for kind in (PayloadType.TS_I, PayloadType.TS_R):
+            payload = message.of_type(kind)
+            assert isinstance(payload, TsPayload)
+            said.extend(str(one.first) for one in payload.known)
+        return take_answer(session, offered, message)
+
+    for module in (auth, create_child):
+        monkeypatch.setattr(module, "take_answer", told)
+    pair.start()
+    assert pair.run(10, nat.is_seen), pair.trace
+    return pair, said
+
+
+def ends(pair: IkePair, side: str) -> list[str]:
+    (active,) = pair.current(side)
+    assert active.child.mode is Mode.TRANSPORT
+    return [str(one.first) for one in (*active.child.local, *active.child.remote)]
+
+
+def test_transport_mode_is_for_the_addresses_that_each_end_sees(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And each is answered in its own words, whoever begins (RFC 7296, 2.23.1)."""
+    pair, said = in_transport_mode(monkeypatch)
+    inside, outside = str(A), str(OUTSIDE)
+    for side, begins in (("a", inside), ("b", outside), ("a", inside)):
+        assert ends(pair, "a") == [inside, str(B)]
+        assert ends(pair, "b") == [str(B), outside]
+        words = [begins, str(B)] if side == "a" else [str(B), begins]
+        assert said[-2:] == words
+        endpoint = pair.b if side == "a" else pair.a
+        (before,) = pair.current("a")
+        endpoint.rekey_child(before.child.spi_out, pair.now)
+        pair.run(5)
+        assert pair.current("a")[0].child is not before.child
+
+
+def test_transport_mode_goes_with_the_address_that_a_nat_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair, _ = in_transport_mode(monkeypatch)
+    (at_b,) = pair.current("b")
+    path = Path(at_b.path.local, SocketAddress(OTHER, 1024))
+    found = child_sa(replace(at_b, path=path))
+    assert [str(one) for one in found.remote_ts] == [f"{OTHER}/32"]
+    assert [str(one) for one in found.local_ts] == [f"{B}/32"]
+
+
+def test_without_a_nat_the_addresses_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who names other addresses than those it has gets no CHILD_SA for them."""
+    monkeypatch.setattr(sa_init, "nat_detection", lambda *_: bytes(20))
+    transport = (child(mode=Mode.TRANSPORT),)
+    pair = IkePair(a=peer("a", children=transport), b=peer("b", children=transport, remotes=()))
+    Nat(pair)
+    pair.start()
+    pair.run(5)
+    assert "TS_UNACCEPTABLE" in str(pair.events["a"])
+    assert not pair.a.child_sas()
+    assert not pair.b.child_sas()

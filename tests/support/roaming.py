@@ -1,16 +1,16 @@
 """A tunnel to a peer that may be anywhere, and a CHILD_SA with it."""
 
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 from plutino.model.algorithms import DEFAULT_ALGORITHM, ESP_SUITES
 from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import Spi
 from plutino.model.secret import Secret
+from plutino.model.traffic import EVERYTHING
 
 NAME = "gw.example.net"
 _SUITE = ESP_SUITES[DEFAULT_ALGORITHM]
 _KEYS = _SUITE.keys(Secret(bytes(_SUITE.keymat_size)))
-_EVERYTHING = ip_network("0.0.0.0/0"), ip_network("::/0")
 CHILD = ChildSa(
     tunnel="berlin",
     local=ip_address("192.0.2.1"),
@@ -19,8 +19,8 @@ CHILD = ChildSa(
     spi_out=Spi(0x2001),
     keys_in=_KEYS,
     keys_out=_KEYS,
-    local_ts=_EVERYTHING,
-    remote_ts=_EVERYTHING,
+    local_ts=EVERYTHING,
+    remote_ts=EVERYTHING,
 )
 
 

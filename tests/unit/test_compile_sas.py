@@ -4,7 +4,6 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from plutino.desired.child_sas import EVERYTHING
 from plutino.desired.sas import POLICY_PRIORITY, tunnel_reqid
 from plutino.desired.state import DesiredState
 from plutino.model.algorithms import ESP_SUITES, algorithm_names
@@ -19,6 +18,7 @@ from plutino.model.sa import (
     SecurityAssociation,
     UdpEncapsulation,
 )
+from plutino.model.traffic import EVERYTHING
 from plutino.netlink.xfrm.convert import parse_policy, parse_sa, policy_message, sa_message
 from tests.support.gateways import compiled, gateway_text
 
@@ -67,7 +67,7 @@ def test_a_plain_tunnel() -> None:
             50,
         )
         assert (policy.priority, policy.mark, int(policy.if_id)) == (POLICY_PRIORITY, None, 1)
-        assert policy.selector in [Selector(network, network) for network in EVERYTHING]
+        assert policy.selector in [Selector(one.network, one.network) for one in EVERYTHING]
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,19 @@ C = tunnel("c", 3)
             "169.254.1.2, from which it is asked, lies in none of `local-ts`",
         ),
         (
+            GOOD.replace("[tunnels.a]", '[tunnels.a]\nremote-ts = ["0.0.0.0/0[tcp]", "::/0"]'),
+            "probe.targets",
+            "`remote-ts` of tunnel 'a' is not for what 169.254.1.1 is asked by",
+        ),
+        (
+            GROUP
+            + 'probe = { kind = "tcp", port = 179 }\n'
+            + A.replace("[tunnels.a]", '[tunnels.a]\nlocal-ts = ["0.0.0.0/0[tcp/1-9]", "::/0"]')
+            + B,
+            "probe.targets",
+            "`local-ts` of tunnel 'a' is not for what 169.254.1.1 is asked by",
+        ),
+        (
             GOOD + C + '[groups.more]\ntunnels = ["b", "c"]\nroutes = ["10.9.0.0/16"]',
             "groups.more.tunnels[0]",
             "'b' is in group 'cloud' already",

@@ -24,13 +24,13 @@ BEET = 'mode = "beet"\nlocal-ts = ["10.255.0.1/32"]\nremote-ts = ["10.255.0.2/32
             "one fixed inner address", "such as", id="BEET of everything",
         ),
         pytest.param(
-            'mode = "transport"\nlocal-ts = ["10.1.0.0/16"]', "local-ts", "local-ts",
-            "protects what `local` and `remote` send", "remove `local-ts`",
+            'mode = "transport"\nlocal-ts = ["10.1.0.0/16"]', "local-ts[0]", "local-ts",
+            "protects what `local` and `remote` send", '"0.0.0.0/0[tcp]"',
             id="transport with our selectors",
         ),
         pytest.param(
-            'mode = "transport"\nremote-ts = ["10.1.0.0/16"]', "remote-ts", "remote-ts",
-            "protects what `local` and `remote` send", "remove `remote-ts`",
+            'mode = "transport"\nremote-ts = ["10.1.0.0/16"]', "remote-ts[0]", "remote-ts",
+            "protects what `local` and `remote` send", '"0.0.0.0/0[tcp]"',
             id="transport with the peer's selectors",
         ),
         pytest.param(

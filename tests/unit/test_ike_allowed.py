@@ -1,26 +1,35 @@
 """What an IKE process that was taken over could ask for, and does not get."""
 
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 import pytest
+from pydantic import TypeAdapter
 
 from plutino.config.load import load_text
+from plutino.config.selectors import TrafficSelector
 from plutino.config.tunnel import Tunnel
 from plutino.daemon.ike_peers import is_allowed
 from plutino.model.algorithms import AeadKey
 from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import Spi
-from plutino.model.policy import Mode, Selector
+from plutino.model.policy import Mode
 from plutino.model.secret import Secret
+from plutino.model.traffic import NetworkSelector
 from tests.support.gateways import gateway_text
 
 NARROW = 'local-ts = ["10.1.0.0/16", "fd00::/64"]\nremote-ts = ["10.2.0.0/16", "fd01::/64"]'
+L2TP = 'mode = "transport"\nremote-ts = ["0.0.0.0/0[udp/1701]"]'
+WEB = 'local-ts = ["10.1.0.0/16[tcp]"]\nremote-ts = ["10.2.0.0/16[tcp/400-500]"]'
 KEY = AeadKey("rfc4106(gcm(aes))", Secret(b"k" * 36), 128)
 
 
 def tunnel(more: str) -> Tunnel:
     return load_text(gateway_text(more), "gateway.toml").tunnels["berlin"]
+
+
+def selector(text: str) -> NetworkSelector:
+    return TypeAdapter[NetworkSelector](TrafficSelector).validate_python(text)
 
 
 def child(local: str, remote: str, mode: Mode = Mode.TUNNEL) -> ChildSa:
@@ -32,8 +41,8 @@ def child(local: str, remote: str, mode: Mode = Mode.TUNNEL) -> ChildSa:
         spi_out=Spi(257),
         keys_in=KEY,
         keys_out=KEY,
-        local_ts=(ip_network(local),),
-        remote_ts=(ip_network(remote),),
+        local_ts=(selector(local),),
+        remote_ts=(selector(remote),),
         mode=mode,
     )
 
@@ -55,6 +64,8 @@ def child(local: str, remote: str, mode: Mode = Mode.TUNNEL) -> ChildSa:
             True,
         ),
         ('mode = "transport"', child("192.0.2.1/32", "198.51.100.3/32", Mode.TRANSPORT), False),
+        (L2TP, child("192.0.2.1/32", "198.51.100.2/32[udp/1701]", Mode.TRANSPORT), True),
+        (L2TP, child("192.0.2.1/32", "198.51.100.2/32", Mode.TRANSPORT), False),
     ],
 )
 def test_selectors_and_mode_are_within_the_file(
@@ -74,12 +85,18 @@ def test_one_of_nothing_ends_no_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "allowed"),
-    [("10.1.0.0/16", "10.2.5.0/24", True), ("10.0.0.0/8", "10.2.0.0/16", False)],
+    ("more", "local", "remote", "allowed"),
+    [
+        (NARROW, "10.1.0.0/16[tcp/443]", "10.2.5.0/24", True),
+        (NARROW, "10.0.0.0/8[tcp/443]", "10.2.0.0/16", False),
+        (WEB, "10.1.0.0/16[tcp]", "10.2.0.0/16[tcp/443]", True),
+        (WEB, "10.1.0.0/16[tcp]", "10.2.0.0/16[tcp/400-501]", False),
+        (WEB, "10.1.0.0/16[tcp]", "10.2.0.0/16[tcp/399-500]", False),
+        (WEB, "10.1.0.0/16", "10.2.0.0/16[tcp/443]", False),
+        (WEB, "10.1.0.0/16[udp]", "10.2.0.0/16[udp/443]", False),
+    ],
 )
-def test_packets_of_some_ports_are_within_the_file(
-    source: str, target: str, *, allowed: bool
+def test_protocols_and_ports_are_within_the_file(
+    more: str, local: str, remote: str, *, allowed: bool
 ) -> None:
-    packets = (Selector(ip_network(source), ip_network(target), 6, 443, 0xFFFF),)
-    wanted = replace(child("10.1.0.0/16", "10.2.0.0/16"), packets=packets)
-    assert is_allowed(tunnel(NARROW), wanted) == allowed
+    assert is_allowed(tunnel(more), child(local, remote)) == allowed

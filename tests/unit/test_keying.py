@@ -14,6 +14,7 @@ from plutino.desired.state import Surroundings
 from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import Spi
 from plutino.model.path import TunnelPaths
+from plutino.model.traffic import NetworkSelector
 from plutino.plan.diff import diff
 from plutino.plan.step import StepAction
 from tests.support.roaming import CHILD, text_of
@@ -22,7 +23,11 @@ PEER = CHILD.remote
 OLD = CHILD
 NEW = replace(CHILD, spi_in=Spi(0x1002), spi_out=Spi(0x2002))
 QUIET = replace(NEW, outbound=False)
-NARROW = replace(NEW, local_ts=(ip_network("10.1.0.0/16"),), remote_ts=(ip_network("10.2.0.0/16"),))
+NARROW = replace(
+    NEW,
+    local_ts=(NetworkSelector(ip_network("10.1.0.0/16")),),
+    remote_ts=(NetworkSelector(ip_network("10.2.0.0/16")),),
+)
 MOVED = replace(NEW, remote=ip_address("203.0.113.77"))
 GATEWAY = load_text(text_of(str(PEER)), "paris.toml")
 ANYWHERE = load_text(text_of("any", 'start = "listen"'), "paris.toml")

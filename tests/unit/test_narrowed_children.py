@@ -13,12 +13,16 @@ from plutino.ike.narrowing import selector_of
 from plutino.ike.payloads.traffic_selector import TrafficSelector
 from plutino.ike_process.child_sas import child_sa
 from plutino.model.child_sa import ChildSa
+from plutino.model.numbers import Spi
 from plutino.model.policy import Direction, Policy
+from plutino.model.traffic import NetworkSelector
 from tests.support.gateways import gateway_text
 from tests.support.ike_network import IkePair, child, peer
+from tests.support.roaming import CHILD
 
 WEB = selector_of(ip_network("10.2.0.0/16"), 6, 443)
 PINGS = TrafficSelector(ip_address("10.2.0.0"), ip_address("10.2.255.255"), 1, 0x800, 0x8FF)
+ODD = TrafficSelector(ip_address("10.2.0.0"), ip_address("10.2.255.255"), 1, 0x801, 0x900)
 
 
 def policies_with(allowed: TrafficSelector) -> list[Policy]:
@@ -26,10 +30,13 @@ def policies_with(allowed: TrafficSelector) -> list[Policy]:
     pair = IkePair(b=peer("b", children=(child(local=(allowed,)),)))
     pair.establish()
     (active,) = pair.current("a")
-    found: ChildSa = replace(child_sa(active), tunnel="berlin")
+    return policies_of(replace(child_sa(active), tunnel="berlin"))
+
+
+def policies_of(*found: ChildSa) -> list[Policy]:
     text = gateway_text().replace('static.key-file = "berlin.keys"', 'ike.psk-file = "berlin.psk"')
     gateway = load_text(text, "gateway.toml")
-    surroundings = Surroundings(children={"berlin": (found,)})
+    surroundings = Surroundings(children={"berlin": found})
     state = compile_gateway(gateway, {}, surroundings=surroundings, sequences={})
     return list(state.policies)
 
@@ -49,9 +56,39 @@ def test_protocol_and_ports_reach_the_policies() -> None:
     }
 
 
+def test_types_of_icmp_are_those_that_their_side_sends() -> None:
+    """In a policy the type stands where others have the port of the source, either way."""
+    found = {one.direction: str(one.selector) for one in policies_with(PINGS)}
+    back = "10.2.0.0/16 port 0x8/0xffff -> 0.0.0.0/0 protocol 1"
+    assert found == {
+        Direction.OUT: "0.0.0.0/0 -> 10.2.0.0/16 protocol 1",
+        Direction.IN: back,
+        Direction.FWD: back,
+    }
+
+
 def test_what_policies_cannot_say_is_not_let_through() -> None:
-    """Types of ICMP: there is no policy at all then, rather than a wider one."""
-    assert policies_with(PINGS) == []
+    """Codes of several types: there is no policy that way then, rather than a wider one."""
+    assert {one.direction for one in policies_with(ODD)} == {Direction.OUT}
+
+
+def test_ranges_with_ports_in_common_make_each_policy_once() -> None:
+    """While a CHILD_SA replaces another of other ports; either plane refuses what is there."""
+    (old, new) = (
+        replace(
+            CHILD,
+            spi_in=Spi(0x1000 + first),
+            remote_ts=(NetworkSelector(ip_network("10.2.0.0/16"), 6, first, 82),),
+            local_ts=(NetworkSelector(ip_network("10.1.0.0/16")),),
+        )
+        for first in (80, 81)
+    )
+    ports = [
+        f"{one.selector.destination_port}/{one.selector.destination_port_mask:#x}"
+        for one in policies_of(old, new)
+        if one.direction is Direction.OUT
+    ]
+    assert ports == ["80/0xfffe", "82/0xffff", "81/0xffff"]
 
 
 def test_selectors_that_make_too_many_policies_are_refused(

@@ -10,6 +10,7 @@ from plutino.config.ike_checks import check_keying, check_shared_ike_sas
 from plutino.config.interface_checks import check_interfaces
 from plutino.config.mode_checks import check_mode
 from plutino.config.numbers import tunnel_if_id, tunnel_numbers, vti_keys
+from plutino.config.pairs import check_pairs
 from plutino.config.planes import check_plane
 from plutino.config.positions import Finding, KeyPath
 from plutino.config.protected_checks import check_protected
@@ -19,6 +20,7 @@ from plutino.config.uplink_checks import check_uplinks
 from plutino.config.values import IpInterface, IpNetwork
 from plutino.model.interface import interface_name_problem
 from plutino.model.numbers import U32_MAX
+from plutino.model.traffic import protocol_name
 
 
 def check_gateway(gateway: Gateway) -> Iterator[Finding]:
@@ -31,6 +33,7 @@ def check_gateway(gateway: Gateway) -> Iterator[Finding]:
         yield from _check_networks(tunnel, at)
         yield from check_mode(tunnel, at)
         yield from check_keying(tunnel, at)
+        yield from check_pairs(tunnel, at)
     yield from check_interfaces(gateway)
     yield from check_shared_ike_sas(gateway)
     yield from check_plane(gateway)
@@ -96,18 +99,31 @@ def _check_peers(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
 def _check_networks(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
     if tunnel.remote_ts:
         for number, route in enumerate(tunnel.routes):
-            if not any(_inside(route, selector) for selector in tunnel.remote_ts):
+            if not any(_inside(route, selector.network) for selector in tunnel.remote_ts):
                 why = f"{route} lies in none of `remote-ts`: no policy would take it"
                 yield (*at, "routes", number), why, None
     for key, selectors in (("local-ts", tunnel.local_ts), ("remote-ts", tunnel.remote_ts)):
         for (first, one), (second, other) in combinations(enumerate(selectors), 2):
-            if one.version == other.version and one.overlaps(other):
+            if one.overlaps(other):
                 yield (*at, key, second), f"{other} overlaps {one}", f"remove one (see {first})"
     if tunnel.local_ts and tunnel.remote_ts:
         families = {one.version for one in tunnel.local_ts}
         if families != {one.version for one in tunnel.remote_ts}:
             why = "holds other IP versions than `local-ts`"
             yield (*at, "remote-ts"), why, "give both sides networks of the same versions"
+        else:
+            yield from _check_protocols(tunnel, at)
+
+
+def _check_protocols(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
+    """A selector to which nothing of the other side is a counterpart selects no packet."""
+    sides = ("local-ts", tunnel.local_ts), ("remote-ts", tunnel.remote_ts)
+    for (key, selectors), (other_key, others) in (sides, sides[::-1]):
+        for number, one in enumerate(selectors):
+            if not any(one.meets(other) for other in others):
+                name = protocol_name(one.protocol)
+                why = f"{one} meets nothing: no selector of `{other_key}` is of {name}"
+                yield (*at, key, number), why, f"give both sides {name}, or one of them none"
 
 
 def _inside(network: IpNetwork, outer: IpNetwork) -> bool:
@@ -160,7 +176,7 @@ def _check_shared_interfaces(gateway: Gateway) -> Iterator[Finding]:
                 continue
             for number, network in enumerate(other.remote_ts):
                 for theirs in one.remote_ts:
-                    if network.version == theirs.version and network.overlaps(theirs):
+                    if network.overlaps(theirs):
                         why = f"{network} overlaps {theirs} of tunnel '{first}' on {interface}"
                         yield (*at, "remote-ts", number), why, None
 

@@ -7,6 +7,7 @@ from plutino.config.group import Group
 from plutino.config.positions import Finding, KeyPath
 from plutino.config.probe_targets import inner_address, probe_targets
 from plutino.config.values import IpAddress, IpNetwork
+from plutino.model.traffic import ICMP, ICMPV6, PROTOCOLS
 
 
 def check_groups(gateway: Gateway) -> Iterator[Finding]:
@@ -98,7 +99,7 @@ def _check_routes(
             yield (*at, number), f"{route} is a route of {other} already", "remove one"
         for _place, member in members:
             selectors = gateway.tunnels[member].remote_ts
-            if selectors and not any(_inside(route, one) for one in selectors):
+            if selectors and not any(_inside(route, one.network) for one in selectors):
                 why = f"{route} lies in none of `remote-ts` of tunnel '{member}'"
                 yield (*at, number), f"{why}: no policy would take it", None
                 break
@@ -172,10 +173,41 @@ def _check_target(
     if not any(target in one for one in (*connected, *tunnel.routes, *group.routes)):
         why = f"no route leads to {target} through tunnel '{name}'"
         yield key, why, "give an address in its `addresses`' network or in the group's `routes`"
-    elif tunnel.remote_ts and not any(target in one for one in tunnel.remote_ts):
+        return
+    yield from _check_probed(gateway, group, name, target, key)
+
+
+def _check_probed(
+    gateway: Gateway, group: Group, name: str, target: IpAddress, key: KeyPath
+) -> Iterator[Finding]:
+    """The question and its answer have to be of the tunnel's packets."""
+    tunnel = gateway.tunnels[name]
+    theirs = [one for one in tunnel.remote_ts if target in one.network]
+    if tunnel.remote_ts and not theirs:
         why = f"{target} lies in none of `remote-ts` of tunnel '{name}': no policy would take it"
         yield key, why, None
     source = inner_address(tunnel, target)
-    if source is not None and tunnel.local_ts and not any(source in x for x in tunnel.local_ts):
+    ours = [one for one in tunnel.local_ts if source is not None and source in one.network]
+    if source is not None and tunnel.local_ts and not ours:
         why = f"{source}, from which it is asked, lies in none of `local-ts` of tunnel '{name}'"
         yield key, why, "add it there"
+    for side, selectors, ports in (("remote", theirs, _answering), ("local", ours, _asking)):
+        wanted = ports(group, target)
+        if selectors and not any(one.has(one.network[0], *wanted) for one in selectors):
+            why = f"`{side}-ts` of tunnel '{name}' is not for what {target} is asked by"
+            hint = "echo requests, or connections to a TCP port, are to be of them"
+            yield key, why, hint
+
+
+def _asking(group: Group, target: IpAddress) -> tuple[int, int | None]:
+    """Protocol and port, or type, of what we send; None: any port."""
+    if group.probe.kind == "tcp":
+        return PROTOCOLS["tcp"], None
+    return (ICMP, 8 << 8) if target.version == 4 else (ICMPV6, 128 << 8)
+
+
+def _answering(group: Group, target: IpAddress) -> tuple[int, int | None]:
+    """The same of what the peer sends."""
+    if group.probe.kind == "tcp":
+        return PROTOCOLS["tcp"], group.probe.port
+    return (ICMP, 0) if target.version == 4 else (ICMPV6, 129 << 8)

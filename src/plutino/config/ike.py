@@ -1,11 +1,26 @@
 """``[tunnels.NAME.ike]``: the keys of a tunnel come by IKEv2."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from plutino.config.proposals import DEFAULT_ESP, DEFAULT_IKE
 from plutino.config.table import Table
+
+OF_A_CHILD_SA: Final = frozenset(
+    {
+        "ike_sa_of",
+        "esp_proposals",
+        "allow_weak",
+        "start",
+        "child_sas",
+        "rekey_after",
+        "rekey_octets",
+        "rekey_packets",
+        "rekey_jitter",
+    }
+)
+"""What is of a CHILD_SA, and not of the IKE SA that it comes by."""
 
 
 class IkeKeying(Table):
@@ -148,6 +163,13 @@ class IkeKeying(Table):
         bool,
         Field(description="No IKE SA without that key; `false` while not all peers have it yet."),
     ] = True
+    child_sas: Annotated[
+        Literal["one", "per-pair"],
+        Field(
+            description="`one` CHILD_SA for all of `local-ts` and `remote-ts`, or one `per-pair` "
+            "of them, by the same IKE SA: for peers that take one network of a side in each."
+        ),
+    ] = "one"
     ike_sa_of: Annotated[
         str | None,
         Field(

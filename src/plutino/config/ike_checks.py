@@ -5,24 +5,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from plutino.config.gateway import Gateway
-from plutino.config.ike import IkeKeying
+from plutino.config.ike import OF_A_CHILD_SA, IkeKeying
 from plutino.config.positions import Finding, KeyPath
 from plutino.config.proposals import WEAK_WORDS, parse_proposal
 from plutino.config.tunnel import Tunnel
 from plutino.model.identity import identity_of
 
-_OF_ESP: Final = frozenset(
-    {
-        "ike_sa_of",
-        "esp_proposals",
-        "allow_weak",
-        "start",
-        "rekey_after",
-        "rekey_octets",
-        "rekey_packets",
-        "rekey_jitter",
-    }
-)
 _OURS: Final = ("local_psk_file", "private_key")
 _THE_PEERS: Final = ("remote_psk_file", "authorities", "remote_public_key")
 _RESPONDER: Final = re.compile(r"http://[A-Za-z0-9.\-\[\]:]{1,255}(/[!-~]{0,700})?")
@@ -76,7 +64,7 @@ def check_shared_ike_sas(gateway: Gateway) -> Iterator[Finding]:
 
 def _check_ike(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
     if ike.ike_sa_of is not None:
-        for key in sorted(ike.model_fields_set - _OF_ESP):
+        for key in sorted(ike.model_fields_set - OF_A_CHILD_SA):
             where = (*at, key.replace("_", "-"))
             yield where, f"belongs to the IKE SA: write it at tunnel '{ike.ike_sa_of}'", None
     else:

@@ -14,6 +14,7 @@ from plutino.config.gateway import Gateway, PolicyDefault
 from plutino.config.group import Group, GroupProbeOptions
 from plutino.config.ike import IkeKeying
 from plutino.config.interface_options import InterfaceOptions
+from plutino.config.pairs import separate_pairs
 from plutino.config.positions import KeyPath, key_lines
 from plutino.config.tunnel import OffloadOptions, Standby, StaticKeying, Tunnel
 from plutino.config.uplink import ProbeOptions, Uplink
@@ -73,7 +74,7 @@ def load_text(text: str, file: str) -> Gateway:
     ]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
-    return gateway
+    return separate_pairs(gateway)
 
 
 def _syntax_problem(message: str, text: str, file: str) -> Problem:

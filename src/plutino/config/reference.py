@@ -77,6 +77,7 @@ _WORDS = {
     "IPv4Address": "address",
     "IPv4Interface": "address with prefix length",
     "IPv4Network": "network",
+    "NetworkSelector": "traffic selector",
     "str": "text",
     "int": "number",
     "StaticKeying": "table",

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field
 
 from plutino.config.ike import IkeKeying
+from plutino.config.selectors import TrafficSelector
 from plutino.config.table import Table
 from plutino.config.values import ANY, IpAddress, IpInterface, IpNetwork, PacketMark, Remote
 
@@ -142,14 +143,21 @@ class Tunnel(Table):
         ),
     ] = ()
     local_ts: Annotated[
-        tuple[IpNetwork, ...],
-        Field(description="Traffic selectors on our side; everything if not given."),
+        tuple[TrafficSelector, ...],
+        Field(
+            description="Traffic selectors on our side; everything if not given. Each is a "
+            "network, and in brackets behind it a protocol and ports if it is not for all: "
+            "`[tcp]`, `[tcp/443]`, `[udp/5000-5099]`, `[47]`. With `icmp` and `ipv6-icmp` the "
+            "number is the type of what this side sends. Fragments have no ports.",
+            examples=[["10.1.0.0/16", "10.9.0.1/32[tcp/443]"]],
+        ),
     ] = ()
     remote_ts: Annotated[
-        tuple[IpNetwork, ...],
+        tuple[TrafficSelector, ...],
         Field(
-            description="Traffic selectors on the peer's side; everything if not given. Needed "
-            "where several tunnels share an interface."
+            description="Traffic selectors on the peer's side, in the same form; everything if not "
+            "given. Needed where several tunnels share an interface.",
+            examples=[["10.2.0.0/16[tcp]"]],
         ),
     ] = ()
     mtu: Annotated[
@@ -175,7 +183,7 @@ class Tunnel(Table):
             description="`tunnel` wraps whole packets; `beet` sends fixed inner addresses, one "
             "of `local-ts` and one of `remote-ts`, without an inner header; `transport` protects "
             "what is sent between `local` and `remote` themselves, which the kernel's XFRM "
-            "interfaces cannot (the engine can)."
+            "interfaces cannot (the engine can); its selectors hold those two addresses."
         ),
     ] = "tunnel"
     mark_in: Annotated[

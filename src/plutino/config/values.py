@@ -25,7 +25,7 @@ _LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LONGEST_NAME: Final = 253
 
 
-def _refusal(why: str, hint: str | None = None) -> PydanticCustomError:
+def refusal(why: str, hint: str | None = None) -> PydanticCustomError:
     """A finding with words of our own, which ``load`` passes on."""
     return PydanticCustomError("plutino", "{why}", {"why": why, "hint": hint})
 
@@ -36,14 +36,14 @@ def _parse_address(value: object) -> IPv4Address | IPv6Address:
             return ip_address(value)
     except ValueError:
         pass
-    raise _refusal(f"must be an IPv4 or IPv6 address in quotes, not {value!r}")
+    raise refusal(f"must be an IPv4 or IPv6 address in quotes, not {value!r}")
 
 
 def _parse_remote(value: object) -> str:
     """An address in its usual form, `any`, or a host name (RFC 1123, 2.1)."""
     text = str(value) if isinstance(value, IPv4Address | IPv6Address) else value
     if not isinstance(text, str):
-        raise _refusal(f"must be an address, `any` or a host name in quotes, not {value!r}")
+        raise refusal(f"must be an address, `any` or a host name in quotes, not {value!r}")
     try:
         return str(ip_address(text))
     except ValueError:
@@ -51,9 +51,9 @@ def _parse_remote(value: object) -> str:
     labels = name.split(".")
     if not all(_LABEL.fullmatch(one) for one in labels) or len(name) > _LONGEST_NAME:
         why = f"must be an IPv4 or IPv6 address, `any` or a host name in quotes, not {value!r}"
-        raise _refusal(why, 'such as "198.51.100.2" or "gw.example.net"')
+        raise refusal(why, 'such as "198.51.100.2" or "gw.example.net"')
     if labels[-1].isdigit():  # what was meant for an address, and no top-level domain
-        raise _refusal(f"{text!r} is neither an IPv4 address nor a host name")
+        raise refusal(f"{text!r} is neither an IPv4 address nor a host name")
     return name
 
 
@@ -68,10 +68,13 @@ def _parse_interface(value: object) -> IPv4Interface | IPv6Interface:
     except ValueError:
         pass
     why = f"must be an address with prefix length in quotes, not {value!r}"
-    raise _refusal(why, 'such as "10.255.0.0/31"')
+    raise refusal(why, 'such as "10.255.0.0/31"')
 
 
-def _parse_network(value: object) -> IPv4Network | IPv6Network:
+def parse_network(
+    value: object, example: str = 'such as "10.2.0.0/16"'
+) -> IPv4Network | IPv6Network:
+    """The network that a text tells of; ``example`` is what is said where it tells of none."""
     try:
         if isinstance(value, str) and "/" in value:
             network = ip_network(value, strict=False)
@@ -79,9 +82,9 @@ def _parse_network(value: object) -> IPv4Network | IPv6Network:
             raise ValueError
     except ValueError:
         why = f"must be a network in quotes, not {value!r}"
-        raise _refusal(why, 'such as "10.2.0.0/16"') from None
+        raise refusal(why, example) from None
     if str(network.network_address) != str(ip_interface(value).ip):
-        raise _refusal(f"{value} has host bits set", f'the network is "{network}"')
+        raise refusal(f"{value} has host bits set", f'the network is "{network}"')
     return network
 
 
@@ -93,14 +96,14 @@ def _parse_mark(value: object) -> Mark:
     except ValueError:
         pass
     why = f"must be a mark with an optional mask in quotes, not {value!r}"
-    raise _refusal(why, 'such as "0x10/0xff"; without a mask all 32 bits count')
+    raise refusal(why, 'such as "0x10/0xff"; without a mask all 32 bits count')
 
 
 IpAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_parse_address)]
 Remote = Annotated[str, BeforeValidator(_parse_remote)]
 """An address in its usual form, `any`, or a host name in small letters."""
 IpInterface = Annotated[IPv4Interface | IPv6Interface, BeforeValidator(_parse_interface)]
-IpNetwork = Annotated[IPv4Network | IPv6Network, BeforeValidator(_parse_network)]
+IpNetwork = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network)]
 IpAddresses = Annotated[tuple[IpAddress, ...], BeforeValidator(_listed)]
 """One in quotes, or a list of them."""
 PacketMark = Annotated[Mark, BeforeValidator(_parse_mark), WithJsonSchema({"type": "string"})]

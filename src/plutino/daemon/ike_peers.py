@@ -1,6 +1,6 @@
 """The gateway file's tunnels to the peers of the IKE core, and to its paths. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -15,7 +15,6 @@ from plutino.config.ike import IkeKeying
 from plutino.config.proposals import parse_proposal
 from plutino.config.tunnel import Tunnel
 from plutino.daemon.ocsp_client import Outside
-from plutino.desired.child_sas import EVERYTHING
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.credentials import (
     LocalCredential,
@@ -33,14 +32,15 @@ from plutino.ike.config import (
     PostquantumKey,
     Retransmission,
 )
-from plutino.ike.narrowing import selector_of
+from plutino.ike.narrowing import selector_of_side
 from plutino.ike.path import Path, first_path
 from plutino.ike.payloads.proposal import Transform
 from plutino.ike.proposals import Suite
 from plutino.model.child_sa import ChildSa
 from plutino.model.path import TunnelPaths
-from plutino.model.policy import IpAddress, Mode, is_within
+from plutino.model.policy import IpAddress, Mode
 from plutino.model.secret import Secret
+from plutino.model.traffic import EVERYTHING, NetworkSelector
 
 
 def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
@@ -64,23 +64,27 @@ def peer_name(gateway: Gateway, tunnel: str) -> str | None:
 def is_allowed(tunnel: Tunnel, child: ChildSa) -> bool:
     """Whether mode and selectors of a CHILD_SA are within what the file has."""
     mode = Mode[tunnel.mode.upper()]
+    is_at_ends = mode is Mode.TRANSPORT
     if child.mode not in {mode, Mode.TUNNEL} or not (child.local_ts and child.remote_ts):
         return False
     if child.local.version != child.remote.version:
         return False
-    packets = child.packets or ()
-    ours = *child.local_ts, *(one.source for one in packets)
-    theirs = *child.remote_ts, *(one.destination for one in packets)
-    if mode is Mode.TRANSPORT:
-        ends = (ours, child.local), (theirs, child.remote)
-        return all(one == ip_network(end) for several, end in ends for one in several)
-    sides = (ours, tunnel.local_ts), (theirs, tunnel.remote_ts)
+    sides = (
+        (child.local_ts, tunnel.local_ts or EVERYTHING, child.local),
+        (child.remote_ts, tunnel.remote_ts or EVERYTHING, child.remote),
+    )
     # IKE narrows to parts of what was configured, and joins none.
     return all(
-        any(is_within(one, whole) for whole in allowed or EVERYTHING)
-        for several, allowed in sides
+        any(one.is_within(whole) for whole in (_at(end, allowed) if is_at_ends else allowed))
+        for several, allowed, end in sides
         for one in several
     )
+
+
+def _at(end: IpAddress, selectors: Iterable[NetworkSelector]) -> tuple[NetworkSelector, ...]:
+    """Their packets of one address: transport mode is for both ends, wherever they are."""
+    network = ip_network(end)
+    return tuple(replace(one, network=network) for one in selectors if one.version == end.version)
 
 
 def _sharing(gateway: Gateway) -> dict[str, list[tuple[str, Tunnel]]]:
@@ -258,8 +262,8 @@ def _child(name: str, tunnel: Tunnel) -> ChildConfig:
     return ChildConfig(
         name=name,
         suites=tuple(_suite(one, for_ike=False, weak=ike.allow_weak) for one in ike.esp_proposals),
-        local=tuple(map(selector_of, tunnel.local_ts or EVERYTHING)),
-        remote=tuple(map(selector_of, tunnel.remote_ts or EVERYTHING)),
+        local=tuple(map(selector_of_side, tunnel.local_ts or EVERYTHING)),
+        remote=tuple(map(selector_of_side, tunnel.remote_ts or EVERYTHING)),
         mode=Mode[tunnel.mode.upper()],
         lifetimes=Lifetimes(ike.rekey_after, ike.rekey_jitter),
     )

@@ -52,10 +52,12 @@ def install_children(
     Raises PlutinoError where a step is refused; what was done is for a pass to find.
     """
     with pass_lock(runtime):  # others write the sequence numbers with it
-        return _install(settled, runtime, changed)
+        return _install(settled, runtime, changed, in_force)
 
 
-def _install(settled: Settled, runtime: RuntimePaths, changed: Children) -> Installed:
+def _install(
+    settled: Settled, runtime: RuntimePaths, changed: Children, in_force: Callable[[], None]
+) -> Installed:
     gateway = settled.gateway
     sequences = load_sequences(runtime.sequences)
     rekeying = compile_rekeying(gateway, settled.ways, settled.children, changed, sequences)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from ipaddress import ip_network
 from itertools import product
 from typing import Final
 
@@ -26,8 +25,8 @@ from plutino.model.sa import (
     UdpEncapsulation,
 )
 from plutino.model.secret import Secret
+from plutino.model.traffic import EVERYTHING, NetworkSelector
 
-EVERYTHING: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _SHARES: Final = 1024
 _SPECIMEN: Final = Spi(256)
 
@@ -49,17 +48,13 @@ def paths_in_use(paths: TunnelPaths, children: Sequence[ChildSa]) -> TunnelPaths
     return replace(paths, own=active, active=active)
 
 
-def child_selectors(children: Sequence[ChildSa]) -> tuple[Selector, ...]:
-    """What leaves by any child: pairs of prefixes of one family, or less (``packets``)."""
-    found: dict[Selector, None] = {}
-    for child in children:
-        if child.packets is not None:
-            found |= dict.fromkeys(child.packets)
-            continue
-        for local, remote in product(child.local_ts, child.remote_ts):
-            if local.version == remote.version:
-                found[Selector(local, remote)] = None
-    return tuple(found)
+def child_selectors(
+    children: Sequence[ChildSa],
+) -> tuple[tuple[NetworkSelector, NetworkSelector], ...]:
+    """What any child is for: pairs of our side and the peer's that meet."""
+    every = (one for child in children for one in product(child.local_ts, child.remote_ts))
+    pairs = [one for one in every if one[0].meets(one[1])]
+    return tuple(pairs if len(pairs) == 1 else dict.fromkeys(pairs))
 
 
 def compile_children(
@@ -168,7 +163,8 @@ def _sa(
     if child.mode is Mode.BEET:
         pairs = product(child.local_ts, child.remote_ts)
         local, remote = next(one for one in pairs if one[0].version == one[1].version)
-        inner = Selector(local, remote) if is_out else Selector(remote, local)
+        inner = Selector(local.network, remote.network)
+        inner = inner if is_out else inner.reversed()
     return SecurityAssociation(
         spi=child.spi_out if is_out else child.spi_in,
         source=child.local if is_out else child.remote,

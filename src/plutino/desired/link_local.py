@@ -13,6 +13,7 @@ from typing import Final
 from plutino.config.gateway import Gateway
 from plutino.desired.state import Surroundings
 from plutino.model.link import Address
+from plutino.model.policy import is_within
 
 LINK_LOCAL: Final = IPv6Network("fe80::/10")
 _PREFIX: Final = int(IPv6Address("fe80::"))
@@ -60,6 +61,6 @@ def _carries(gateway: Gateway, names: list[str]) -> bool:
         return False
     return all(
         not selectors
-        or any(isinstance(one, IPv6Network) and LINK_LOCAL.subnet_of(one) for one in selectors)
+        or any(one.is_whole and is_within(LINK_LOCAL, one.network) for one in selectors)
         for selectors in (tunnel.local_ts, tunnel.remote_ts)
     )

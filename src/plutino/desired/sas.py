@@ -4,20 +4,20 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
+from itertools import product
 from typing import Final
 
 from plutino.config.numbers import TunnelNumbers
 from plutino.config.static_keys import StaticKeys
 from plutino.config.tunnel import Tunnel
-from plutino.config.values import IpNetwork
-from plutino.desired.child_sas import EVERYTHING, child_selectors
+from plutino.desired.child_sas import child_selectors
 from plutino.desired.paths import unspecified
 from plutino.desired.sequences import SavedSequence, Sequences, starting_replay
 from plutino.desired.state import Surroundings
 from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import ReqId
 from plutino.model.path import Path, TunnelPaths
-from plutino.model.policy import Direction, Mode, Policy, Selector, Template
+from plutino.model.policy import Direction, IpAddress, Mode, Policy, Selector, Template
 from plutino.model.sa import (
     Offload,
     OffloadMode,
@@ -25,6 +25,7 @@ from plutino.model.sa import (
     SecurityAssociation,
     UdpEncapsulation,
 )
+from plutino.model.traffic import EVERYTHING, NetworkSelector, packets_between
 
 REQID_RANGE: Final = 0x70000000
 _REQID_BITS: Final = 28
@@ -42,15 +43,21 @@ def is_ours(reqid: int) -> bool:
     return reqid >> _REQID_BITS == REQID_RANGE >> _REQID_BITS
 
 
-def traffic_selectors(tunnel: Tunnel, active: Path) -> Iterator[tuple[IpNetwork, IpNetwork]]:
-    """Pairs of networks, ours and the peer's, of one family each."""
+def traffic_selectors(
+    tunnel: Tunnel, active: Path
+) -> Iterator[tuple[NetworkSelector, NetworkSelector]]:
+    """Pairs of selectors that meet, ours and the peer's."""
+    ours, theirs = tunnel.local_ts or EVERYTHING, tunnel.remote_ts or EVERYTHING
     if tunnel.mode == "transport":
-        yield ip_network(active.local or tunnel.local), ip_network(active.remote)
-        return
-    for local in tunnel.local_ts or EVERYTHING:
-        for remote in tunnel.remote_ts or EVERYTHING:
-            if local.version == remote.version:
-                yield local, remote
+        ours, theirs = _at(ours, active.local or tunnel.local), _at(theirs, active.remote)
+    yield from (one for one in product(ours, theirs) if one[0].meets(one[1]))
+
+
+def _at(selectors: Sequence[NetworkSelector], end: IpAddress) -> tuple[NetworkSelector, ...]:
+    """What they have of one address."""
+    return tuple(
+        replace(one, network=ip_network(end)) for one in selectors if one.version == end.version
+    )
 
 
 def compile_policies(
@@ -75,19 +82,25 @@ def compile_policies(
     if len(paths.every) > 1 and tunnel.mode != "transport":
         anyone = unspecified(active.remote.version)
         inward = Template(anyone, anyone, reqid, mode)
-    leaving = child_selectors(children)
-    if not children:
-        leaving = tuple(Selector(*one) for one in traffic_selectors(tunnel, active))
-    for one in leaving:
-        back = one.reversed()
-        for direction, selector, template, mark in (
-            (Direction.OUT, one, outward, numbers.mark_out),
-            (Direction.IN, back, inward, numbers.mark_in),
-            (Direction.FWD, back, inward, numbers.mark_in),
-        ):
-            yield Policy(
-                direction, selector, numbers.if_id, (template,), POLICY_PRIORITY, mark=mark
-            )
+    pairs = child_selectors(children) if children else tuple(traffic_selectors(tunnel, active))
+    for direction, selector in _packets(pairs):
+        is_out = direction is Direction.OUT
+        template = outward if is_out else inward
+        mark = numbers.mark_out if is_out else numbers.mark_in
+        yield Policy(direction, selector, numbers.if_id, (template,), POLICY_PRIORITY, mark=mark)
+
+
+def _packets(
+    pairs: Sequence[tuple[NetworkSelector, NetworkSelector]],
+) -> Iterable[tuple[Direction, Selector]]:
+    """Those of each direction, once: ranges of ports may have some in common."""
+    found: list[tuple[Direction, Selector]] = []
+    for ours, theirs in pairs:
+        found += [(Direction.OUT, one) for one in packets_between(ours, theirs)]
+        for one in packets_between(theirs, ours):
+            found += [(Direction.IN, one), (Direction.FWD, one)]
+    is_plain = all(one.is_whole for pair in pairs for one in pair)
+    return found if is_plain or len(pairs) == 1 else dict.fromkeys(found)
 
 
 def compile_sas(
@@ -129,7 +142,10 @@ def _sas(
     if path.local is None:
         return
     udp = UdpEncapsulation() if tunnel.encapsulation == "udp" else None
-    (pair, *_) = traffic_selectors(tunnel, active)
+    inner = None
+    if tunnel.mode == "beet":
+        ((local, remote), *_) = traffic_selectors(tunnel, active)
+        inner = Selector(local.network, remote.network)
     outward = SecurityAssociation(
         spi=keys.outbound.spi,
         source=path.local,
@@ -142,7 +158,7 @@ def _sas(
         output_mark=path.set_mark,
         encapsulation=udp,
         mark=numbers.mark_out,
-        selector=Selector(*pair) if tunnel.mode == "beet" else None,
+        selector=inner,
         offload=_offload(tunnel, SaDirection.OUT, surroundings),
         nat_keepalive=tunnel.nat_keepalive,
     )
@@ -156,7 +172,7 @@ def _sas(
         # The kernel puts it on the decrypted packet, where rules of others see it.
         output_mark=numbers.set_mark_in,
         mark=numbers.mark_in,
-        selector=Selector(pair[1], pair[0]) if tunnel.mode == "beet" else None,
+        selector=None if inner is None else inner.reversed(),
         offload=_offload(tunnel, SaDirection.IN, surroundings),
         nat_keepalive=0,
     )

@@ -1,15 +1,12 @@
 """Narrowing of traffic selectors (RFC 7296, 2.9)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import summarize_address_range
-from itertools import product
-from typing import Final
 
-from plutino.ike.payloads.traffic_selector import ANY_PORT, TrafficSelector
-from plutino.model.policy import IpNetwork, Selector
-
-_ICMP: Final = {1, 58}
+from plutino.ike.payloads.traffic_selector import TrafficSelector
+from plutino.model.policy import IpNetwork
+from plutino.model.traffic import NetworkSelector, port_prefixes
 
 
 def narrow(
@@ -23,6 +20,19 @@ def narrow(
     )
 
 
+def meeting(
+    local: Sequence[TrafficSelector], remote: Sequence[TrafficSelector]
+) -> tuple[tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]]:
+    """Both sides without what has no counterpart: another IP version, another protocol."""
+
+    def counterparts(
+        side: Sequence[TrafficSelector], other: Sequence[TrafficSelector]
+    ) -> tuple[TrafficSelector, ...]:
+        return tuple(a for a in side if any(_meet(a, b) for b in other))
+
+    return counterparts(local, remote), counterparts(remote, local)
+
+
 def is_subset(narrowed: Sequence[TrafficSelector], offered: Sequence[TrafficSelector]) -> bool:
     """Whether each selector lies within one of those offered, as a response's must."""
     return all(any(_contains(wide, one) for wide in offered) for one in narrowed)
@@ -30,7 +40,7 @@ def is_subset(narrowed: Sequence[TrafficSelector], offered: Sequence[TrafficSele
 
 def intersection(a: TrafficSelector, b: TrafficSelector) -> TrafficSelector | None:
     """The packets that both select, or None."""
-    if a.version != b.version or (a.protocol and b.protocol and a.protocol != b.protocol):
+    if not _meet(a, b):
         return None
     first, last = max(a.first, b.first, key=int), min(a.last, b.last, key=int)
     first_port = max(a.first_port, b.first_port)
@@ -48,64 +58,36 @@ def selector_of(network: IpNetwork, protocol: int = 0, port: int | None = None) 
     return TrafficSelector(first, last, protocol, port, port)
 
 
-def selector_of_addresses(selector: TrafficSelector) -> TrafficSelector:
-    """All protocols and ports of the same addresses."""
-    return TrafficSelector(selector.first, selector.last)
+def selector_of_side(side: NetworkSelector) -> TrafficSelector:
+    """The selector of what is configured for one side."""
+    first, last = side.network.network_address, side.network.broadcast_address
+    return TrafficSelector(first, last, side.protocol, side.first_port, side.last_port)
 
 
 @lru_cache(1 << 10)
-def networks_of(selector: TrafficSelector) -> tuple[IpNetwork, ...]:
-    """The prefixes that make up its range of addresses, as policies take them."""
-    return tuple(summarize_address_range(selector.first, selector.last))
-
-
-def packets_of(
-    local: Sequence[TrafficSelector], remote: Sequence[TrafficSelector]
-) -> Iterator[Selector]:
-    """The packets from us to the peer that both sides select, as policies take them.
-
-    Ranges of ports become prefixes. None of those that are told apart by types of ICMP: both planes
-    could, but no peer was seen that asks for it.
-    """
-    for ours, theirs in product(local, remote):
-        if ours.version != theirs.version:
-            continue
-        if ours.protocol and theirs.protocol and ours.protocol != theirs.protocol:
-            continue
-        protocol = ours.protocol or theirs.protocol
-        has_ports = not (_has_any_port(ours) and _has_any_port(theirs))
-        if has_ports and protocol in _ICMP:
-            continue
-        ports = product(*(list(_port_prefixes(one)) for one in (ours, theirs)))
-        networks = product(networks_of(ours), networks_of(theirs))
-        for (here, there), ((source, source_mask), (target, target_mask)) in product(
-            networks, list(ports)
-        ):
-            yield Selector(here, there, protocol, source, source_mask, target, target_mask)
+def prefixes_of(selector: TrafficSelector) -> tuple[NetworkSelector, ...]:
+    """The selectors of prefixes that make up its range of addresses, as planning takes them."""
+    ports = selector.first_port, selector.last_port
+    return tuple(
+        NetworkSelector(network, selector.protocol, *ports)
+        for network in summarize_address_range(selector.first, selector.last)
+    )
 
 
 def count_of(local: Sequence[TrafficSelector], remote: Sequence[TrafficSelector]) -> int:
     """How many pairs of prefixes of addresses and ports selectors make, at most."""
 
     def parts(selectors: Sequence[TrafficSelector]) -> int:
-        return sum(len(networks_of(one)) * len(list(_port_prefixes(one))) for one in selectors)
+        return sum(
+            len(prefixes_of(one)) * len(list(port_prefixes(one.first_port, one.last_port)))
+            for one in selectors
+        )
 
     return parts(local) * parts(remote)
 
 
-def _has_any_port(selector: TrafficSelector) -> bool:
-    return (selector.first_port, selector.last_port) == (0, ANY_PORT)
-
-
-def _port_prefixes(selector: TrafficSelector) -> Iterator[tuple[int, int]]:
-    """Ports with their masks that make up a range."""
-    first, last = selector.first_port, selector.last_port
-    while first <= last:
-        size = first & -first or ANY_PORT + 1
-        while first + size - 1 > last:
-            size //= 2
-        yield first, ANY_PORT + 1 - size
-        first += size
+def _meet(a: TrafficSelector, b: TrafficSelector) -> bool:
+    return a.version == b.version and (not a.protocol or not b.protocol or a.protocol == b.protocol)
 
 
 def _contains(wide: TrafficSelector, one: TrafficSelector) -> bool:

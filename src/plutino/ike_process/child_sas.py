@@ -1,17 +1,20 @@
 """The core's CHILD_SAs as planning takes them."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import ip_network
 
 from plutino.ike.active_child import ActiveChild
 from plutino.ike.child import Child
 from plutino.ike.esp_suites import esp_suite
-from plutino.ike.narrowing import networks_of, packets_of, selector_of_addresses
+from plutino.ike.narrowing import prefixes_of
 from plutino.ike.numbers import TransformType
 from plutino.ike.payloads.traffic_selector import TrafficSelector
 from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import Spi
-from plutino.model.policy import IpNetwork, Selector
+from plutino.model.policy import IpAddress, Mode
 from plutino.model.sa import UdpEncapsulation
+from plutino.model.traffic import NetworkSelector
 
 
 def child_sa(one: ActiveChild) -> ChildSa:
@@ -26,9 +29,8 @@ def child_sa(one: ActiveChild) -> ChildSa:
         spi_out=Spi(int.from_bytes(child.spi_out, "big")),
         keys_in=suite.keys(child.keys.inbound),
         keys_out=suite.keys(child.keys.outbound),
-        local_ts=_prefixes(child.local),
-        remote_ts=_prefixes(child.remote),
-        packets=_packets(child),
+        local_ts=_prefixes(child, child.local, local.address),
+        remote_ts=_prefixes(child, child.remote, remote.address),
         mode=child.mode,
         esn=child.chosen.id_of(TransformType.ESN) == 1,
         outbound=one.outbound,
@@ -36,12 +38,11 @@ def child_sa(one: ActiveChild) -> ChildSa:
     )
 
 
-def _packets(child: Child) -> tuple[Selector, ...] | None:
-    """Those that the CHILD_SA is for, where it is not for all between its prefixes."""
-    if all(selector_of_addresses(one) == one for one in (*child.local, *child.remote)):
-        return None
-    return tuple(packets_of(child.local, child.remote))
-
-
-def _prefixes(selectors: Iterable[TrafficSelector]) -> tuple[IpNetwork, ...]:
-    return tuple(network for one in selectors for network in networks_of(one))
+def _prefixes(
+    child: Child, selectors: Iterable[TrafficSelector], end: IpAddress
+) -> tuple[NetworkSelector, ...]:
+    """Those of transport mode are of the end where it is by now."""
+    found = tuple(by_prefix for one in selectors for by_prefix in prefixes_of(one))
+    if child.mode is Mode.TRANSPORT:
+        found = tuple(replace(one, network=ip_network(end)) for one in found)
+    return found

@@ -5,7 +5,6 @@ than what IKE can do: send datagrams, have CHILD_SAs installed, files of its own
 the gateway file wants OCSP, responders asked.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -19,10 +18,11 @@ from plutino.model.algorithms import AeadKey, SaKeys, SeparateKeys
 from plutino.model.child_sa import ChildSa
 from plutino.model.errors import WireError
 from plutino.model.numbers import SPI_RESERVED, U32_MAX, Spi
-from plutino.model.policy import IpAddress, IpNetwork, Mode, Selector
+from plutino.model.policy import IpAddress, Mode
 from plutino.model.proposal import Algorithm
 from plutino.model.sa import NAT_T_PORT, UdpEncapsulation
 from plutino.model.secret import Secret
+from plutino.model.traffic import NetworkSelector
 
 _OCTETS: Final = ConfigDict(val_json_bytes="base64", ser_json_bytes="base64")
 """How octets stand in JSON."""
@@ -100,7 +100,7 @@ _MOST_REMEMBERED: Final = 1 << 14
 """Addresses and prefixes that were read before; those of a tunnel come again with each message."""
 _WireAddress = tuple[str, int]
 _Port = Annotated[int, Field(ge=0, le=0xFFFF)]
-_WireSelector = tuple[str, str, Annotated[int, Field(ge=0, le=0xFF)], _Port, _Port, _Port, _Port]
+_WireSelector = tuple[str, Annotated[int, Field(ge=0, le=0xFF)], _Port, _Port]
 _Bits = Annotated[int, Field(ge=0, le=512)]
 _WireKeys = tuple[str, bytes, _Bits] | tuple[str, bytes, str, bytes, _Bits]
 
@@ -121,13 +121,12 @@ class _WireChild:
     remote: str
     spis: tuple[int, int]
     keys: tuple[_WireKeys, _WireKeys]
-    local_ts: list[str]
-    remote_ts: list[str]
+    local_ts: list[_WireSelector]
+    remote_ts: list[_WireSelector]
     mode: Mode
     esn: bool
     outbound: bool
     ports: tuple[_Port, _Port] | None
-    packets: list[_WireSelector] | None
 
 
 @dataclass(slots=True)
@@ -238,14 +237,6 @@ def _decode_address(wire: _WireAddress) -> SocketAddress:
     return SocketAddress(_address(address), port)
 
 
-def _encode_networks(networks: Iterable[IpNetwork]) -> list[str]:
-    return list(map(str, networks))
-
-
-def _decode_networks(wire: Iterable[str]) -> tuple[IpNetwork, ...]:
-    return tuple(map(_network, wire))
-
-
 def _encode_keys(keys: SaKeys) -> _WireKeys:
     if isinstance(keys, AeadKey):
         return keys.kernel_name, keys.keymat.reveal(), keys.icv_bits
@@ -267,13 +258,12 @@ def _encode_child(child: ChildSa) -> _WireChild:
         remote=str(child.remote),
         spis=(int(child.spi_in), int(child.spi_out)),
         keys=(_encode_keys(child.keys_in), _encode_keys(child.keys_out)),
-        local_ts=_encode_networks(child.local_ts),
-        remote_ts=_encode_networks(child.remote_ts),
+        local_ts=list(map(_encode_selector, child.local_ts)),
+        remote_ts=list(map(_encode_selector, child.remote_ts)),
         mode=child.mode,
         esn=child.esn,
         outbound=child.outbound,
         ports=None if udp is None else (udp.source_port, udp.destination_port),
-        packets=None if child.packets is None else list(map(_encode_selector, child.packets)),
     )
 
 
@@ -286,22 +276,19 @@ def _decode_child(wire: _WireChild) -> ChildSa:
         spi_out=Spi(wire.spis[1]),
         keys_in=_decode_keys(wire.keys[0]),
         keys_out=_decode_keys(wire.keys[1]),
-        local_ts=_decode_networks(wire.local_ts),
-        remote_ts=_decode_networks(wire.remote_ts),
+        local_ts=tuple(map(_decode_selector, wire.local_ts)),
+        remote_ts=tuple(map(_decode_selector, wire.remote_ts)),
         mode=wire.mode,
         esn=wire.esn,
         outbound=wire.outbound,
         encapsulation=None if wire.ports is None else UdpEncapsulation(*wire.ports),
-        packets=None if wire.packets is None else tuple(map(_decode_selector, wire.packets)),
     )
 
 
-def _encode_selector(one: Selector) -> _WireSelector:
-    sides = str(one.source), str(one.destination)
-    ports = one.source_port, one.source_port_mask, one.destination_port, one.destination_port_mask
-    return (*sides, one.protocol, *ports)
+def _encode_selector(one: NetworkSelector) -> _WireSelector:
+    return str(one.network), one.protocol, one.first_port, one.last_port
 
 
-def _decode_selector(wire: _WireSelector) -> Selector:
-    source, destination, *rest = wire
-    return Selector(_network(source), _network(destination), *rest)
+def _decode_selector(wire: _WireSelector) -> NetworkSelector:
+    network, *rest = wire
+    return NetworkSelector(_network(network), *rest)

@@ -9,7 +9,6 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Final
 
 from plutino.config.static_keys import StaticKeys
-from plutino.desired.child_sas import EVERYTHING
 from plutino.desired.interfaces import DEFAULT_PATH_MTU, LOWEST_MTU, inner_mtu
 from plutino.migration.live import LiveSystem, LiveVti
 from plutino.model.algorithms import DEFAULT_ALGORITHM, ESP_SUITES, EspSuite, algorithm_names
@@ -18,6 +17,7 @@ from plutino.model.link import MAIN_TABLE, Route, RouteType
 from plutino.model.numbers import Mark
 from plutino.model.policy import Direction, IpAddress, IpNetwork, Mode, Policy
 from plutino.model.sa import NAT_T_PORT, Encapsulation
+from plutino.model.traffic import EVERYTHING
 
 RTPROT_KERNEL: Final = 2
 _OF_ADMINISTRATORS: Final = frozenset({3, 4})
@@ -254,7 +254,7 @@ def _selectors(
     mirrored = {(one.selector.destination, one.selector.source) for one in inward}
     if outward and inward and pairs != mirrored:
         problems.append(f"inbound policies from {peer} have other selectors than outbound ones")
-    if not pairs or pairs == {(one, one) for one in EVERYTHING}:
+    if not pairs or pairs == {(one.network, one.network) for one in EVERYTHING}:
         return (), ()
     ours, theirs = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
     product = {(one, other) for one in ours for other in theirs if one.version == other.version}

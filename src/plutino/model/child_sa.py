@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from plutino.model.algorithms import SaKeys
 from plutino.model.numbers import Spi
-from plutino.model.policy import IpAddress, IpNetwork, Mode, Selector
+from plutino.model.policy import IpAddress, Mode
 from plutino.model.sa import UdpEncapsulation
+from plutino.model.traffic import NetworkSelector
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +15,7 @@ class ChildSa:
 
     While it is replaced, a tunnel has several: all of them receive, one sends. ``encapsulation``
     has the ports of our own packets, None for ESP without UDP. ``local_ts`` and ``remote_ts`` are
-    the selectors that both ends agreed upon, as prefixes; ``packets`` are those that leave by it
-    where a peer wants less than all protocols and ports, None for all.
+    the selectors that both ends agreed upon, as prefixes.
     """
 
     tunnel: str
@@ -25,10 +25,9 @@ class ChildSa:
     spi_out: Spi
     keys_in: SaKeys
     keys_out: SaKeys
-    local_ts: tuple[IpNetwork, ...]
-    remote_ts: tuple[IpNetwork, ...]
+    local_ts: tuple[NetworkSelector, ...]
+    remote_ts: tuple[NetworkSelector, ...]
     mode: Mode = Mode.TUNNEL
     esn: bool = False
     outbound: bool = True
     encapsulation: UdpEncapsulation | None = None
-    packets: tuple[Selector, ...] | None = None

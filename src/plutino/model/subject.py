@@ -6,10 +6,11 @@ from typing import Any, Final
 from plutino.model.interface import Interface
 from plutino.model.link import MAIN_TABLE, Address, Route, RouteType
 from plutino.model.netfilter import NetfilterTable
-from plutino.model.policy import Policy, PolicyDefaults
+from plutino.model.policy import Policy, PolicyDefaults, Selector
 from plutino.model.rule import Rule
 from plutino.model.sa import SecurityAssociation
 from plutino.model.sysctl import Sysctl
+from plutino.model.traffic import LAST_PORT, WITH_TYPES, protocol_name
 
 Subject = (
     Interface
@@ -88,8 +89,7 @@ def describe_table(table: NetfilterTable) -> str:
 
 def describe_policy(policy: Policy) -> str:
     """As ``ip xfrm policy`` writes it."""
-    selector = f"src {policy.selector.source} dst {policy.selector.destination}"
-    return f"dir {policy.direction.name.lower()} {selector}{_key(policy)}"
+    return f"dir {policy.direction.name.lower()} {_packets(policy.selector)}{_key(policy)}"
 
 
 def describe_sa(sa: SecurityAssociation) -> str:
@@ -108,6 +108,21 @@ def describe_sysctl(sysctl: Sysctl) -> str:
     """As ``sysctl`` writes it."""
     key = f"net.{sysctl.family}.conf.{sysctl.device}.{sysctl.name}"
     return f"{key}={sysctl.value}{_place(sysctl)}"
+
+
+def _packets(selector: Selector) -> str:
+    words = f"src {selector.source} dst {selector.destination}"
+    if selector.protocol:
+        words += f" proto {protocol_name(selector.protocol)}"
+    names = ("type", "code") if selector.protocol in WITH_TYPES else ("sport", "dport")
+    ports = (
+        (names[0], selector.source_port, selector.source_port_mask),
+        (names[1], selector.destination_port, selector.destination_port_mask),
+    )
+    for name, port, mask in ports:
+        if mask:
+            words += f" {name} {port}" if mask == LAST_PORT else f" {name} {port}/{mask:#x}"
+    return words
 
 
 def _place(subject: Interface | Address | Route | Sysctl) -> str:

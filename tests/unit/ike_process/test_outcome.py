@@ -24,13 +24,13 @@ from plutino.model.algorithms import AeadKey, SaKeys, SeparateKeys
 from plutino.model.child_sa import ChildSa
 from plutino.model.errors import WireError
 from plutino.model.numbers import Spi
-from plutino.model.policy import Mode, Selector
+from plutino.model.policy import Mode
 from plutino.model.proposal import Algorithm
 from plutino.model.sa import UdpEncapsulation
 from plutino.model.secret import Secret
+from plutino.model.traffic import NetworkSelector
 
 AEAD = AeadKey("rfc4106(gcm(aes))", Secret(b"k" * 36), 128)
-PACKETS = (Selector(ip_network("fd00::/64"), ip_network("fd01::/64"), 6, 443, 0xFFFF, 8, 0xFFF8),)
 SEPARATE = SeparateKeys("cbc(aes)", Secret(b"\xff" * 32), "hmac(sha256)", Secret(b"i" * 32), 128)
 
 
@@ -45,13 +45,12 @@ def child(keys: SaKeys, address: str, udp: UdpEncapsulation | None) -> ChildSa:
         spi_out=Spi(256),
         keys_in=keys,
         keys_out=keys,
-        local_ts=(everything,),
-        remote_ts=(everything, ip_network("fd00::/64")),
+        local_ts=(NetworkSelector(everything),),
+        remote_ts=(NetworkSelector(ip_network("fd00::/64"), 6, 443, 0xFFFF),),
         mode=Mode.BEET,
         esn=True,
         outbound=False,
         encapsulation=udp,
-        packets=None if udp is None else PACKETS,
     )
 
 
@@ -126,10 +125,9 @@ def test_anything_else_is_refused(octets: bytes) -> None:
         (("children", "berlin", 0, "keys", 0, 2), -1),
         (("children", "berlin", 0, "mode"), 9),
         (("children", "berlin", 0, "ports"), [4500, 65536]),
-        (("children", "berlin", 0, "local_ts", 0), "192.0.2.1/24"),
-        (("children", "berlin", 1, "packets", 0, 2), 256),
-        (("children", "berlin", 1, "packets", 0, 3), 65536),
-        (("children", "berlin", 1, "packets", 0, 0), "10.0.0.0/8"),
+        (("children", "berlin", 0, "local_ts", 0, 0), "192.0.2.1/24"),
+        (("children", "berlin", 0, "local_ts", 0, 1), 256),
+        (("children", "berlin", 0, "local_ts", 0, 3), 65536),
         (("saved", 0, "spi"), None),
         (("awaited", 0, "spi"), 255),
         (("awaited", 1, "spi"), 1 << 32),

@@ -26,6 +26,8 @@ from plutino.ike.exchanges.child_offer import (
     ChildOffer,
     answer_offer,
     make_offer,
+    note_what_is_left,
+    refusal_of,
     take_answer,
 )
 from plutino.ike.exchanges.delete import DeleteUnusable
@@ -38,7 +40,7 @@ from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.identification import AuthPayload, CertPayload, IdPayload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
-from plutino.ike.proposals import allows, refusal_words
+from plutino.ike.proposals import allows
 from plutino.ike.schedule import due_at
 from plutino.ike.state import SessionInput
 
@@ -123,13 +125,13 @@ def _first_child(session: Session, offer: ChildOffer, message: Message, now: flo
     """The IKE SA stays where its first child is refused (RFC 7296, 1.2 and 2.21.2)."""
     try:
         if message.error is not None:
-            why = refusal_words(message.error, offer.suites)
-            raise PeerError(f"the peer refuses the CHILD_SA: {why}")
+            raise PeerError(refusal_of(message.error, offer.suites))
         keys = session.session_keys
         nonces = keys.exchanged.initiator_nonce, keys.exchanged.responder_nonce
         agreed = take_answer(session, offer, message)
         session.children.append(agreed.make(session, SharedSecrets(), nonces, now))
         session.tell(ChildrenChanged(session.peer.name, "the first CHILD_SA is up"))
+        note_what_is_left(session, agreed, message)
     except PeerError as error:
         session.tell(Refused(session.peer.name, error.reason))
         if message.error is None:

@@ -16,14 +16,24 @@ from plutino.ike.errors import (
     TsUnacceptableError,
 )
 from plutino.ike.esp_suites import keymat_size
+from plutino.ike.events import Refused
+from plutino.ike.exchanges.translated import Sides, as_seen_here, as_seen_there
 from plutino.ike.message.message import Message
-from plutino.ike.narrowing import count_of, is_subset, narrow, selector_of
+from plutino.ike.narrowing import count_of, is_subset, meeting, narrow, selector_of
 from plutino.ike.numbers import NotifyType, PayloadType, Protocol
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
 from plutino.ike.payloads.traffic_selector import TrafficSelector, TsPayload
-from plutino.ike.proposals import Chosen, Suite, check_answer, choose, offer, without_key_exchange
+from plutino.ike.proposals import (
+    Chosen,
+    Suite,
+    check_answer,
+    choose,
+    offer,
+    refusal_words,
+    without_key_exchange,
+)
 from plutino.ike.schedule import due_at
 from plutino.model.numbers import SPI_RESERVED
 from plutino.model.policy import IpAddress, Mode
@@ -37,6 +47,7 @@ MOST_SELECTORS = 1024
 """Pairs of prefixes, unless more are configured: a peer may narrow to ranges that make many."""
 Nonces = tuple[bytes, bytes]
 """The initiator's and the responder's."""
+_HINT = '; `child-sas = "per-pair"` asks for one after the other'
 _MODE_NOTIFIES = {
     Mode.TRANSPORT: NotifyType.USE_TRANSPORT_MODE,
     Mode.BEET: NotifyType.USE_BEET_MODE,
@@ -121,7 +132,9 @@ def take_answer(session: Session, offered: ChildOffer, message: Message) -> Agre
     chosen = check_answer(sa, offered.suites, Protocol.ESP, SPI_SIZE)
     _check_spi(session, chosen.spi)
     local, remote = initiator.known, responder.known
-    if not local or not remote:
+    if offered.config.mode is Mode.TRANSPORT:
+        local, remote = as_seen_here(session, (local, remote))
+    if not all(meeting(local, remote)):
         raise TsUnacceptableError("no traffic selector is left")
     if not is_subset(local, offered.local) or not is_subset(remote, offered.remote):
         raise TsUnacceptableError("the peer widened the traffic selectors")
@@ -147,7 +160,8 @@ def answer_offer(
     sa, initiator, responder = _three(message)
     wanted = _wanted_mode(message)
     configs = session.peer.children if config is None else (config,)
-    config, local, remote = _fit(session, configs, (responder.known, initiator.known), wanted)
+    offered = responder.known, initiator.known
+    config, (local, remote) = _fit(session, configs, offered, wanted)
     if chosen is None:
         suites = without_key_exchange(config.suites)
         chosen = choose(sa, suites, Protocol.ESP)
@@ -159,12 +173,43 @@ def answer_offer(
     answered: list[Payload] = (
         [NotifyPayload(_MODE_NOTIFIES[mode])] if mode in _MODE_NOTIFIES else []
     )
+    if _may_have_more(session, configs, offered, (local, remote)):
+        answered.append(NotifyPayload(NotifyType.ADDITIONAL_TS_POSSIBLE))
+    if mode is Mode.TRANSPORT:
+        local, remote = as_seen_there((local, remote), offered)
     answered += [
         chosen.answer(spi),
         TsPayload(PayloadType.TS_I, remote),
         TsPayload(PayloadType.TS_R, local),
     ]
     return agreed, answered
+
+
+def refusal_of(error: NotifyPayload, offered: Sequence[Suite]) -> str:
+    """What the log has of a CHILD_SA that the peer refuses."""
+    words = f"the peer refuses the CHILD_SA: {refusal_words(error, offered)}"
+    return f"{words}{_HINT}" if error.type == NotifyType.SINGLE_PAIR_REQUIRED else words
+
+
+def note_what_is_left(session: Session, agreed: AgreedChild, message: Message) -> None:
+    """The log has it where the peer takes the rest in CHILD_SAs of their own (RFC 7296, 2.9)."""
+    offered = agreed.config.local, agreed.config.remote
+    has_several = any(len(side) > 1 for side in offered)
+    if has_several and message.notify(NotifyType.ADDITIONAL_TS_POSSIBLE) is not None:
+        why = f"the peer takes less in a CHILD_SA than it is asked for{_HINT}"
+        session.tell(Refused(session.peer.name, why))
+
+
+def _may_have_more(
+    session: Session, configs: Sequence[ChildConfig], offered: Sides, taken: Sides
+) -> bool:
+    """Whether some of what is offered is for another CHILD_SA."""
+    for config in configs:
+        own = _selectors(session, config)
+        left = meeting(narrow(offered[0], own[0]), narrow(offered[1], own[1]))
+        if all(left) and not all(map(is_subset, left, taken)):
+            return True
+    return False
 
 
 def _check_spi(session: Session, spi: bytes) -> None:
@@ -195,34 +240,38 @@ def config_for(session: Session, message: Message) -> ChildConfig:
 def _fit(
     session: Session,
     configs: Sequence[ChildConfig],
-    offered: tuple[tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]],
+    offered: Sides,
     wanted: Mode,
-) -> tuple[ChildConfig, tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]]:
+) -> tuple[ChildConfig, Sides]:
     """The configuration that fits best, and its selectors narrowed.
 
     By mode, then one of just these selectors, then one that has the first ones that are offered:
     they are of the packet that asks for it (RFC 7296, 2.9).
     """
 
+    def asked_of(config: ChildConfig) -> Sides:
+        both = {config.mode, wanted} == {Mode.TRANSPORT}
+        return as_seen_here(session, offered) if both else offered
+
     def distance(config: ChildConfig) -> tuple[bool, bool, bool]:
-        local, remote = own = _selectors(session, config)
-        has_first = is_subset(offered[0][:1], local) and is_subset(offered[1][:1], remote)
-        return config.mode is not wanted, own != offered, not has_first
+        own, asked = _selectors(session, config), asked_of(config)
+        local, remote = own
+        has_first = is_subset(asked[0][:1], local) and is_subset(asked[1][:1], remote)
+        return config.mode is not wanted, own != asked, not has_first
 
     ranked = sorted(configs, key=distance)
     for config in ranked:
         own_local, own_remote = _selectors(session, config)
-        local, remote = narrow(offered[0], own_local), narrow(offered[1], own_remote)
+        asked = asked_of(config)
+        local, remote = meeting(narrow(asked[0], own_local), narrow(asked[1], own_remote))
         if local and remote:
             if config.mode is not wanted and config.mode is not Mode.TUNNEL:
                 continue  # a peer that does not ask for the mode cannot have it
-            return config, local, remote
+            return config, (local, remote)
     raise TsUnacceptableError("no offered traffic selector is allowed here")
 
 
-def _selectors(
-    session: Session, config: ChildConfig
-) -> tuple[tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]]:
+def _selectors(session: Session, config: ChildConfig) -> Sides:
     """What is configured; in transport mode the outer addresses alone make sense."""
     if config.mode is not Mode.TRANSPORT:
         return config.local, config.remote

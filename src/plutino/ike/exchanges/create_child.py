@@ -30,6 +30,7 @@ from plutino.ike.exchanges.child_offer import (
     answer_offer,
     config_for,
     make_offer,
+    refusal_of,
     take_answer,
 )
 from plutino.ike.exchanges.delete import DeleteChild, DeleteUnusable
@@ -42,7 +43,7 @@ from plutino.ike.payloads.generic import NoncePayload, Payload
 from plutino.ike.payloads.key_exchange import KePayload
 from plutino.ike.payloads.notify import NotifyPayload
 from plutino.ike.payloads.proposal import SaPayload
-from plutino.ike.proposals import Chosen, choose, likely_method, methods_of, refusal_words
+from plutino.ike.proposals import Chosen, choose, likely_method, methods_of
 from plutino.ike.schedule import OUTBOUND_AFTER, retry_at
 
 if TYPE_CHECKING:
@@ -231,8 +232,7 @@ class CreateChild:
             return
         else:
             self._failed(session, now + session.pause(self.config.name))
-        why = refusal_words(error, self.config.suites)
-        raise PeerError(f"the peer refuses a CHILD_SA: {why}")
+        raise PeerError(refusal_of(error, self.config.suites))
 
     def _failed(self, session: Session, again: float) -> None:
         """Another try later, and not before what the peer has begun has had its time."""
