@@ -25,7 +25,9 @@ KEYS: dict[str, Callable[[], PrivateKey]] = {
     "rsa": lambda: rsa.generate_private_key(65537, 2048),
     "ecdsa": lambda: ec.generate_private_key(ec.SECP256R1()),
     "ecdsa384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "ecdsa521": lambda: ec.generate_private_key(ec.SECP521R1()),
     "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "ed448": ed448.Ed448PrivateKey.generate,
 }
 """Of all kinds that are good for IKE."""
 _MORE_KEYS: dict[str, Callable[[], PrivateKey]] = {
@@ -114,7 +116,8 @@ def issue(
 
 
 def _algorithm_of(key: PrivateKey) -> hashes.SHA256 | None:
-    return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    edwards = ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+    return None if isinstance(key, edwards) else hashes.SHA256()
 
 
 def long_chain(root: Certified) -> list[Certified]:
