@@ -74,6 +74,8 @@ def issue(
     end: datetime = END,
     extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (),
     signs_lists: bool = True,
+    signs_certificates: bool = True,
+    path_length: int | None = None,
     signed_with: hashes.SHA224 | None = None,
 ) -> Certified:
     """A certificate of ``issuer``, or of itself."""
@@ -86,7 +88,7 @@ def issue(
         .serial_number(x509.random_serial_number())
         .not_valid_before(BEGIN)
         .not_valid_after(min(end, END - timedelta(days=1)))
-        .add_extension(x509.BasicConstraints(authority, None), critical=True)
+        .add_extension(x509.BasicConstraints(authority, path_length), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
     )
     above = key if issuer is None else issuer.key
@@ -100,7 +102,7 @@ def issue(
             ),
             False,
         )  # fmt: skip
-        signing = x509.KeyUsage(key_cert_sign=True, crl_sign=signs_lists, **usage)
+        signing = x509.KeyUsage(key_cert_sign=signs_certificates, crl_sign=signs_lists, **usage)
         builder = builder.add_extension(signing, critical=True)
     names: list[x509.GeneralName] = []
     if dns is not None:
@@ -149,8 +151,7 @@ def revoke(
         entry = x509.RevokedCertificateBuilder().serial_number(one.certificate.serial_number)
         builder = builder.add_revoked_certificate(entry.revocation_date(BEGIN).build())
     key = (signer or issuer).key
-    assert not isinstance(key, ed448.Ed448PrivateKey)
-    return builder.sign(key, hashes.SHA256())
+    return builder.sign(key, _algorithm_of(key))
 
 
 OCSP_SIGNING = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), False)
@@ -201,5 +202,4 @@ def respond(
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical)
     kind = signed_with or _algorithm_of(signer.key)
-    assert not isinstance(signer.key, ed448.Ed448PrivateKey)
     return builder.sign(signer.key, kind).public_bytes(Encoding.DER)
