@@ -132,6 +132,35 @@ def test_both_are_known_by_the_identifiers_of_their_keys(strongswan: Peer, start
         lab.until_it_passes()
 
 
+@pytest.mark.parametrize("start", ["now", "listen"] if EXHAUSTIVE else ["listen"])
+def test_an_authority_with_an_edwards_key(strongswan: Peer, start: str) -> None:
+    """As strongSwan's own guide makes it, with another authority below (RFC 8410)."""
+    root = issue("root", authority=True, kind="ed25519")
+    below = issue("below", root, authority=True, kind="ed25519")
+    paris = issue("paris", below, dns="paris.example", kind="ed25519")
+    berlin = issue("berlin", below, dns="berlin.example", kind="ed25519")
+    files = {
+        "paris/own.pem": paris.pem + below.pem,
+        "paris/own.key": paris.key_pem,
+        "paris/ca.pem": root.pem,
+        "paris/ca.crl": revoke(root).public_bytes(Encoding.DER),
+        "paris/below.crl": revoke(below).public_bytes(Encoding.DER),
+        "swan/x509/berlin.pem": berlin.pem,
+        "swan/x509ca/root.pem": root.pem,
+        "swan/x509ca/below.pem": below.pem,
+        "swan/private/berlin.key": berlin.key_pem,
+    }
+    own = (
+        f'{NAMES}start = "{start}"\ncertificate = "own.pem"\nprivate-key = "own.key"\n'
+        'authorities = "ca.pem"\ncrls = ["ca.crl", "below.crl"]\ncrl-policy = "strict"\n'
+    )
+    conf = by_public_keys("certs = berlin.pem", "")
+    with mixed_pair(strongswan, PLANE, conf, paris=own, files=files) as lab:
+        if start == "listen":
+            lab.swanctl("--initiate", "--child", "net")
+        lab.until_it_passes()
+
+
 MIXED = [  # what Paris proves itself by, and who begins
     (kind, start)
     for kind in ("shared key", "certificate", "public key")

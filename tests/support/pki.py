@@ -25,7 +25,9 @@ KEYS: dict[str, Callable[[], PrivateKey]] = {
     "rsa": lambda: rsa.generate_private_key(65537, 2048),
     "ecdsa": lambda: ec.generate_private_key(ec.SECP256R1()),
     "ecdsa384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "ecdsa521": lambda: ec.generate_private_key(ec.SECP521R1()),
     "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "ed448": ed448.Ed448PrivateKey.generate,
 }
 """Of all kinds that are good for IKE."""
 _MORE_KEYS: dict[str, Callable[[], PrivateKey]] = {
@@ -72,6 +74,8 @@ def issue(
     end: datetime = END,
     extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (),
     signs_lists: bool = True,
+    signs_certificates: bool = True,
+    path_length: int | None = None,
     signed_with: hashes.SHA224 | None = None,
 ) -> Certified:
     """A certificate of ``issuer``, or of itself."""
@@ -84,7 +88,7 @@ def issue(
         .serial_number(x509.random_serial_number())
         .not_valid_before(BEGIN)
         .not_valid_after(min(end, END - timedelta(days=1)))
-        .add_extension(x509.BasicConstraints(authority, None), critical=True)
+        .add_extension(x509.BasicConstraints(authority, path_length), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
     )
     above = key if issuer is None else issuer.key
@@ -98,7 +102,7 @@ def issue(
             ),
             False,
         )  # fmt: skip
-        signing = x509.KeyUsage(key_cert_sign=True, crl_sign=signs_lists, **usage)
+        signing = x509.KeyUsage(key_cert_sign=signs_certificates, crl_sign=signs_lists, **usage)
         builder = builder.add_extension(signing, critical=True)
     names: list[x509.GeneralName] = []
     if dns is not None:
@@ -114,7 +118,8 @@ def issue(
 
 
 def _algorithm_of(key: PrivateKey) -> hashes.SHA256 | None:
-    return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    edwards = ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+    return None if isinstance(key, edwards) else hashes.SHA256()
 
 
 def long_chain(root: Certified) -> list[Certified]:
@@ -146,8 +151,7 @@ def revoke(
         entry = x509.RevokedCertificateBuilder().serial_number(one.certificate.serial_number)
         builder = builder.add_revoked_certificate(entry.revocation_date(BEGIN).build())
     key = (signer or issuer).key
-    assert not isinstance(key, ed448.Ed448PrivateKey)
-    return builder.sign(key, hashes.SHA256())
+    return builder.sign(key, _algorithm_of(key))
 
 
 OCSP_SIGNING = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), False)
@@ -198,5 +202,4 @@ def respond(
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical)
     kind = signed_with or _algorithm_of(signer.key)
-    assert not isinstance(signer.key, ed448.Ed448PrivateKey)
     return builder.sign(signer.key, kind).public_bytes(Encoding.DER)

@@ -35,14 +35,21 @@ class Exchange:
             await reader.read()
         writer.close()
 
-    def ask(self, path: str = "/a?b", *, anywhere: bool = True, url: str | None = None) -> bytes:
+    def ask(
+        self,
+        path: str = "/a?b",
+        *,
+        anywhere: bool = True,
+        url: str | None = None,
+        request: bytes = b"asked",
+    ) -> bytes:
         """The one answer, which is given in any case."""
 
         async def work() -> None:
             done = asyncio.Event()
 
             def answer(question: StatusQuestion, response: bytes) -> None:
-                assert question.request == b"asked"
+                assert question.request == request
                 self.answers.append(response)
                 done.set()
 
@@ -50,7 +57,7 @@ class Exchange:
             port = server.sockets[0].getsockname()[1]
             client = OcspClient(answer, self.log.append)
             where = url or f"http://127.0.0.1:{port}{path}"
-            client.ask(StatusQuestion(where, b"asked"), HERE, anywhere=anywhere)
+            client.ask(StatusQuestion(where, request), HERE, anywhere=anywhere)
             async with asyncio.timeout(20):
                 await done.wait()
             client.close()
@@ -124,6 +131,14 @@ def test_a_certificate_does_not_lead_to_services_of_this_machine(url: str) -> No
 def test_what_is_no_plain_http_is_not_asked(url: str) -> None:
     exchange = Exchange(GOOD)
     assert exchange.ask(url=url) == b""
+    assert (exchange.heard, exchange.log) == (b"", [])
+
+
+def test_what_is_too_long_for_a_question_goes_nowhere() -> None:
+    exchange = Exchange(GOOD)
+    assert exchange.ask(request=bytes(1 << 10)) == b"abc"
+    exchange = Exchange(GOOD)
+    assert exchange.ask(request=bytes((1 << 10) + 1)) == b""
     assert (exchange.heard, exchange.log) == (b"", [])
 
 

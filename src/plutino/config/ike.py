@@ -79,7 +79,7 @@ class IkeKeying(Table):
         str | None,
         Field(
             description="File with our private key (PEM, not encrypted), instead of a pre-shared "
-            "key: RSA, ECDSA, Ed25519. Only its owner may be able to read it.",
+            "key: RSA, ECDSA, Ed25519 or Ed448. Only its owner may be able to read it.",
             examples=["paris.key"],
         ),
     ] = None

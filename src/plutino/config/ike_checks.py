@@ -110,7 +110,8 @@ def _check_proof(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
     ):
         given = [_spelled(key) for key in ("psk_file", *keys) if getattr(ike, key) is not None]
         if not given:
-            choice = " or ".join(f"`{_spelled(key)}`" for key in keys)
+            *others, last = (f"`{_spelled(key)}`" for key in keys)
+            choice = f"{', '.join(others)} or {last}"
             hint = "a pre-shared key that both ends have is `psk-file` alone"
             yield at, f"does not say what {whose} by: needs {choice}", hint
         for key in given[1:]:

@@ -27,6 +27,8 @@ from plutino.netlink.route_client import RouteClient
 
 LARGEST: Final = 1 << 14
 """Octets of an answer, and of its headers; with the responder's certificate it takes about 2 KB."""
+_LARGEST_REQUEST: Final = 1 << 10
+"""One about a certificate takes some 150 octets; the process that makes it is not trusted."""
 _PATIENCE: Final = 4.0
 """Seconds for an answer; the IKE process waits for a little longer."""
 _AT_ONCE: Final = 8
@@ -57,7 +59,7 @@ class OcspClient:
 
     def ask(self, question: StatusQuestion, outside: Outside, *, anywhere: bool) -> None:
         """A question, whose answer comes later. A certificate's own URL leads not ``anywhere``."""
-        is_sound = USABLE_URL.fullmatch(question.url) and len(question.request) <= LARGEST
+        is_sound = USABLE_URL.fullmatch(question.url) and len(question.request) <= _LARGEST_REQUEST
         if not is_sound or len(self._tasks) >= _MOST_WAITING:
             self._answer(question, b"")
             return

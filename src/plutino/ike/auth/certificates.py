@@ -1,9 +1,9 @@
 """X.509: our certificate with its chain, and whom we trust (RFC 4945; RFC 7296, 3.6 and 3.7).
 
-Chains are built and checked by ``cryptography``: signatures, times, basic and name constraints,
-path length. What concerns IKE is checked here: key usage, and that the certificate bears the
-identity (RFC 4945, 3.1 and 5.1); in ``revocation``, that nothing of the chain is revoked. What a
-responder says of a certificate goes along with it where the peer asks for that (RFC 4806).
+In ``chains`` they are built and checked: signatures, times, basic and name constraints, path
+length. What concerns IKE is checked here: key usage, and that the certificate bears the identity
+(RFC 4945, 3.1 and 5.1); in ``revocation``, that nothing of the chain is revoked. What a responder
+says of a certificate goes along with it where the peer asks for that (RFC 4806).
 """
 
 from collections.abc import Collection, Hashable, Sequence
@@ -16,9 +16,8 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import verification
-from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
+from plutino.ike.auth.chains import USAGES, build_chain
 from plutino.ike.auth.credentials import SHARED_KEY, CertificateData, OfIdentity, Prf
 from plutino.ike.auth.identity import Identity, IdType
 from plutino.ike.auth.ocsp import NO_ANSWERS, OCSP_CONTENT, Answers
@@ -30,13 +29,6 @@ from plutino.model.x509_errors import MALFORMED
 
 X509_SIGNATURE: Final = 4
 """Encoding "X.509 Certificate - Signature"."""
-_IPSEC_IKE: Final = ObjectIdentifier("1.3.6.1.5.5.7.3.17")
-_USAGES: Final = {
-    _IPSEC_IKE,
-    ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
-    ExtendedKeyUsageOID.SERVER_AUTH,
-    ExtendedKeyUsageOID.CLIENT_AUTH,
-}
 _MOST_CERTIFICATES: Final = 16
 """In one message: more is no chain but work for us."""
 
@@ -119,7 +111,7 @@ class TrustedAuthorities(OfIdentity):
         del prf
         self.demand(received)
         leaf, *others = _parse(certificates)
-        chain = self._chain(leaf, others, date)
+        chain = build_chain(leaf, others, self.trusted, date)
         try:
             check_usage(leaf)
             is_borne = bears(leaf, received)
@@ -135,24 +127,6 @@ class TrustedAuthorities(OfIdentity):
         # Last: lists may be long, and only the authorities' own make us ask anybody.
         self.revocation.check(chain, date, offered[:_MOST_CERTIFICATES], answers)
 
-    def _chain(
-        self, leaf: x509.Certificate, others: list[x509.Certificate], date: datetime
-    ) -> list[x509.Certificate]:
-        """From the leaf to one that we trust."""
-        # What the Web's rules demand of a leaf, such as a DNS name, is not what IKE demands.
-        builder = (
-            verification.PolicyBuilder().store(verification.Store(list(self.trusted))).time(date)
-        )
-        builder = builder.extension_policies(
-            ca_policy=verification.ExtensionPolicy.webpki_defaults_ca(),
-            ee_policy=verification.ExtensionPolicy.permit_all(),
-        )
-        try:
-            return builder.build_client_verifier().verify(leaf, others).chain
-        except (verification.VerificationError, *MALFORMED) as error:
-            words = f"no chain to an authority we trust: {error}"
-            raise AuthenticationFailedError(words) from error
-
 
 def check_usage(leaf: x509.Certificate) -> None:
     """ValueError if a certificate is not for signatures of IKE, or demands what we do not know."""
@@ -164,7 +138,7 @@ def check_usage(leaf: x509.Certificate) -> None:
             if not (value.digital_signature or value.content_commitment):
                 raise ValueError("its key usage has no digitalSignature")
         elif isinstance(value, x509.ExtendedKeyUsage):
-            if not _USAGES & set(value):
+            if not USAGES & set(value):
                 raise ValueError("its extended key usage is none of IKE")
         elif isinstance(value, x509.BasicConstraints) and value.ca:
             raise ValueError("it is that of an authority")
