@@ -112,6 +112,28 @@ def test_children_for_each_pair_cover_them_all_and_say_nothing() -> None:
     assert pair.agree()
 
 
+def test_a_later_child_says_that_there_are_more_too() -> None:
+    """Which the first one could not, as it had its own counterpart."""
+    lab = child("lab", remote=BOTH[1:])
+    children = (child("all", remote=BOTH, local=(selector_of(PARIS),)), lab)
+    pair = IkePair(a=peer("a", children=children), b=peer("b", children=by_pairs()))
+    pair.start(children=("lab", "all"))
+    assert pair.run(10, lambda: len(pair.current("a")) == 2)
+    said = [one for one in pair.trace if one.startswith("b> ") and "SA," in one]
+    assert ["N(ADDITIONAL_TS_POSSIBLE)" in one for one in said if "TSi" in one] == [False, True]
+
+
+def test_who_has_one_child_for_what_the_peer_has_several_tells_its_log() -> None:
+    children = (child("first", remote=BOTH[:1]), child("second", remote=BOTH[1:]))
+    pair = IkePair(a=peer("a", children=children), b=peer("b", children=(child(local=BOTH),)))
+    pair.start(children=("first", "second"))
+    assert pair.run(10, lambda: len(pair.current("a")) == 2)
+    assert "the peer has several CHILD_SAs" in str(pair.events["b"])
+    quiet = IkePair()
+    quiet.establish()
+    assert "several" not in str(quiet.events["b"])
+
+
 def test_single_pair_required_says_what_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
     class SinglePairRequiredError(PeerError):
         notify = NotifyType.SINGLE_PAIR_REQUIRED

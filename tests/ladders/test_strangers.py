@@ -79,8 +79,8 @@ def test_answers_are_few_whoever_asks() -> None:
     assert per_second == [5, 5, 5, 5]
 
 
-def test_a_peer_that_has_forgotten_is_noticed_by_liveness_alone() -> None:
-    """RFC 7296, 2.4: the notify is no proof, so the IKE SA lives until nobody answers."""
+def test_the_ike_sa_lives_until_nobody_answers() -> None:
+    """RFC 7296, 2.4: that it is not known is no proof; another handshake is another matter."""
     pair = IkePair(a=peer("a", liveness_after=5.0))
     pair.establish()
     pair.saved["b"].clear()

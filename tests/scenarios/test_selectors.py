@@ -97,6 +97,9 @@ def test_what_the_peer_sends_beyond_it_is_dropped_and_counted(plane: str) -> Non
 def test_an_end_that_is_for_all_of_it_takes_what_the_other_wants(plane: str) -> None:
     with selecting(plane, by_ike=True, everything_at=PARIS) as pair:
         assert_selected(pair)
+        status = pair.paris.plutino("status").stdout
+        assert "    for 0.0.0.0/0[tcp] - 0.0.0.0/0[tcp/5000-5002]\n" in status
+        assert "    for 0.0.0.0/0[icmp/8] - 0.0.0.0/0[icmp/0]\n" in status
 
 
 def test_a_child_sa_for_each_pair_of_selectors(plane: str) -> None:
@@ -104,6 +107,7 @@ def test_a_child_sa_for_each_pair_of_selectors(plane: str) -> None:
     own = 'child-sas = "per-pair"'
     with ike_pair(plane, paris=f"{own}\nrekey-after = 10\nrekey-jitter = 0.5", berlin=own) as pair:
         until_it_passes(pair)
+        assert "    for " not in pair.paris.plutino("status").stdout
         report = pair.paris.status()
         assert report is not None
         assert [one.name for one in report.tunnels] == [BERLIN, f"{BERLIN}#2"]

@@ -167,6 +167,9 @@ def test_a_child_sa_for_each_pair_is_a_tunnel_for_each() -> None:
     assert [(one.name, int(one.if_id)) for one in state.interfaces] == [("ipsec1", 1)]
     assert len({plan.reqid for plan in state.tunnels}) == 3
     assert len(load_text(by_ike(NETWORKS, ""), "gateway.toml").tunnels) == 1
+    external = "[interfaces.ipsec1]\nexternal = true\n[tunnels.berlin]"
+    plans = compiled(text.replace("[tunnels.berlin]", external)).tunnels
+    assert len({policy.if_id for plan in plans for policy in plan.policies}) == 1, "one route"
 
 
 def test_without_selectors_a_pair_is_an_ip_version() -> None:

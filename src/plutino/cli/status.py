@@ -20,8 +20,11 @@ from plutino.control.report import (
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.model.drop_reason import LINK_DROP_MEANINGS
 from plutino.model.instance import DEFAULT_INSTANCE
+from plutino.model.traffic import EVERYTHING
 
 _EXIT = {State.UP: 0, State.DEGRADED: 3, State.DOWN: 1}
+_EVERYTHING = {f"{one} - {one}" for one in EVERYTHING}
+"""Selectors that go without saying."""
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -97,6 +100,8 @@ def _render_tunnel(tunnel: TunnelReport, now: float) -> list[str]:
     ]
     if tunnel.ike is not None:
         lines.append(_render_ike(tunnel.ike))
+    if set(tunnel.selectors) - _EVERYTHING:
+        lines += [f"    for {pair}" for pair in tunnel.selectors]
     lines += [f"    to be done: {step}" for step in tunnel.missing]
     lines += [_render_sa(sa, now) for sa in tunnel.sas]
     lines += [

@@ -62,7 +62,8 @@ class TunnelReport:
     """One tunnel. ``missing`` tells in words what a pass would change; ``link`` is not zero.
 
     ``local`` and ``remote`` are the ends of the path that it uses now, ``uplink`` is that path's,
-    and ``standby`` counts the other paths that are usable.
+    and ``standby`` counts the other paths that are usable. ``selectors`` are pairs, ours and
+    the peer's as a gateway file has them: what IKE has agreed upon, where it has.
     """
 
     name: str
@@ -79,6 +80,7 @@ class TunnelReport:
     uplink: str | None = None
     standby: int = 0
     ike: IkeReport | None = None
+    selectors: tuple[str, ...] = ()
 
 
 class Health(StrEnum):

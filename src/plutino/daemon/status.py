@@ -26,9 +26,10 @@ from plutino.dataplane.choice import PlaneChoice, current_choice, open_plane
 from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.guard import COMMENT
-from plutino.desired.sas import tunnel_reqid
+from plutino.desired.sas import selectors_in_force, tunnel_reqid
 from plutino.desired.state import TunnelPlan
 from plutino.model.algorithms import algorithm_names
+from plutino.model.child_sa import ChildSa
 from plutino.model.drop_reason import XFRM_STAT
 from plutino.model.errors import PlaneError
 from plutino.model.interface import Interface
@@ -154,6 +155,7 @@ def _build(
                 mtu=0 if interface is None else mtus.get((interface.namespace, interface.name), 0),
                 if_id=tunnel_if_id(loaded.gateway, plan.name),
                 ike=ike.report_of(loaded.gateway, plan.name),
+                children=ike.children.get(plan.name, ()),
             )
         )
     stat = dict({} if plane is None else plane.xfrm_stat())
@@ -215,7 +217,9 @@ def _tunnel(
     mtu: int,
     if_id: IfId,
     ike: IkeReport | None,
+    children: Sequence[ChildSa],
 ) -> TunnelReport:
+    pairs = selectors_in_force(tunnel, plan.paths.active, children)
     return TunnelReport(
         name=plan.name,
         state=state,
@@ -231,6 +235,7 @@ def _tunnel(
         sas=sas,
         link=link,
         ike=ike,
+        selectors=tuple(f"{ours} - {theirs}" for ours, theirs in pairs),
     )
 
 

@@ -53,6 +53,13 @@ def traffic_selectors(
     yield from (one for one in product(ours, theirs) if one[0].meets(one[1]))
 
 
+def selectors_in_force(
+    tunnel: Tunnel, active: Path, children: Sequence[ChildSa]
+) -> tuple[tuple[NetworkSelector, NetworkSelector], ...]:
+    """Those that IKE has agreed upon, where it has; else those of the file."""
+    return child_selectors(children) if children else tuple(traffic_selectors(tunnel, active))
+
+
 def _at(selectors: Sequence[NetworkSelector], end: IpAddress) -> tuple[NetworkSelector, ...]:
     """What they have of one address."""
     return tuple(
@@ -82,8 +89,7 @@ def compile_policies(
     if len(paths.every) > 1 and tunnel.mode != "transport":
         anyone = unspecified(active.remote.version)
         inward = Template(anyone, anyone, reqid, mode)
-    pairs = child_selectors(children) if children else tuple(traffic_selectors(tunnel, active))
-    for direction, selector in _packets(pairs):
+    for direction, selector in _packets(selectors_in_force(tunnel, active, children)):
         is_out = direction is Direction.OUT
         template = outward if is_out else inward
         mark = numbers.mark_out if is_out else numbers.mark_in

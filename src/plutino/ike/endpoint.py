@@ -14,6 +14,7 @@ from plutino.ike.active_child import ActiveChild, active_children
 from plutino.ike.attempts import Attempts, Wanted
 from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.config import PeerConfig
+from plutino.ike.doubts import heed
 from plutino.ike.events import (
     ChildrenChanged,
     Event,
@@ -118,7 +119,8 @@ class Endpoint:
         is_ours = header.major_version == MAJOR_VERSION
         session = self._registry.find(header) if is_ours else None
         if session is not None:
-            if session.receive(header, datagram, path, now):
+            made = session.receive(header, datagram, path, now)
+            if made or heed(session, header, datagram, path, now):
                 self._after(session, now)
         elif is_ours and header.exchange_type == ExchangeType.IKE_SA_INIT:
             self._receive_first(header, datagram, path, now)

@@ -36,13 +36,17 @@ _LAST_MINUTES = 120.0
 
 @dataclass(slots=True)
 class Schedule:
-    """Times of the next duties, None for none. ``expires_at`` ends an IKE SA without a word."""
+    """Times of the next duties, None for none. ``expires_at`` ends an IKE SA without a word.
+
+    ``doubted_at`` is when we last asked because somebody said that the peer does not know it.
+    """
 
     last_heard: float
     last_sent: float
     rekey_at: float | None = None
     reauthenticate_at: float | None = None
     expires_at: float | None = None
+    doubted_at: float | None = None
 
     def heard(self, now: float) -> None:
         """Something authentic came that had not come before (RFC 7296, 2.4)."""

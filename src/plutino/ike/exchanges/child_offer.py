@@ -173,7 +173,7 @@ def answer_offer(
     answered: list[Payload] = (
         [NotifyPayload(_MODE_NOTIFIES[mode])] if mode in _MODE_NOTIFIES else []
     )
-    if _may_have_more(session, configs, offered, (local, remote)):
+    if _may_have_more(session, offered, (local, remote)):
         answered.append(NotifyPayload(NotifyType.ADDITIONAL_TS_POSSIBLE))
     if mode is Mode.TRANSPORT:
         local, remote = as_seen_there((local, remote), offered)
@@ -200,11 +200,21 @@ def note_what_is_left(session: Session, agreed: AgreedChild, message: Message) -
         session.tell(Refused(session.peer.name, why))
 
 
-def _may_have_more(
-    session: Session, configs: Sequence[ChildConfig], offered: Sides, taken: Sides
-) -> bool:
+def note_other_pairs(session: Session, agreed: AgreedChild) -> None:
+    """The log has it where the peer makes several of what is one CHILD_SA here.
+
+    The newest one sends, and the peer takes by it what it has agreed upon for that alone.
+    """
+    pair = agreed.local, agreed.remote
+    same = (one for one in session.children if one.config.name == agreed.config.name)
+    if any(one.is_current and (one.local, one.remote) != pair for one in same):
+        why = 'the peer has several CHILD_SAs for this tunnel; `child-sas = "per-pair"` has, too'
+        session.tell(Refused(session.peer.name, why))
+
+
+def _may_have_more(session: Session, offered: Sides, taken: Sides) -> bool:
     """Whether some of what is offered is for another CHILD_SA."""
-    for config in configs:
+    for config in session.peer.children:
         own = _selectors(session, config)
         left = meeting(narrow(offered[0], own[0]), narrow(offered[1], own[1]))
         if all(left) and not all(map(is_subset, left, taken)):

@@ -30,6 +30,7 @@ from plutino.ike.exchanges.child_offer import (
     answer_offer,
     config_for,
     make_offer,
+    note_other_pairs,
     refusal_of,
     take_answer,
 )
@@ -313,6 +314,8 @@ def answer_create_child(session: Session, message: Message, now: float) -> list[
     agreed, (*mode, sa, initiator, responder) = answer_offer(
         session, message, config, chosen=chosen
     )
+    if old is None:
+        note_other_pairs(session, agreed)
     begun = HalfMadeChild(
         purpose=old or config,
         lowest_nonce=min(nonce.nonce, own_nonce),
