@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from plutino.dataplane.engine_client import EngineClient
+from plutino.dataplane.tun import MANY as MANY_DEVICES
+from plutino.dataplane.tun import queues_of_each
 from plutino.dataplane.userspace import UserspacePlane
 from plutino.model.algorithms import AeadKey
 from plutino.model.interface import Interface
@@ -19,6 +21,7 @@ from plutino.model.policy import Direction, IpNetwork, Policy, Selector, Templat
 from plutino.model.sa import ReplayState, SaDirection, SecurityAssociation
 from plutino.model.secret import Secret
 from plutino.netlink.route_clients import RouteClients
+from plutino.netlink.socket import NetlinkSocket
 from plutino.netlink.xfrm.convert import policy_message, sa_message
 from plutino.netlink.xfrm.messages import XfrmMessage
 from tests.support.engine import engine_process
@@ -130,6 +133,39 @@ def load() -> dict[str, float]:
 def test_a_thousand_interfaces_with_their_sas_and_policies() -> None:
     """How long it took is printed, and no reason to fail: the machine may be busy."""
     print(load())
+
+
+def attach_again(count: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Octets that are read to serve one of so many interfaces again, as by another engine."""
+    read = []
+    genuine = NetlinkSocket._receive_datagram
+
+    def receive(self: NetlinkSocket, step: str) -> bytes:
+        read.append(genuine(self, step))
+        return read[-1]
+
+    with plane() as (served, client):
+        interfaces = [Interface(f"ipsec{n}", IfId(n), 1400) for n in range(1, count + 1)]
+        served.create_links(interfaces)
+        each = queues_of_each(count)
+        files = len(list(Path(f"/proc/{client.info().pid}/fd").iterdir()))
+        assert count * each <= files < count * each + 100
+        client.delete_devices([one.name for one in interfaces])
+        with monkeypatch.context() as patch:
+            patch.setattr(NetlinkSocket, "_receive_datagram", receive)
+            served.attach_link(interfaces[-1])
+        (device,) = client.list_devices()
+        assert (device.name, device.attached) == (interfaces[-1].name, True)
+    return sum(map(len, read))
+
+
+@pytest.mark.root
+def test_serving_an_interface_again_costs_the_same_beside_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After the end of an engine it is done for each of them; and many take one open file each."""
+    few, many = (attach_again(count, monkeypatch) for count in (10, MANY_DEVICES))
+    assert many < 2 * few
 
 
 def numbered(message: XfrmMessage) -> Callable[[int], bytes]:

@@ -1,5 +1,6 @@
 """Requests to the engine that the kernel's XFRM has no message for."""
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -27,7 +28,7 @@ from plutino.dataplane.engine_messages import (
     parse_socket,
     parse_stat,
 )
-from plutino.model.errors import PlaneError, WireError
+from plutino.model.errors import KernelError, PlaneError, WireError
 from plutino.model.numbers import IfId
 from plutino.netlink.socket import BATCH, NetlinkSocket
 from plutino.netlink.wire import NLM_F_DUMP
@@ -69,6 +70,17 @@ class EngineClient:
         """The devices that it was given."""
         step = "list the engine's devices"
         return self._ask(step, EngineMessage.GETDEV, b"", parse_device, NLM_F_DUMP)
+
+    def find_device(self, name: str) -> EngineDevice | None:
+        """The device of that name, or None."""
+        step = f"look for the engine's device {name}"
+        try:
+            (found,) = self._ask(step, EngineMessage.GETDEV, encode_name(name), parse_device)
+        except KernelError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return None
+        return found
 
     def new_device(
         self,

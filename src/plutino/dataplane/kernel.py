@@ -211,10 +211,8 @@ class KernelPlane:
 
     def _find_own(self, name: str) -> Link | None:
         """Our link of that name, in whatever namespace."""
-        for link in self.bind_links(self._routes.list_links()):
-            if link.name == name and link.alias == self._alias:
-                return link
-        return None
+        found = self.bind_links(self._routes.find_links(name))
+        return next((one for one in found if one.alias == self._alias), None)
 
     def _is_another(self, link: Link, interface: Interface) -> bool:
         """Whether the kernel cannot make the one of the other."""

@@ -11,6 +11,8 @@ from plutino.model.errors import KernelError, PlaneError
 
 DEVICE: Final = "/dev/net/tun"
 MOST_QUEUES: Final = 4
+MANY: Final = 256
+"""Devices that are made at once."""
 _TUNSETIFF: Final = 0x400454CA
 _TUNSETPERSIST: Final = 0x400454CB
 _TUNSETOFFLOAD: Final = 0x400454D0
@@ -52,19 +54,23 @@ def open_tun(name: str) -> int:
     return descriptor
 
 
-def queues_of_each() -> int:
-    """How many queues a TUN device gets."""
-    return min(MOST_QUEUES, os.cpu_count() or 1)
+def queues_of_each(devices: int) -> int:
+    """How many queues each of so many TUN devices gets: one per processor, at most four.
+
+    Of many devices each has one: they are spread over the processors themselves, and each queue
+    is an open file of the engine.
+    """
+    return min(MOST_QUEUES, os.cpu_count() or 1) if devices < MANY else 1
 
 
-def open_queues(name: str) -> list[int]:
-    """A descriptor for each queue of the TUN device ``name``: one per processor, at most four.
+def open_queues(name: str, devices: int = 1) -> list[int]:
+    """A descriptor for each queue of the TUN device ``name``, one of so many.
 
     Raises as ``open_tun``.
     """
     descriptors: list[int] = []
     try:
-        for _ in range(queues_of_each()):
+        for _ in range(queues_of_each(devices)):
             descriptors.append(open_tun(name))
     except (KernelError, PlaneError):
         for descriptor in descriptors:
@@ -73,8 +79,10 @@ def open_queues(name: str) -> list[int]:
     return descriptors
 
 
-def check_open_files(pid: int, devices: int) -> None:
+def check_open_files(pid: int, devices: int, of: int = 1) -> None:
     """PlaneError where a process may not have so many open files as more devices take.
+
+    ``of`` is how many there are to be in all.
 
     The engine raises its limit as far as it may (CAP_SYS_RESOURCE, ``fs.nr_open``).
     """
@@ -84,11 +92,12 @@ def check_open_files(pid: int, devices: int) -> None:
     except OSError:
         return  # it has ended, or is not ours to look at
     words = next(line.split() for line in limits.splitlines() if line.startswith("Max open files"))
-    wanted = there + devices * queues_of_each()
+    each = queues_of_each(max(devices, of))
+    wanted = there + devices * each
     if words[3].isdigit() and wanted > int(words[3]):
         raise PlaneError(
             f"the engine may have {words[3]} open files, and with {devices} more interfaces it "
-            f"takes {wanted}: {queues_of_each()} for each",
+            f"takes {wanted}: {each} for each",
             hint="raise the hard limit (`LimitNOFILE=` of the service, `ulimit -Hn`), or have one "
             "interface for many tunnels, with `external = true`",
         )

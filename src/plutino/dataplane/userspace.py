@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Final, Self
 
 from plutino.dataplane.engine_client import MOST_DESCRIPTORS, EngineClient
-from plutino.dataplane.engine_messages import EngineInfo, EngineLosses, NewDevice
+from plutino.dataplane.engine_messages import EngineDevice, EngineInfo, EngineLosses, NewDevice
 from plutino.dataplane.engine_process import start_engine
 from plutino.dataplane.link_settings import forgo_routers
 from plutino.dataplane.moved_sa import delete_and_tell, with_numbers
@@ -42,6 +42,7 @@ class UserspacePlane:
         self.instance = instance
         self._client = client
         self._routes = routes
+        self._count = 0
         self._xfrm = XfrmClient(client.socket)
 
     @classmethod
@@ -108,15 +109,9 @@ class UserspacePlane:
     def bind_links(self, links: tuple[Link, ...]) -> tuple[Link, ...]:
         """The links, completed with what the engine serves of them."""
         devices = {one.name: one for one in self._client.list_devices()}
-
-        def complete(link: Link) -> Link:
-            device = devices.get(link.name)
-            if device is None or device.ifindex != link.index:
-                return link
-            is_external = device.if_id is None
-            return replace(link, if_id=device.if_id, attached=device.attached, external=is_external)
-
-        return tuple(map(complete, links))
+        alias = link_alias(self.instance)
+        self._count = sum(one.alias == alias for one in links)
+        return tuple(_completed(one, devices.get(one.name)) for one in links)
 
     def create_links(self, interfaces: Sequence[Interface]) -> None:
         """Make TUNs, down, and hand them to the engine. EEXIST if a link has such a name.
@@ -124,11 +119,13 @@ class UserspacePlane:
         A batch is what one datagram to the engine may bring; where one of it fails, none of it and
         none after it is made. PlaneError where the engine may not open so many.
         """
-        check_open_files(self._client.info().pid, len(interfaces))
+        self._count = max(self._count, len(interfaces))
+        check_open_files(self._client.info().pid, len(interfaces), self._count)
         names = {name for _index, name in socket.if_nameindex()}
         for first in range(0, len(interfaces), MOST_DESCRIPTORS):
             try:
-                self._create_batch(interfaces[first : first + MOST_DESCRIPTORS], names)
+                batch = interfaces[first : first + MOST_DESCRIPTORS]
+                self._create_batch(batch, names)
             except KernelError as error:
                 places = range(first, len(interfaces))
                 raise BatchRefusedError(dict.fromkeys(places, error)) from error
@@ -141,7 +138,7 @@ class UserspacePlane:
         devices: list[NewDevice] = []
         try:
             for one in batch:
-                queues = open_queues(one.name)
+                queues = open_queues(one.name, self._count)
                 index = socket.if_nametoindex(one.name)
                 devices.append(NewDevice(one.name, _device_if_id(one), index, one.mtu, queues))
             self._routes.home.set_links(
@@ -192,7 +189,7 @@ class UserspacePlane:
         step = f"serve link {interface.name}"
         if link is None:
             raise KernelError(step, errno.ENODEV, f"no link {interface.name} of ours")
-        (bound,) = self.bind_links((link,))
+        bound = _completed(link, self._client.find_device(link.name))
         if not bound.attached or bound.external != interface.external:
             with suppress(BatchRefusedError):
                 self._client.delete_devices([interface.name])
@@ -201,7 +198,7 @@ class UserspacePlane:
                 self._routes[link.namespace].delete_link(link.name)
                 self.create_links([interface])
                 return
-            descriptors = open_queues(interface.name)
+            descriptors = open_queues(interface.name, self._count)
             try:
                 self._serve(interface, descriptors)
             finally:
@@ -226,10 +223,8 @@ class UserspacePlane:
     def _find_own(self, name: str) -> Link | None:
         """Our link of that name, in whatever namespace."""
         alias = link_alias(self.instance)
-        for link in self._routes.list_links():
-            if link.name == name and link.alias == alias:
-                return link
-        return None
+        found = self._routes.find_links(name)
+        return next((one for one in found if one.alias == alias), None)
 
     def delete_links(self, interfaces: Sequence[Interface]) -> None:
         """Take links from the engine and from the kernel."""
@@ -348,6 +343,14 @@ class UserspacePlane:
         """The engine's counters of links: what it sealed, opened and dropped."""
         names = {one.name for one in interfaces}
         return {one.name: one.stats for one in self._client.list_devices() if one.name in names}
+
+
+def _completed(link: Link, device: EngineDevice | None) -> Link:
+    """With what the engine serves of it."""
+    if device is None or device.ifindex != link.index:
+        return link
+    is_external = device.if_id is None
+    return replace(link, if_id=device.if_id, attached=device.attached, external=is_external)
 
 
 def _device_if_id(interface: Interface) -> IfId | None:

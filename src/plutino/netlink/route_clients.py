@@ -101,6 +101,11 @@ class RouteClients:
         """All links."""
         return tuple(one for client in self._clients.values() for one in client.list_links())
 
+    def find_links(self, name: str) -> tuple[Link, ...]:
+        """The links of that name, one of a namespace at most."""
+        found = (client.find_link(name) for client in self._clients.values())
+        return tuple(one for one in found if one is not None)
+
     def list_addresses(self) -> tuple[Address, ...]:
         """All addresses."""
         return tuple(one for client in self._clients.values() for one in client.list_addresses())
