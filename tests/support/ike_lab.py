@@ -1,5 +1,6 @@
 """A pair of gateways that get their keys by IKE, on either plane."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -20,11 +21,12 @@ def use_ike(host: Host, peer: str, options: str = "") -> None:
     Both ends have a pre-shared key unless these say what they prove themselves by.
     """
     text = host.file.read_text()
-    place = text.index(f"[tunnels.{peer}.static]")
+    place = re.search(rf"\[tunnels\.{peer}\.(static|ike)\]", text)
+    assert place is not None
     has_proof = "private-key" in options or "psk-file" in options
     proof = "" if has_proof else f'psk-file = "{peer}.psk"\n'
     keying = f"[tunnels.{peer}.ike]\n{proof}{options}\n"
-    host.file.write_text(text[:place] + keying)
+    host.file.write_text(text[: place.start()] + keying)
     psk = host.folder / f"{peer}.psk"
     psk.touch(mode=0o600)
     psk.write_text(PSK)
