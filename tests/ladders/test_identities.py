@@ -43,6 +43,21 @@ def test_initial_contact_is_said_to_each_of_several_identities() -> None:
     assert sum("N(INITIAL_CONTACT)" in rung for rung in pair.trace) == 2
 
 
+def test_the_log_says_who_is_not_known_and_who_is() -> None:
+    other = LocalPresharedKey(Identity.fqdn("rome"), KEY)
+    pair = IkePair(a=peer("a", local_credential=other))
+    pair.start()
+    pair.run(5)
+    known = "nobody of identity rome is configured for this path, but a"
+    assert known in str(pair.events["b"])
+    assert "AUTHENTICATION_FAILED" in str(pair.events["a"])
+    wanted = RemotePresharedKey(Identity.fqdn("berlin"), KEY)
+    pair = IkePair(a=peer("a", remote_credential=wanted))
+    pair.start()
+    pair.run(5)
+    assert "a asks for berlin, which is not our identity" in str(pair.events["b"])
+
+
 WEAK = (*IKE_GCM[:-1], Transform(4, 14))
 QUANTUM = (*IKE_GCM, Transform(6, 36))
 

@@ -77,7 +77,10 @@ def test_two_protocols_that_do_not_meet_make_no_child() -> None:
     )
     pair.start()
     pair.run(5)
-    assert "TS_UNACCEPTABLE" in str(pair.events["a"])
+    offered = f"{PARIS}[tcp]", str(BERLIN)
+    assert f"TS_UNACCEPTABLE, of {' - '.join(offered)}" in str(pair.events["a"])
+    assert f"offered {' - '.join(reversed(offered))}; " in str(pair.events["b"])
+    assert f"allowed {BERLIN}[udp/53] - 0.0.0.0/0, ::/0" in str(pair.events["b"])
     assert not pair.a.child_sas()
     assert not pair.b.child_sas()
 

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import summarize_address_range
+from typing import Final
 
 from plutino.ike.payloads.traffic_selector import TrafficSelector
 from plutino.model.policy import IpNetwork
 from plutino.model.traffic import NetworkSelector, port_prefixes
+
+_MOST_WORDS: Final = 4
+"""Selectors of a side in a log: who offers them chooses their number."""
 
 
 def narrow(
@@ -72,6 +76,23 @@ def prefixes_of(selector: TrafficSelector) -> tuple[NetworkSelector, ...]:
         NetworkSelector(network, selector.protocol, *ports)
         for network in summarize_address_range(selector.first, selector.last)
     )
+
+
+def words_of(local: Sequence[TrafficSelector], remote: Sequence[TrafficSelector]) -> str:
+    """Both sides in the words of a gateway file, for the log; of many the first ones."""
+    return " - ".join(_side_words(one) for one in (local, remote))
+
+
+def _side_words(selectors: Sequence[TrafficSelector]) -> str:
+    words = [_words(one) for one in selectors[:_MOST_WORDS]]
+    if len(selectors) > _MOST_WORDS:
+        words.append("...")
+    return ", ".join(words) or "none"
+
+
+def _words(selector: TrafficSelector) -> str:
+    prefixes = prefixes_of(selector)
+    return str(prefixes[0]) if len(prefixes) == 1 else str(selector)
 
 
 def count_of(local: Sequence[TrafficSelector], remote: Sequence[TrafficSelector]) -> int:

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from plutino.ike.session import Session
 
 
+_MOST_TOLD = 4
+"""Identities that the log names where none is meant."""
 _Proof = tuple[tuple[int, bytes], list[CertificateData]]
 """AUTH's method and data, and what came in CERT."""
 
@@ -125,7 +127,7 @@ def _first_child(session: Session, offer: ChildOffer, message: Message, now: flo
     """The IKE SA stays where its first child is refused (RFC 7296, 1.2 and 2.21.2)."""
     try:
         if message.error is not None:
-            raise PeerError(refusal_of(message.error, offer.suites))
+            raise PeerError(refusal_of(message.error, offer))
         keys = session.session_keys
         nonces = keys.exchanged.initiator_nonce, keys.exchanged.responder_nonce
         agreed = take_answer(session, offer, message)
@@ -323,14 +325,21 @@ def _candidate(session: Session, identity: Identity, wanted: Identity | None) ->
         and (wanted is None or peer.local_credential.identity == wanted)
     ]
     if not named:
-        raise AuthenticationFailedError(
-            f"nobody of identity {identity} is configured for this path"
-        )
+        raise AuthenticationFailedError(_nobody(session.candidates, identity, wanted))
     transforms = session.session_keys.suite.transforms
     for peer in named:
         if allows(peer.suites, transforms):
             return peer
     raise AuthenticationFailedError(f"the chosen proposal is not allowed with {identity}")
+
+
+def _nobody(candidates: Sequence[PeerConfig], identity: Identity, wanted: Identity | None) -> str:
+    """Why none of the peers of a path is meant; of many the first ones."""
+    if any(one.remote_credential.accepts(identity) for one in candidates):
+        return f"{identity} asks for {wanted}, which is not our identity"
+    known = ", ".join(str(one.remote_credential.identity) for one in candidates[:_MOST_TOLD])
+    more = ", ..." if len(candidates) > _MOST_TOLD else ""
+    return f"nobody of identity {identity} is configured for this path, but {known}{more}"
 
 
 def _identity(payload: Payload | None) -> Identity:

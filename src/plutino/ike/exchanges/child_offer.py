@@ -19,7 +19,7 @@ from plutino.ike.esp_suites import keymat_size
 from plutino.ike.events import Refused
 from plutino.ike.exchanges.translated import Sides, as_seen_here, as_seen_there
 from plutino.ike.message.message import Message
-from plutino.ike.narrowing import count_of, is_subset, meeting, narrow, selector_of
+from plutino.ike.narrowing import count_of, is_subset, meeting, narrow, selector_of, words_of
 from plutino.ike.numbers import NotifyType, PayloadType, Protocol
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import NotifyPayload
@@ -47,6 +47,8 @@ MOST_SELECTORS = 1024
 """Pairs of prefixes, unless more are configured: a peer may narrow to ranges that make many."""
 Nonces = tuple[bytes, bytes]
 """The initiator's and the responder's."""
+_MOST_TOLD = 4
+"""Configurations that the log names where none fits."""
 _HINT = '; `child-sas = "per-pair"` asks for one after the other'
 _MODE_NOTIFIES = {
     Mode.TRANSPORT: NotifyType.USE_TRANSPORT_MODE,
@@ -185,9 +187,11 @@ def answer_offer(
     return agreed, answered
 
 
-def refusal_of(error: NotifyPayload, offered: Sequence[Suite]) -> str:
+def refusal_of(error: NotifyPayload, offered: ChildOffer) -> str:
     """What the log has of a CHILD_SA that the peer refuses."""
-    words = f"the peer refuses the CHILD_SA: {refusal_words(error, offered)}"
+    words = f"the peer refuses the CHILD_SA: {refusal_words(error, offered.suites)}"
+    if error.type == NotifyType.TS_UNACCEPTABLE:
+        words += f", of {words_of(offered.local, offered.remote)}"
     return f"{words}{_HINT}" if error.type == NotifyType.SINGLE_PAIR_REQUIRED else words
 
 
@@ -278,7 +282,11 @@ def _fit(
             if config.mode is not wanted and config.mode is not Mode.TUNNEL:
                 continue  # a peer that does not ask for the mode cannot have it
             return config, (local, remote)
-    raise TsUnacceptableError("no offered traffic selector is allowed here")
+    allowed = " or ".join(words_of(*_selectors(session, one)) for one in ranked[:_MOST_TOLD])
+    raise TsUnacceptableError(
+        f"no offered traffic selector is allowed here: offered {words_of(*offered)}; "
+        f"allowed {allowed}"
+    )
 
 
 def _selectors(session: Session, config: ChildConfig) -> Sides:

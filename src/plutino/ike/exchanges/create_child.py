@@ -233,7 +233,8 @@ class CreateChild:
             return
         else:
             self._failed(session, now + session.pause(self.config.name))
-        raise PeerError(refusal_of(error, self.config.suites))
+        assert self.offer is not None
+        raise PeerError(refusal_of(error, self.offer))
 
     def _failed(self, session: Session, again: float) -> None:
         """Another try later, and not before what the peer has begun has had its time."""
