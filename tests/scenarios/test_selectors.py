@@ -1,5 +1,6 @@
 """Tunnels for some protocols and ports: what else goes to their networks goes nowhere."""
 
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,3 +130,22 @@ def sending(pair: Pair, tunnel: str) -> str:
     assert report is not None
     (found,) = (one for one in report.tunnels if one.name == tunnel)
     return next(sa.spi for sa in found.sas if sa.direction == "out")
+
+
+def test_a_reload_makes_a_child_sa_for_each_pair(plane: str) -> None:
+    """While the one for all of them is there, whose policies would be those of the others."""
+    with ike_pair(plane) as pair:
+        until_it_passes(pair)
+        for host in (pair.paris, pair.berlin):
+            host.file.write_text(f'{host.file.read_text()}\nchild-sas = "per-pair"\n')
+            assert host.daemon is not None
+            host.daemon.send_signal(signal.SIGHUP)
+        until(lambda: tunnels_up(pair.paris) == [BERLIN, f"{BERLIN}#2"], "there are two")
+        until_it_passes(pair)
+        assert "not taken over" not in pair.paris.last_words()
+        pair.assert_nothing_in_clear()
+
+
+def tunnels_up(host: Host) -> list[str]:
+    report = host.status()
+    return [] if report is None else [one.name for one in report.tunnels if one.state is State.UP]

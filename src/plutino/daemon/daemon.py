@@ -240,7 +240,7 @@ class Daemon:
         return result
 
     def _children(self) -> Children:
-        return NO_CHILDREN if self._ike is None else self._ike.children()
+        return NO_CHILDREN if self._ike is None else self._ike.children(self._loaded.gateway)
 
     def _located(self, loaded: LoadedGateway, children: Children) -> LoadedGateway:
         """With the addresses of peers that may be anywhere, as far as they are known."""
@@ -404,8 +404,9 @@ class Daemon:
 
     def _plan(self) -> dict[str, object]:
         """What a reload would do, with the CHILD_SAs that there are."""
-        children = self._children()
-        loaded = self._located(load_gateway(self._path), children)
+        loaded = load_gateway(self._path)
+        children = NO_CHILDREN if self._ike is None else self._ike.children(loaded.gateway)
+        loaded = self._located(loaded, children)
         steps, problems = plan_pass(loaded, self._runtime, children)
         words = [step.describe() for step in steps]
         told = [step.to_json() for step in steps]

@@ -61,6 +61,13 @@ def peer_name(gateway: Gateway, tunnel: str) -> str | None:
     return None if ike is None else ike.ike_sa_of or tunnel
 
 
+def may_have(gateway: Gateway, peer: str, child: ChildSa) -> bool:
+    """Whether the file allows a peer that CHILD_SA."""
+    tunnel = gateway.tunnels.get(child.tunnel)
+    mine = tunnel is not None and peer_name(gateway, child.tunnel) == peer
+    return tunnel is not None and mine and is_allowed(tunnel, child)
+
+
 def is_allowed(tunnel: Tunnel, child: ChildSa) -> bool:
     """Whether mode and selectors of a CHILD_SA are within what the file has."""
     mode = Mode[tunnel.mode.upper()]

@@ -13,13 +13,14 @@ from contextlib import suppress
 from typing import Final
 
 from plutino.config.files import LoadedGateway
+from plutino.config.gateway import Gateway
 from plutino.config.tunnel import Tunnel
 from plutino.daemon.early_esp import EarlyEsp
 from plutino.daemon.ike_outbox import Outbox
 from plutino.daemon.ike_peers import (
     Ways,
     fingerprints_of,
-    is_allowed,
+    may_have,
     ocsp_policy,
     peer_name,
     peers_of,
@@ -139,14 +140,17 @@ class IkeService:
             self._take_best(patient=True)
             self._wake.set()
 
-    def children(self) -> dict[str, tuple[ChildSa, ...]]:
-        """All CHILD_SAs as they have to be in force now, by tunnel name."""
-        gateway = self._loaded.gateway
+    def children(self, gateway: Gateway) -> dict[str, tuple[ChildSa, ...]]:
+        """All CHILD_SAs as they have to be in force now, by tunnel name.
+
+        ``gateway`` may be newer than what they were made for: those that it does not allow are not
+        among them.
+        """
         found: dict[str, tuple[ChildSa, ...]] = {}
         # A copy in one step, since passes ask from another thread.
         for peer, several in self._children.copy().items():
             for one in several:
-                if one.tunnel in gateway.tunnels and peer_name(gateway, one.tunnel) == peer:
+                if may_have(gateway, peer, one):
                     found[one.tunnel] = (*found.get(one.tunnel, ()), one)
         return found
 
@@ -168,7 +172,7 @@ class IkeService:
         gateway = self._loaded.gateway
         names = ((name, peer_name(gateway, name)) for name in gateway.tunnels)
         reports = {name: peers[peer] for name, peer in names if peer in peers}
-        return IkeState(self.children(), reports)
+        return IkeState(self.children(gateway), reports)
 
     def start(self, *, on_kernel: bool) -> None:
         """Opens the sockets and begins what is to begin by itself."""
@@ -356,10 +360,7 @@ class IkeService:
 
     def _may_have(self, peer: str, child: ChildSa) -> bool:
         """Whether the file allows it, whatever has become of the process that asks for it."""
-        gateway = self._loaded.gateway
-        tunnel = gateway.tunnels.get(child.tunnel)
-        mine = tunnel is not None and peer_name(gateway, child.tunnel) == peer
-        if tunnel is not None and mine and is_allowed(tunnel, child):
+        if may_have(self._loaded.gateway, peer, child):
             return True
         self._log(f"error: IKE wants a CHILD_SA that tunnel '{peer}' does not allow: it has none")
         return False
