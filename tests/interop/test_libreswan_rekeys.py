@@ -3,6 +3,8 @@
 As a responder it sends by a new CHILD_SA as soon as it has answered (RFC 7296, 2.8).
 """
 
+import re
+
 import pytest
 
 from plutino.lab.demo import PARIS
@@ -41,3 +43,18 @@ def test_of_both_kinds_by_us_behind_a_nat(libreswan: Peer, plane: str) -> None:
     with mixed_pair(libreswan, theirs, paris=ours, inside=PARIS, plane=plane) as lab:
         many(lab)
         assert FrameKind.ESP_IN_UDP in lab.nat.kinds()
+
+
+@pytest.mark.parametrize("plane", ["kernel", "userspace"])
+def test_of_both_kinds_by_us_under_the_strict_guard(libreswan: Peer, plane: str) -> None:
+    """The tunnel has the default route, and nothing but ESP and IKE passes beside it."""
+    ours = NAMES + OFTEN
+    with mixed_pair(
+        libreswan, connection(auth=BY_NAME), paris=ours, inside=PARIS, plane=plane, edit=everything
+    ) as lab:
+        many(lab)
+
+
+def everything(text: str) -> str:
+    """The gateway file with all of IPv4 in its tunnel."""
+    return 'guard = "strict"\n' + re.sub("routes = .*", 'routes = ["0.0.0.0/0"]', text, count=1)
