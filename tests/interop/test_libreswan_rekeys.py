@@ -3,15 +3,19 @@
 As a responder it sends by a new CHILD_SA as soon as it has answered (RFC 7296, 2.8).
 """
 
+import fcntl
 import re
+from functools import partial
 
 import pytest
 
 from plutino.lab.demo import PARIS
 from plutino.lab.peers.packages import Peer
 from plutino.lab.wire import FrameKind
+from tests.support.fault_stream import Stream
 from tests.support.libreswan_lab import BY_NAME, NAMES, Mixed, connection, mixed_pair
 from tests.support.rekeys import IKE_REKEYS, OFTEN, REKEYS, Changes, traffic, until_so_many
+from tests.support.until import until
 
 
 def child_rekeys(lab: Mixed) -> int:
@@ -27,6 +31,31 @@ def many(lab: Mixed) -> None:
         until_so_many(lambda: child_rekeys(lab), REKEYS, "CHILD_SAs")
         until_so_many(ikes.count, IKE_REKEYS, "IKE SAs")
     lab.assert_nothing_in_clear()
+
+
+@pytest.mark.parametrize("plane", ["kernel", "userspace"])
+def test_what_comes_while_an_installation_waits(libreswan: Peer, plane: str) -> None:
+    """A pass over the gateway takes its time, and libreswan sends meanwhile."""
+    with mixed_pair(libreswan, connection(), paris=OFTEN, plane=plane) as lab:
+        lab.until_it_passes()
+        before = child_rekeys(lab)
+        with (lab.paris.folder / "run" / "default" / "pass.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with traffic(lab, 0.005) as (_, back):
+                until(partial(has_rekeyed, lab, before), "libreswan has a new CHILD_SA")
+                mark = back.sent
+                until(partial(has_sent, back, mark + 30), "it sends by it")
+                assert not back.received & {*range(mark + 10, mark + 30)}
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                until_so_many(partial(child_rekeys, lab), 1, "CHILD_SAs")
+
+
+def has_rekeyed(lab: Mixed, before: int) -> bool:
+    return child_rekeys(lab) > before
+
+
+def has_sent(stream: Stream, number: int) -> bool:
+    return stream.sent > number
 
 
 @pytest.mark.parametrize("plane", ["kernel", "userspace"])

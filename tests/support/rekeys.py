@@ -30,7 +30,7 @@ _SECONDS: Final = 10
 @contextmanager
 def traffic(
     lab: TwoHosts, interval: float = 0.002, *, there: bool = True, back: bool = True
-) -> Iterator[None]:
+) -> Iterator[list[Stream]]:
     """To Berlin and back, or one of them; what is sent meanwhile arrives once."""
     with ExitStack() as stack:
         streams = []
@@ -42,7 +42,7 @@ def traffic(
         first = [one.sent for one in streams]
         for one in streams:
             one.repeated = 0
-        yield
+        yield streams
         for one, mark in zip(streams, first, strict=True):
             lost = {number for number in one.lost(seconds=_PATIENCE) if number >= mark}
             way = "to Berlin" if there and one is streams[0] else "to Paris"
