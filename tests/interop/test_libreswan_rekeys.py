@@ -3,13 +3,19 @@
 As a responder it sends by a new CHILD_SA as soon as it has answered (RFC 7296, 2.8).
 """
 
+import fcntl
+import re
+from functools import partial
+
 import pytest
 
 from plutino.lab.demo import PARIS
 from plutino.lab.peers.packages import Peer
 from plutino.lab.wire import FrameKind
+from tests.support.fault_stream import Stream
 from tests.support.libreswan_lab import BY_NAME, NAMES, Mixed, connection, mixed_pair
 from tests.support.rekeys import IKE_REKEYS, OFTEN, REKEYS, Changes, traffic, until_so_many
+from tests.support.until import until
 
 
 def child_rekeys(lab: Mixed) -> int:
@@ -28,6 +34,31 @@ def many(lab: Mixed) -> None:
 
 
 @pytest.mark.parametrize("plane", ["kernel", "userspace"])
+def test_what_comes_while_an_installation_waits(libreswan: Peer, plane: str) -> None:
+    """A pass over the gateway takes its time, and libreswan sends meanwhile."""
+    with mixed_pair(libreswan, connection(), paris=OFTEN, plane=plane) as lab:
+        lab.until_it_passes()
+        before = child_rekeys(lab)
+        with (lab.paris.folder / "run" / "default" / "pass.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with traffic(lab, 0.005) as (_, back):
+                until(partial(has_rekeyed, lab, before), "libreswan has a new CHILD_SA")
+                mark = back.sent
+                until(partial(has_sent, back, mark + 30), "it sends by it")
+                assert not back.received & {*range(mark + 10, mark + 30)}
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                until_so_many(partial(child_rekeys, lab), 1, "CHILD_SAs")
+
+
+def has_rekeyed(lab: Mixed, before: int) -> bool:
+    return child_rekeys(lab) > before
+
+
+def has_sent(stream: Stream, number: int) -> bool:
+    return stream.sent > number
+
+
+@pytest.mark.parametrize("plane", ["kernel", "userspace"])
 @pytest.mark.parametrize("family", [4, 6])
 def test_of_both_kinds_by_us(libreswan: Peer, family: int, plane: str) -> None:
     with mixed_pair(libreswan, connection(family), family, paris=OFTEN, plane=plane) as lab:
@@ -41,3 +72,18 @@ def test_of_both_kinds_by_us_behind_a_nat(libreswan: Peer, plane: str) -> None:
     with mixed_pair(libreswan, theirs, paris=ours, inside=PARIS, plane=plane) as lab:
         many(lab)
         assert FrameKind.ESP_IN_UDP in lab.nat.kinds()
+
+
+@pytest.mark.parametrize("plane", ["kernel", "userspace"])
+def test_of_both_kinds_by_us_under_the_strict_guard(libreswan: Peer, plane: str) -> None:
+    """The tunnel has the default route, and nothing but ESP and IKE passes beside it."""
+    ours = NAMES + OFTEN
+    with mixed_pair(
+        libreswan, connection(auth=BY_NAME), paris=ours, inside=PARIS, plane=plane, edit=everything
+    ) as lab:
+        many(lab)
+
+
+def everything(text: str) -> str:
+    """The gateway file with all of IPv4 in its tunnel."""
+    return 'guard = "strict"\n' + re.sub("routes = .*", 'routes = ["0.0.0.0/0"]', text, count=1)

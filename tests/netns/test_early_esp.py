@@ -39,6 +39,12 @@ def lab() -> Iterator[EngineLab]:
         yield made
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is given up because the machine is busy."""
+    monkeypatch.setattr(early_esp, "LONGEST", 60.0)
+
+
 def inside_two(lab: EngineLab, play: Callable[[EarlyEsp], None]) -> None:
     """With an ``EarlyEsp`` where ``two`` is."""
 
@@ -130,10 +136,10 @@ def test_a_flood_is_kept_within_its_bound_and_delays_nobody(lab: EngineLab) -> N
         ether = Ether(src=lab.one.mac, dst=lab.two.mac)
         head = IP(src=OUTER[4][ONE], dst=OUTER[4][TWO], proto=50)
         before = dict(lab.two.drops())
-        for number in range(3000):
+        for number in range(1500):
             esp = struct.pack("!II", flow.spi, number + 1) + bytes(64)
             lab.one.transmit(bytes(ether / head / Raw(esp)))
-        until(lambda: lost(lab, before).get("XfrmInNoStates", 0) > 1000, "they come")
+        until(lambda: lost(lab, before).get("XfrmInNoStates", 0) > 700, "they come")
         lab.two.send(flow.sa(SaDirection.IN))
         lab.one.inject(numbered(1))
         assert delivered(lab, 1) == [numbered(1)], "meanwhile others pass"

@@ -79,11 +79,11 @@ class Stream:
         mark = self.sent
         until(lambda: any(number >= mark for number in list(self.received)), "packets pass")
 
-    def lost(self) -> set[int]:
-        """Numbers up to now that do not arrive."""
+    def lost(self, *, seconds: float = 1) -> set[int]:
+        """Numbers up to now that do not arrive within that time."""
         numbers = set(range(self.sent))
         with suppress(AssertionError):
-            until(lambda: numbers <= self.received, "all arrive", seconds=1)
+            until(lambda: numbers <= self.received, "all arrive", seconds=seconds)
         return numbers - self.received
 
     def _send(self) -> None:

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::tables::Published;
 
-/// A worker that takes longer is not waited for; a batch takes less than a thousandth of a second.
-pub const LONGEST: Duration = Duration::from_millis(20);
+/// A worker that takes longer is not waited for. A batch takes less than a thousandth of a second, but
+/// where others have the processor, a worker may get it late.
+pub const LONGEST: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_micros(20);
 const IDLE: u64 = u64::MAX;
 

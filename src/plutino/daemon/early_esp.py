@@ -176,6 +176,7 @@ def _send_again(sa: AwaitedSa, packets: Iterable[bytes]) -> None:
     """To the address that they came to; on this way nobody asks for the path back."""
     family = socket.AF_INET6 if sa.local.version == 6 else socket.AF_INET
     with socket.socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW) as sender:
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * BUFFER)
         with suppress(OSError):
             bypass_policies(sender)
         for packet in packets:
