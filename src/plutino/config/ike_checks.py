@@ -11,11 +11,11 @@ from plutino.config.proposals import WEAK_WORDS, parse_proposal
 from plutino.config.tunnel import Tunnel
 from plutino.model.identity import identity_of
 
-_OURS: Final = ("local_psk_file", "private_key")
-_THE_PEERS: Final = ("remote_psk_file", "authorities", "remote_public_key")
 _RESPONDER: Final = re.compile(r"http://[A-Za-z0-9.\-\[\]:]{1,255}(/[!-~]{0,700})?")
 """RFC 6960 has responders answer in clear, since they sign."""
 _OF_THE_PATH: Final = ("local", "remote_as_written", "remotes", "uplinks", "encapsulation")
+_PROOFS_OF_OURS: Final = ("local_psk_file", "private_key")
+_PROOFS_OF_THE_PEER: Final = ("remote_psk_file", "authorities", "remote_public_key")
 
 
 def check_keying(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
@@ -100,13 +100,13 @@ def _check_identities(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
 
 def _check_proof(ike: IkeKeying, at: KeyPath) -> Iterator[Finding]:
     """One proof of ours and one of the peer's, be they of one kind or not (RFC 7296, 2.15)."""
-    if not any(getattr(ike, key) for key in ("psk_file", *_OURS, *_THE_PEERS)):
+    if not any(getattr(ike, key) for key in ("psk_file", *_PROOFS_OF_OURS, *_PROOFS_OF_THE_PEER)):
         why = "needs `psk-file`, or what we prove ourselves by and what the peer does"
         yield at, why, "such as `certificate` and `private-key`, and `authorities`"
         return
     for whose, keys, other_end in (
-        ("we prove ourselves", _OURS, "remote"),
-        ("the peer proves itself", _THE_PEERS, "local"),
+        ("we prove ourselves", _PROOFS_OF_OURS, "remote"),
+        ("the peer proves itself", _PROOFS_OF_THE_PEER, "local"),
     ):
         given = [_spelled(key) for key in ("psk_file", *keys) if getattr(ike, key) is not None]
         if not given:
