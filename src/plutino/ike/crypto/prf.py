@@ -1,10 +1,10 @@
 """Pseudorandom functions (RFC 7296, 2.13; transform type 2)."""
 
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
@@ -45,11 +45,11 @@ class Prf:
         return stream[:length]
 
 
-def _hmac(algorithm: str) -> Callable[[bytes, bytes], bytes]:
-    """By OpenSSL in one call: a handshake needs fifteen of them."""
-
+def _hmac(algorithm: hashes.HashAlgorithm) -> Callable[[bytes, bytes], bytes]:
     def compute(key: bytes, data: bytes) -> bytes:
-        return hmac.digest(key, data, algorithm)
+        mac = hmac.HMAC(key, algorithm)
+        mac.update(data)
+        return mac.finalize()
 
     return compute
 
@@ -76,11 +76,11 @@ def _xcbc_prf(key: bytes, data: bytes) -> bytes:
 PRFS: Final = {
     one.ike_id: one
     for one in (
-        Prf("prfsha1", 2, 20, 20, _hmac("sha1"), weak=True),
+        Prf("prfsha1", 2, 20, 20, _hmac(hashes.SHA1()), weak=True),  # noqa: S303
         Prf("prfaesxcbc", 4, 16, 16, _xcbc_prf, fixed_key=True),
-        Prf("prfsha256", 5, 32, 32, _hmac("sha256")),
-        Prf("prfsha384", 6, 48, 48, _hmac("sha384")),
-        Prf("prfsha512", 7, 64, 64, _hmac("sha512")),
+        Prf("prfsha256", 5, 32, 32, _hmac(hashes.SHA256())),
+        Prf("prfsha384", 6, 48, 48, _hmac(hashes.SHA384())),
+        Prf("prfsha512", 7, 64, 64, _hmac(hashes.SHA512())),
         Prf("prfaescmac", 8, 16, 16, _cmac_prf, fixed_key=True),
     )
 }
