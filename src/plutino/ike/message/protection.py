@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import field, replace
 from typing import Final, Protocol
 
-from plutino.ike.message.chain import GENERIC_HEADER, encode_chain, parse_chain
+from plutino.ike.message.chain import ENCRYPTED, GENERIC_HEADER, encode_chain, parse_chain
 from plutino.ike.message.header import Header
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import PayloadType
@@ -99,7 +99,7 @@ def parse_plain(header: Header, first: int, chain: bytes) -> Message:
 def _encrypted_payload(header: Header, datagram: memoryview) -> tuple[int, int, int]:
     """Its number, the number of the first payload inside, and where its body starts."""
     number, offset = header.next_payload, Header.FIXED.size
-    while number not in {PayloadType.SK, PayloadType.SKF}:
+    while number not in ENCRYPTED:
         if number == PayloadType.NONE or len(datagram) - offset < GENERIC_HEADER.size:
             raise WireError("message", offset=offset, why="no encrypted payload")
         number, _, length = GENERIC_HEADER.unpack_from(datagram, offset)
