@@ -15,6 +15,7 @@ from plutino.model.secret import Secret
 class ChildState(Enum):
     """Where a CHILD_SA stands."""
 
+    __hash__ = object.__hash__
     INSTALLED = auto()
     REKEYING = auto()
     """Our own request to replace it waits for its response."""
@@ -30,6 +31,7 @@ class ChildState(Enum):
 class ChildInput(Enum):
     """What happens to a CHILD_SA."""
 
+    __hash__ = object.__hash__
     REKEY = auto()
     REKEY_FAILED = auto()
     REPLACE = auto()

@@ -54,6 +54,14 @@ def _times(session: Session) -> Iterator[float]:
     half_made = session.half_made.next_due()
     if half_made is not None:
         yield half_made
+    if session.children or session.is_established:
+        yield from _established_times(session)
+    if session.abilities.nat_here and session.keys is not None:
+        yield schedule.last_sent + KEEPALIVE_AFTER
+
+
+def _established_times(session: Session) -> Iterator[float]:
+    schedule = session.schedule
     made = {one.config.name for one in session.ahead(CreateChild)}
     for child in session.children:
         yield from _child_times(child)
@@ -67,8 +75,6 @@ def _times(session: Session) -> Iterator[float]:
         for name, time in session.children.missing(session.wanted).items():
             if name not in made:
                 yield time
-    if session.abilities.nat_here and session.keys is not None:
-        yield schedule.last_sent + KEEPALIVE_AFTER
 
 
 def _child_times(child: Child) -> Iterator[float]:

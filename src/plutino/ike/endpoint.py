@@ -50,6 +50,7 @@ from plutino.model.policy import IpAddress
 
 MOST_AT_ONCE = 64
 """IKE SAs of ours that are on their way at a time."""
+_GOING = frozenset({SessionState.DELETING, SessionState.REPLACED})
 
 
 class Endpoint:
@@ -329,7 +330,7 @@ class Endpoint:
         session = Session(self._surroundings, wanted.path, (peer,), is_initiator=True, now=now)
         session.wanted = dict.fromkeys(wanted.children, now)
         first = peer.child(wanted.children[0]) if wanted.children and not peer.childless else None
-        self._add(session, now)
+        self._note(session)
         session.initiate(first, now)
         self._after(session, now)
         return session
@@ -339,7 +340,7 @@ class Endpoint:
         self._after(session, now)
 
     def _note(self, session: Session) -> None:
-        for name in self._registry.note(session):
+        for name in filter(self._attempts.get, self._registry.note(session)):
             self._attempts.note(name, is_down=not self._is_alive(name))
 
     def _after(self, session: Session, now: float) -> None:
@@ -434,8 +435,7 @@ class Endpoint:
             self._contests[own.spi] = session
 
     def _is_alive(self, peer: str) -> bool:
-        gone = {SessionState.DELETING, SessionState.REPLACED}
-        return any(one.state not in gone for one in self.sessions_of(peer))
+        return any(one.state not in _GOING for one in self.sessions_of(peer))
 
     def _has_other(self, peer: str, spi: bytes) -> bool:
         """Whether another IKE SA is between the same identities, of whichever tunnel."""

@@ -1,11 +1,12 @@
 """Where datagrams come from and go to."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import sha1
 from typing import NamedTuple
 
 from plutino.ike.numbers import IKE_PORT
 from plutino.model.policy import IpAddress
+from plutino.model.wire_value import wire_value
 
 
 class SocketAddress(NamedTuple):
@@ -36,7 +37,7 @@ def first_path(local: IpAddress, remote: IpAddress, port: int = IKE_PORT) -> Pat
     return Path(SocketAddress(local, port), SocketAddress(remote, port))
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class Datagram:
     """One UDP payload on its path, without the non-ESP marker, which the sockets' owner adds."""
 

@@ -427,7 +427,7 @@ class Session:
     # The wire -----------------------------------------------------------------------------------
 
     def _header(self, exchange: int, message_id: int, *, response: bool = False) -> Header:
-        flags = (Flag.INITIATOR if self.is_initiator else 0) | (Flag.RESPONSE if response else 0)
+        flags = int(Flag.INITIATOR) * self.is_initiator + int(Flag.RESPONSE) * response
         return Header(self.initiator_spi, self.responder_spi, 0, exchange, flags, message_id)
 
     def _encode(self, message: Message) -> list[bytes]:

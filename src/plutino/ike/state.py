@@ -8,6 +8,7 @@ from typing import Final
 class SessionState(Enum):
     """Where an IKE SA stands."""
 
+    __hash__ = object.__hash__  # that of Enum is Python's, and asked for all the time
     INITIATING = auto()
     """IKE_SA_INIT is sent."""
     AUTHENTICATING = auto()
@@ -23,6 +24,7 @@ class SessionState(Enum):
 class SessionInput(Enum):
     """What happens to an IKE SA."""
 
+    __hash__ = object.__hash__
     KEYS = auto()
     AUTHENTICATED = auto()
     REPLACE = auto()

@@ -8,11 +8,10 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Self, TypeVar, dataclass_transform
+from typing import ClassVar, Final, Self
 
 from plutino.model.errors import WireError
-
-_Kind = TypeVar("_Kind")
+from plutino.model.wire_value import wire_value
 
 NLM_F_REQUEST = 0x01
 NLM_F_MULTI = 0x02
@@ -49,16 +48,6 @@ MAX_ATTRIBUTE = 0xFFFF
 def align(length: int) -> int:
     """``NLMSG_ALIGN``/``NLA_ALIGN``: the next multiple of 4 bytes."""
     return (length + ALIGNMENT - 1) & -ALIGNMENT
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def wire_value(kind: type[_Kind]) -> type[_Kind]:
-    """A dataclass that mypy holds to be frozen.
-
-    At run time it is not: that would make each new value four times as slow, and a request has
-    several.
-    """
-    return dataclass(slots=True, unsafe_hash=True)(kind)
 
 
 @wire_value

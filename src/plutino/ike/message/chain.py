@@ -14,6 +14,7 @@ from plutino.ike.payloads.traffic_selector import TsPayload
 from plutino.model.errors import WireError
 
 GENERIC_HEADER: Final = struct.Struct("!BBH")
+ENCRYPTED: Final = frozenset({int(PayloadType.SK), int(PayloadType.SKF)})
 _CRITICAL: Final = 0x80
 MAX_PAYLOADS: Final = 128
 """More than any honest message has; bounds the work that one datagram can cause."""
@@ -54,7 +55,7 @@ def split_chain(first: int, body: memoryview) -> Iterator[tuple[int, bool, int, 
         part = body[offset + GENERIC_HEADER.size : offset + length]
         yield number, bool(flags & _CRITICAL), following, part
         offset += length
-        if number in {PayloadType.SK, PayloadType.SKF}:
+        if number in ENCRYPTED:
             break
         number = following
     if offset != len(body):

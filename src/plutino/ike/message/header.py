@@ -1,17 +1,19 @@
 """The fixed header of every message (RFC 7296, 3.1)."""
 
 import struct
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from plutino.ike.numbers import MAJOR_VERSION, MINOR_VERSION, ExchangeType, Flag, name_of
 from plutino.model.errors import WireError
+from plutino.model.wire_value import wire_value
 
 SPI_SIZE = 8
 NO_SPI = bytes(SPI_SIZE)
+_RESPONSE: Final = int(Flag.RESPONSE)
+_INITIATOR: Final = int(Flag.INITIATOR)
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class Header:
     """28 bytes. ``length`` is that of the whole message in bytes, this header included."""
 
@@ -57,12 +59,12 @@ class Header:
     @property
     def is_response(self) -> bool:
         """Whether the R flag is set."""
-        return bool(self.flags & Flag.RESPONSE)
+        return bool(self.flags & _RESPONSE)
 
     @property
     def is_from_initiator(self) -> bool:
         """Whether it comes from the side that began the IKE SA (I flag)."""
-        return bool(self.flags & Flag.INITIATOR)
+        return bool(self.flags & _INITIATOR)
 
     @property
     def exchange_name(self) -> str:

@@ -1,7 +1,7 @@
 """A message as its header and its payloads, whether they came in clear or in SK."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Self, TypeVar
 
 from plutino.ike.message.chain import encode_chain, parse_chain
@@ -9,11 +9,12 @@ from plutino.ike.message.header import Header
 from plutino.ike.numbers import PayloadType
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import NotifyPayload
+from plutino.model.wire_value import wire_value
 
 _Kind = TypeVar("_Kind")
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class Message:
     """One request or response. ``payloads`` are in the order of the wire.
 
@@ -39,7 +40,10 @@ class Message:
 
     def first(self, kind: type[_Kind]) -> _Kind | None:
         """The first payload of a class."""
-        return next(self.all(kind), None)
+        for one in self.payloads:
+            if isinstance(one, kind):
+                return one
+        return None
 
     def all(self, kind: type[_Kind]) -> Iterator[_Kind]:
         """The payloads of a class in their order."""
@@ -51,7 +55,10 @@ class Message:
 
     def notify(self, type_: int) -> NotifyPayload | None:
         """The first notify of a type."""
-        return next((one for one in self.notifies if one.type == type_), None)
+        for one in self.payloads:
+            if isinstance(one, NotifyPayload) and one.type == type_:
+                return one
+        return None
 
     @property
     def notifies(self) -> tuple[NotifyPayload, ...]:

@@ -1,14 +1,15 @@
 """The SK payload: what protects every message after IKE_SA_INIT (RFC 7296, 3.14; RFC 5282)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final, Protocol
 
-from plutino.ike.message.chain import GENERIC_HEADER, encode_chain, parse_chain
+from plutino.ike.message.chain import ENCRYPTED, GENERIC_HEADER, encode_chain, parse_chain
 from plutino.ike.message.header import Header
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import PayloadType
 from plutino.model.errors import WireError
+from plutino.model.wire_value import wire_value
 
 Random = Callable[[int], bytes]
 """Gives so many unpredictable bytes."""
@@ -34,7 +35,7 @@ class Cipher(Protocol):
         """The plaintext without padding; NotAuthenticError if it is not what the peer sealed."""
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class Opened:
     """The inside of an SK payload, or of one SKF payload (RFC 7383, 2.5) with its place."""
 
@@ -98,7 +99,7 @@ def parse_plain(header: Header, first: int, chain: bytes) -> Message:
 def _encrypted_payload(header: Header, datagram: memoryview) -> tuple[int, int, int]:
     """Its number, the number of the first payload inside, and where its body starts."""
     number, offset = header.next_payload, Header.FIXED.size
-    while number not in {PayloadType.SK, PayloadType.SKF}:
+    while number not in ENCRYPTED:
         if number == PayloadType.NONE or len(datagram) - offset < GENERIC_HEADER.size:
             raise WireError("message", offset=offset, why="no encrypted payload")
         number, _, length = GENERIC_HEADER.unpack_from(datagram, offset)
@@ -113,7 +114,7 @@ def _encrypted_payload(header: Header, datagram: memoryview) -> tuple[int, int, 
     return number, first, offset + GENERIC_HEADER.size
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class _Envelope:
     """What stands before the encrypted bytes: header, generic header, fields of SKF."""
 

@@ -4,7 +4,6 @@ Checked once before any exchange sees the message. Notify and vendor id payloads
 in any number; payloads that are unknown and not critical are skipped (RFC 7296, 2.5).
 """
 
-from collections import Counter
 from typing import Final, NamedTuple
 
 from plutino.ike.errors import InvalidSyntaxError, UnsupportedCriticalPayloadError
@@ -83,6 +82,10 @@ RULES: Final[dict[tuple[ExchangeType, bool], dict[PayloadType, Bounds]]] = {
     (ExchangeType.INFORMATIONAL, False): {PayloadType.DELETE: _ANY},
     (ExchangeType.INFORMATIONAL, True): {PayloadType.DELETE: _ANY},
 }
+_RULES: Final = {
+    key: {int(number): bounds for number, bounds in (rules | _FREE).items()}
+    for key, rules in RULES.items()
+}
 _KNOWN: Final = frozenset(map(int, PayloadType))
 
 
@@ -110,14 +113,16 @@ def check_rules(message: Message) -> None:
         key = ExchangeType(header.exchange_type), header.is_response
     except ValueError:
         raise InvalidSyntaxError(f"unknown exchange type {header.exchange_type}") from None
-    rules = RULES[key] | _FREE
+    rules = _RULES[key]
     refused = header.is_response and bool(message.notifies)
-    counts = Counter(int(one.payload_type) for one in message.payloads)
-    for number, bounds in rules.items():
+    counts: dict[int, int] = {}
+    for payload in message.payloads:
+        counts[payload.payload_type] = counts.get(payload.payload_type, 0) + 1
+    for number, (least, most) in rules.items():
         count = counts.pop(number, 0)
-        if count > bounds.most or (count < bounds.least and not refused):
-            what = f"{header.exchange_name} has {count} payloads {number.name}"
-            raise InvalidSyntaxError(f"{what}, not {bounds.least} to {bounds.most}")
+        if count > most or (count < least and not refused):
+            what = f"{header.exchange_name} has {count} payloads {PayloadType(number).name}"
+            raise InvalidSyntaxError(f"{what}, not {least} to {most}")
     unexpected = sorted(set(counts) & _KNOWN)
     if unexpected:
         words = ", ".join(PayloadType(one).name for one in unexpected)

@@ -8,9 +8,10 @@ from typing import ClassVar, Self
 from plutino.ike.numbers import FIRST_STATUS, NotifyType, PayloadType, Protocol, name_of
 from plutino.ike.payloads.generic import demand
 from plutino.model.errors import WireError
+from plutino.model.wire_value import wire_value
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class NotifyPayload:
     """An error or a status; ``protocol`` and ``spi`` name the SA that it is about, if any."""
 

@@ -3,18 +3,23 @@
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Final, Self
 
 from plutino.ike.numbers import AttributeType, PayloadType
 from plutino.ike.payloads.generic import demand
 from plutino.model.errors import WireError
+from plutino.model.wire_value import wire_value
 
 _ATTRIBUTE_IS_SHORT: Final = 0x8000
 _MORE_PROPOSALS: Final = 2
 _MORE_TRANSFORMS: Final = 3
+_MOST_KNOWN: Final = 256
+_LONGEST_KNOWN: Final = 512
+"""Lists of transforms that were read before, and their octets."""
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class Transform:
     """One algorithm. ``key_bits`` is the Key Length attribute (RFC 7296, 3.3.5).
 
@@ -55,7 +60,7 @@ class Transform:
         return self.HEADER.pack(more, 0, length, self.type, 0, self.id) + attributes
 
 
-@dataclass(frozen=True, slots=True)
+@wire_value
 class Proposal:
     """A set of transforms for one protocol; ``spi`` is empty in the first IKE exchange."""
 
@@ -108,15 +113,25 @@ def _proposals(body: memoryview) -> Iterator[Proposal]:
         _, _, _, number, protocol, spi_size, count = Proposal.HEADER.unpack_from(part)
         rest = part[Proposal.HEADER.size :]
         demand(rest, spi_size, "SPI of a proposal")
-        transforms = tuple(_transforms(rest[spi_size:]))
+        transforms = _transforms_of(bytes(rest[spi_size:]))
         if len(transforms) != count:
             why = f"{len(transforms)} transforms where {count} were announced"
             raise WireError("proposal", offset=0, why=why)
         yield Proposal(number, protocol, bytes(rest[:spi_size]), transforms)
 
 
-def _transforms(body: memoryview) -> Iterator[Transform]:
-    for more, part in _substructures(body, Transform.HEADER.size, "transform"):
+def _transforms_of(octets: bytes) -> tuple[Transform, ...]:
+    """Most peers offer the same, each time; what is much longer is not worth the room."""
+    return _known(octets) if len(octets) <= _LONGEST_KNOWN else tuple(_transforms(octets))
+
+
+@lru_cache(_MOST_KNOWN)
+def _known(octets: bytes) -> tuple[Transform, ...]:
+    return tuple(_transforms(octets))
+
+
+def _transforms(octets: bytes) -> Iterator[Transform]:
+    for more, part in _substructures(memoryview(octets), Transform.HEADER.size, "transform"):
         if more not in {0, _MORE_TRANSFORMS}:
             raise WireError("transform", offset=0, why=f"last substructure is {more}, not 0 or 3")
         _, _, _, type_, _, id_ = Transform.HEADER.unpack_from(part)

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol, Self
 
 from plutino.model.errors import WireError
-from plutino.netlink.wire import wire_value
+from plutino.model.wire_value import wire_value
 
 ADDRESS_SIZE = 16
 """``xfrm_address_t``: an IPv6 address, or an IPv4 address in its first 4 bytes."""

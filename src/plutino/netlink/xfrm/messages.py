@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final, Self, TypeVar
 
 from plutino.model.errors import WireError
+from plutino.model.wire_value import wire_value
 from plutino.netlink.wire import (
     ALIGNMENT,
     NLA_TYPE_MASK,
@@ -16,7 +17,6 @@ from plutino.netlink.wire import (
     align,
     encode_attribute,
     parse_attributes,
-    wire_value,
 )
 from plutino.netlink.xfrm.attributes import (
     OCTETS,

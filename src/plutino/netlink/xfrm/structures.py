@@ -8,7 +8,7 @@ Those of policies, migration and information are in ``structures_policy``.
 
 from typing import Final
 
-from plutino.netlink.wire import wire_value
+from plutino.model.wire_value import wire_value
 from plutino.netlink.xfrm.layout import (
     Structure,
     address,

@@ -2,7 +2,7 @@
 
 # nested() gives a dataclasses.field(), which is no shared default.
 
-from plutino.netlink.wire import wire_value
+from plutino.model.wire_value import wire_value
 from plutino.netlink.xfrm.layout import (
     Structure,
     address,
