@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path as FilePath
 from socket import socketpair
 
-from plutino.config.files import LoadedGateway
+from plutino.config.files import LoadedGateway, SharedKeys
 from plutino.config.load import load_text
 from plutino.daemon.ike_peers import peers_of
 from plutino.ike.path import Path, first_path
@@ -29,7 +29,8 @@ ENDS = "192.0.2.1", "192.0.2.2"
 def worker(local: str, remote: str) -> Iterator[Worker]:
     """That knows one peer; nobody reads its pipe."""
     gateway = load_text(TEXT.format(local, remote), "gateway.toml")
-    loaded = LoadedGateway(gateway, FilePath("gateway.toml"), {}, {"t": Secret(b"a key")})
+    keys = SharedKeys(Secret(b"a key"), Secret(b"a key"))
+    loaded = LoadedGateway(gateway, FilePath("gateway.toml"), {}, {"t": keys})
     with ExitStack() as stack:
         (pipe, _), (descriptors, _) = pairs = socketpair(), socketpair()
         for one in (*pairs[0], *pairs[1]):
