@@ -31,7 +31,8 @@ def test_both_versions_pass_with_keys_by_ike(plane: str, family: int, encapsulat
 
 
 def test_another_key_is_refused_and_status_says_so(plane: str) -> None:
-    with ike_pair(plane, start=False) as pair:
+    """Where one end begins: the other one knows more than it is told."""
+    with ike_pair(plane, berlin='start = "listen"', start=False) as pair:
         (pair.berlin.folder / "paris.psk").write_text("a key of sixteen bytes or more\n")
         for host in (pair.paris, pair.berlin):
             host.start_daemon()
