@@ -198,8 +198,9 @@ def _prepare(opened: socket.socket, version: int, port: int) -> None:
     """Tells destinations, and lets long messages be cut: the path is not IKE's to probe."""
     with suppress(OSError):  # then the IKE process drops it
         drop_garbage(opened, port)
-    with suppress(OSError):
-        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+    for option in (socket.SO_RCVBUF, _SO_RCVBUFFORCE):  # the latter beyond net.core.rmem_max
+        with suppress(OSError):
+            opened.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
     if version == 4:
         opened.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         opened.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_DONT)
