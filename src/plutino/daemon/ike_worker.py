@@ -18,9 +18,13 @@ from plutino.model.errors import PlaneError, WireError
 
 _MOST_WAITING: Final = 1 << 20
 """Octets to the process that wait, beyond which datagrams are lost, as on any full queue."""
+_MOST_GATHERED: Final = 1024
+"""Datagrams, beyond which they are lost as well."""
 _PATIENCE: Final = 0.5
 """Seconds for it to let go of a socket."""
 _START_TIMEOUT: Final = 60.0
+_GATHER: Final = 0.002
+"""Seconds between two relays: each wakes the process, which has no use for every datagram alone."""
 
 
 class IkeWorker:
@@ -44,6 +48,8 @@ class IkeWorker:
         self._is_up = False
         self._asked = 0
         self._questions: dict[int, asyncio.Future[None]] = {}
+        self._to_relay: list[Command] = []
+        self._relayed_at = float("-inf")
 
     @property
     def pid(self) -> int | None:
@@ -98,11 +104,24 @@ class IkeWorker:
             self._transport.write(frame(encode_commands(list(commands))))
 
     def relay(self, datagrams: Iterable[Datagram]) -> None:
-        """Datagrams that no socket of the process gets."""
-        if self._transport is not None:
-            if self._transport.get_write_buffer_size() > _MOST_WAITING:
-                return
-            self.tell(*map(Heard, datagrams))
+        """Datagrams that no socket of the process gets; those that follow closely go together."""
+        is_planned = bool(self._to_relay)
+        if len(self._to_relay) < _MOST_GATHERED:
+            self._to_relay += map(Heard, datagrams)
+        if not is_planned and self._to_relay:
+            loop = asyncio.get_running_loop()
+            due = self._relayed_at + _GATHER
+            if loop.time() >= due:
+                self._relay()
+            else:
+                loop.call_at(due, self._relay)
+
+    def _relay(self) -> None:
+        gathered, self._to_relay = self._to_relay, []
+        self._relayed_at = asyncio.get_running_loop().time()
+        transport = self._transport
+        if transport is not None and transport.get_write_buffer_size() <= _MOST_WAITING:
+            self.tell(*gathered)
 
     async def ask(self) -> None:
         """Until all that was told is done. PlaneError if the process ends before."""
