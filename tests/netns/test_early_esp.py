@@ -1,8 +1,10 @@
 """ESP that comes before its SA is delivered once that is there; nobody else gains by it."""
 
 import asyncio
+import socket
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from ipaddress import ip_address
 
 import pytest
@@ -200,6 +202,45 @@ def test_an_address_that_is_not_ours_is_none_of_an_error(lab: EngineLab) -> None
         assert not len(early)
 
     inside_two(lab, play)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "224.0.0.1"])
+def test_what_is_no_host_is_not_listened_for(lab: EngineLab, address: str) -> None:
+    """By the one all would come, and by the other it would be sent to all others."""
+
+    def play(early: EarlyEsp) -> None:
+        here, there = (ip_address(OUTER[4][name]) for name in (TWO, ONE))
+        early.expect(AwaitedSa("one", ip_address(address), there, 256, False), 0)
+        early.expect(AwaitedSa("one", here, ip_address(address), 256, False), 0)
+        assert not len(early)
+
+    inside_two(lab, play)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_nothing_is_sent_to_an_address_that_is_no_longer_ours(
+    lab: EngineLab, case: EngineCase
+) -> None:
+    lab.install(case)
+    here, there = (ip_address(OUTER[case.outer][name]) for name in (ONE, TWO))
+    gone = AwaitedSa("one", here, there, 0x7777, udp=False)
+    esp = struct.pack("!II", 0x7777, 1) + bytes(64)
+    kind = IPv6 if case.outer == 6 else IP
+    ends = {"src": str(there), "dst": str(here), "nh" if case.outer == 6 else "proto": 50}
+    packet = bytes(kind(**ends) / Raw(esp))
+    before = dict(lab.one.drops())
+    with lab.two.host.namespace.entered():
+        with suppress(OSError):
+            early_esp._send_again(gone, [packet])
+        family = socket.AF_INET6 if case.outer == 6 else socket.AF_INET
+        with socket.socket(family, socket.SOCK_RAW, 50) as last:
+            last.sendto(esp, (str(here), 0))
+
+    def came() -> int:
+        return lab.one.drops().get("XfrmInNoStates", 0) - before.get("XfrmInNoStates", 0)
+
+    until(lambda: came() > 0, "what was sent after it is there")
+    assert came() == 1
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from plutino.ike.auth import chains
 from plutino.ike.auth.chains import build_chain
 from plutino.ike.auth.revocation import OcspPolicy, Revocation
 from plutino.ike.errors import AuthenticationFailedError
@@ -188,3 +189,34 @@ def issue_again(one: Certified, issuer: Certified) -> x509.Certificate:
     for extension in one.certificate.extensions:
         builder = builder.add_extension(extension.value, extension.critical)
     return builder.sign(issuer.key, None)
+
+
+def test_an_authority_with_a_new_key_has_two_certificates_of_its_name() -> None:
+    """The new one may be issued by the old one (RFC 4210, 4.4), and be sent in any order."""
+    old = issue("root", authority=True, kind="ed25519")
+    new = issue("root", old, authority=True, kind="ed25519")
+    leaf = issue("paris", new)
+    expected = [one.certificate for one in (leaf, new, old)]
+    assert build(leaf, new, trusted=[old]) == expected
+    assert build(leaf, old, new, trusted=[old]) == expected
+
+
+def test_few_signatures_are_verified_whatever_a_peer_sends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fifteen authorities of one name, each of which might have issued each other one."""
+    root = issue("root", authority=True, kind="ed25519")
+    several = [issue("root", authority=True, kind="ed25519")]
+    for _ in range(14):
+        several.append(issue("root", several[-1], authority=True, kind="ed25519"))
+    verified = []
+    check = chains._check_issued
+
+    def counted(one: x509.Certificate, issuer: x509.Certificate) -> None:
+        verified.append(one)
+        check(one, issuer)
+
+    monkeypatch.setattr(chains, "_check_issued", counted)
+    with pytest.raises(AuthenticationFailedError, match="32 signatures"):
+        build(issue("paris", several[-1]), *several, trusted=[root])
+    assert len(verified) == chains.MOST_SIGNATURES

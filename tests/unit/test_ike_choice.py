@@ -1,16 +1,19 @@
 """Which proposal and which traffic selectors both sides agree upon (RFC 7296, 2.7 and 2.9)."""
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 
 from plutino.config.proposals import DEFAULT_ESP, DEFAULT_IKE, parse_proposal
+from plutino.ike import narrowing
 from plutino.ike.errors import NoProposalChosenError
 from plutino.ike.narrowing import is_subset, meeting, narrow, prefixes_of, selector_of
 from plutino.ike.numbers import Protocol
 from plutino.ike.payloads.proposal import Proposal, SaPayload, Transform
 from plutino.ike.payloads.traffic_selector import TrafficSelector
 from plutino.ike.proposals import Suite, check_answer, choose, offer
+from plutino.model.traffic import NetworkSelector
 
 
 def suite(text: str, *, for_ike: bool = True) -> Suite:
@@ -93,6 +96,32 @@ def test_defaults_agree_with_themselves() -> None:
 def test_words_that_make_no_proposal(text: str, for_ike: bool, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse_proposal(text, for_ike=for_ike)
+
+
+def test_a_peer_cannot_make_narrowing_long() -> None:
+    """All that a payload has room for, each in part of each network of ours: 4080 selectors."""
+    mine = [selector_of(ip_network(f"10.{number}.0.0/16")) for number in range(16)]
+    everywhere = selector_of(ip_network("0.0.0.0/0"), 6)
+    offered = [replace(everywhere, first_port=one, last_port=one) for one in range(0, 510, 2)]
+    found = narrow(offered, mine)
+    assert len(found) == len(offered) + len(mine)
+    assert is_subset(found, mine)
+    assert is_subset(found, offered)
+
+
+def test_what_is_too_many_is_not_counted_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranges of IPv6 that make 252 prefixes each."""
+    looked_at = []
+
+    def counted(one: TrafficSelector) -> tuple[NetworkSelector, ...]:
+        looked_at.append(one)
+        return prefixes_of(one)
+
+    monkeypatch.setattr(narrowing, "prefixes_of", counted)
+    ends = ip_address("::1"), ip_address("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe")
+    several = [TrafficSelector(*ends, 6, port, port) for port in range(255)]
+    assert narrowing.count_of(several, several[:1], 1024) > 1024
+    assert len(looked_at) == 6
 
 
 def test_selectors_are_narrowed_to_what_both_want() -> None:

@@ -94,7 +94,7 @@ class EarlyEsp:
         ``mark`` leads to the peer.
         """
         spi = Spi(sa.spi)
-        if spi in self._waiting or len(self._waiting) == MOST:
+        if spi in self._waiting or len(self._waiting) == MOST or not _is_one_host(sa):
             return
         with suppress(OSError):
             opened = _open(sa, mark)
@@ -121,6 +121,11 @@ class EarlyEsp:
         waiting = self._waiting.pop(spi)
         waiting.timer.cancel()
         waiting.opened.close()
+
+
+def _is_one_host(sa: AwaitedSa) -> bool:
+    """At each end: the process that asks is not trusted, and others may be bound to as well."""
+    return not any(one.is_unspecified or one.is_multicast for one in (sa.local, sa.remote))
 
 
 def _open(sa: AwaitedSa, mark: int) -> socket.socket:
@@ -173,12 +178,19 @@ def _attach(opened: socket.socket, steps: tuple[tuple[int, int, int, int], ...])
 
 
 def _send_again(sa: AwaitedSa, packets: Iterable[bytes]) -> None:
-    """To the address that they came to; on this way nobody asks for the path back."""
+    """To the address that they came to; on this way nobody asks for the path back.
+
+    If that is no longer ours nothing of it leaves. OSError if it cannot be sent by.
+    """
     family = socket.AF_INET6 if sa.local.version == 6 else socket.AF_INET
     with socket.socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW) as sender:
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * BUFFER)
         with suppress(OSError):
             bypass_policies(sender)
+        if family == socket.AF_INET6:  # whose routes to ourselves are of another device
+            sender.bind((str(sa.local), 0))
+        else:
+            sender.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
         for packet in packets:
             with suppress(OSError):
                 sender.sendto(packet, socket.MSG_DONTWAIT, (str(sa.local), 0))

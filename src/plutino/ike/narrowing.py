@@ -1,8 +1,9 @@
 """Narrowing of traffic selectors (RFC 7296, 2.9)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import summarize_address_range
+from itertools import islice
 from typing import Final
 
 from plutino.ike.payloads.traffic_selector import TrafficSelector
@@ -11,17 +12,29 @@ from plutino.model.traffic import NetworkSelector, port_prefixes
 
 _MOST_WORDS: Final = 4
 """Selectors of a side in a log: who offers them chooses their number."""
+MOST: Final = 256
+"""Selectors of a side, or as many as both ends have together: a peer that offers more parts than
+these gets the first ones. Each is compared with each."""
 
 
 def narrow(
     offered: Sequence[TrafficSelector], allowed: Sequence[TrafficSelector]
 ) -> tuple[TrafficSelector, ...]:
     """What both sides want, without what a wider selector contains; empty if nothing is left."""
-    met = [one for a in offered for b in allowed if (one := intersection(a, b)) is not None]
-    unique = list(dict.fromkeys(met))
+    most = max(MOST, len(offered) + len(allowed))
+    unique = list(islice(dict.fromkeys(common(offered, allowed)), most))
     return tuple(
-        one for one in unique if not any(_contains(other, one) for other in unique if other != one)
+        one
+        for one in unique
+        if not any(_contains(other, one) for other in unique if other is not one)
     )
+
+
+def common(
+    offered: Iterable[TrafficSelector], allowed: Sequence[TrafficSelector]
+) -> Iterator[TrafficSelector]:
+    """What each selector of one has in common with each of the other."""
+    return (one for a in offered for b in allowed if (one := intersection(a, b)) is not None)
 
 
 def meeting(
@@ -32,7 +45,8 @@ def meeting(
     def counterparts(
         side: Sequence[TrafficSelector], other: Sequence[TrafficSelector]
     ) -> tuple[TrafficSelector, ...]:
-        return tuple(a for a in side if any(_meet(a, b) for b in other))
+        kinds = {(one.version, one.protocol): one for one in other}.values()
+        return tuple(a for a in side if any(_meet(a, b) for b in kinds))
 
     return counterparts(local, remote), counterparts(remote, local)
 
@@ -95,14 +109,22 @@ def _words(selector: TrafficSelector) -> str:
     return str(prefixes[0]) if len(prefixes) == 1 else str(selector)
 
 
-def count_of(local: Sequence[TrafficSelector], remote: Sequence[TrafficSelector]) -> int:
-    """How many pairs of prefixes of addresses and ports selectors make, at most."""
+def count_of(
+    local: Sequence[TrafficSelector], remote: Sequence[TrafficSelector], most: int | None = None
+) -> int:
+    """How many pairs of prefixes of addresses and ports selectors make, at most.
+
+    Nobody counts further where one side has more than ``most`` by itself.
+    """
 
     def parts(selectors: Sequence[TrafficSelector]) -> int:
-        return sum(
-            len(prefixes_of(one)) * len(list(port_prefixes(one.first_port, one.last_port)))
-            for one in selectors
-        )
+        count = 0
+        for one in selectors:
+            if most is not None and count > most:
+                break
+            ports = sum(1 for _ in port_prefixes(one.first_port, one.last_port))
+            count += len(prefixes_of(one)) * ports
+        return count
 
     return parts(local) * parts(remote)
 
@@ -112,4 +134,10 @@ def _meet(a: TrafficSelector, b: TrafficSelector) -> bool:
 
 
 def _contains(wide: TrafficSelector, one: TrafficSelector) -> bool:
-    return intersection(wide, one) == one
+    """Whether each packet of one is of the other; one without any (OPAQUE) is of none."""
+    return (
+        wide.protocol in (0, one.protocol)
+        and wide.first_port <= one.first_port <= one.last_port <= wide.last_port
+        and wide.version == one.version
+        and int(wide.first) <= int(one.first) <= int(one.last) <= int(wide.last)
+    )

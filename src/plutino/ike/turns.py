@@ -26,6 +26,8 @@ class Turn(Enum):
     AT_ONCE = auto()
     LATER = auto()
     """When nothing of an IKE SA waits."""
+    REFUSAL = auto()
+    """Then, too, if few others wait: it gets no more than a refusal."""
     NEVER = auto()
 
 
@@ -50,8 +52,8 @@ def turn_of(
         if exchange == _IKE_SA_INIT:
             if flags & _RESPONSE or responder != NO_SPI or number:
                 return Turn.NEVER
-            may_begin = peers.has_any(*ends) or half_open.may_refuse(now)
-            return Turn.LATER if may_begin else Turn.NEVER
-    if flags & _RESPONSE or not strangers.may_answer(now):
-        return Turn.NEVER
-    return Turn.LATER
+            if peers.has_any(*ends):
+                return Turn.LATER
+            return Turn.REFUSAL if half_open.may_refuse(now) else Turn.NEVER
+    is_answered = not flags & _RESPONSE and strangers.may_answer(now)
+    return Turn.REFUSAL if is_answered else Turn.NEVER

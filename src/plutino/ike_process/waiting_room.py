@@ -8,6 +8,8 @@ from plutino.ike_process.receiving import Came
 MOST: Final = 1024
 MOST_OCTETS: Final = 2 << 20
 """That wait: further ones are lost, as on any full queue, and come again if they are meant."""
+MOST_REFUSED: Final = 64
+"""Beyond which nobody enters who gets a refusal: a flood of these leaves room for peers."""
 
 
 class WaitingRoom:
@@ -20,10 +22,10 @@ class WaitingRoom:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def enter(self, came: Came) -> bool:
+    def enter(self, came: Came, most: int = MOST) -> bool:
         """Whether there was room."""
         size = len(came.payload)
-        if len(self) >= MOST or self._octets + size > MOST_OCTETS:
+        if len(self) >= most or self._octets + size > MOST_OCTETS:
             return False
         self._waiting.append(came)
         self._octets += size

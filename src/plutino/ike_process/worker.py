@@ -44,7 +44,7 @@ from plutino.ike_process.outcome import (
 )
 from plutino.ike_process.receiving import ROW, Rows, Source
 from plutino.ike_process.sa_states import ike_sa_state
-from plutino.ike_process.waiting_room import WaitingRoom
+from plutino.ike_process.waiting_room import MOST_REFUSED, WaitingRoom
 from plutino.model.child_sa import ChildSa
 
 _LONGEST_NAME: Final = 64
@@ -157,6 +157,8 @@ class Worker:
                         self._endpoint.receive(came.payload, came.path, now)
                     case Turn.LATER:
                         self._strangers.enter(came)
+                    case Turn.REFUSAL:
+                        self._strangers.enter(came, MOST_REFUSED)
             if count < ROW:
                 return
 

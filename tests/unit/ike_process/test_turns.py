@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -95,6 +96,23 @@ def test_what_waits_is_bounded() -> None:
     assert room.enter(long)
 
 
+def test_a_flood_from_nowhere_leaves_room_for_peers(pair: IkePair, worker: Worker) -> None:
+    """More than have room, before the first of them is refused."""
+    first = pair.sent[0]
+    nowhere = replace(first, path=first_path(A2, B))
+    ours, its = socket.socketpair(*HERE)
+    with ours, its:
+        for _ in range(MOST // 8):
+            for _ in range(16):
+                its.send(passed_on(fresh(nowhere)))
+            worker._hear(ours, Source.ENGINE, 4500)
+        its.send(passed_on(fresh(first)))
+        worker._hear(ours, Source.ENGINE, 4500)
+    while worker._strangers:
+        worker._serve_strangers()
+    assert len(pair.b.sessions) == 2, "the peer begins another IKE SA"
+
+
 @pytest.mark.parametrize("source", [A, A2])
 def test_what_never_has_a_turn_would_have_come_to_nothing(pair: IkePair, source: object) -> None:
     """Of all that a flood sends, also where the few answers to strangers are used up."""
@@ -112,7 +130,7 @@ def test_what_never_has_a_turn_would_have_come_to_nothing(pair: IkePair, source:
             assert not said
             assert not sent
     assert set(kept) <= set(pair.b.sessions)
-    assert {Turn.LATER, Turn.NEVER} <= set(found)
+    assert {Turn.LATER if source is A else Turn.REFUSAL, Turn.NEVER} <= set(found)
     assert Turn.AT_ONCE not in found
 
 

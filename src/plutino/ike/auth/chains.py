@@ -29,6 +29,8 @@ USAGES: Final = {
 _EDWARDS: Final = ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
 _CURVES: Final = ec.SECP256R1 | ec.SECP384R1 | ec.SECP521R1
 _SIGNED_WITH: Final = {"sha256", "sha384", "sha512"}
+MOST_SIGNATURES: Final = 32
+"""To find a chain."""
 
 
 def build_chain(
@@ -63,7 +65,8 @@ def _is_edwards(one: x509.Certificate) -> bool:
 class _Walk:
     """Over an Edwards curve at least once: of all other chains the library has judged.
 
-    Each certificate is looked at once, so that none that a peer sends makes it long.
+    An authority that has got another key may have two certificates of its name, one issued by the
+    other. Whatever a peer sends, few signatures are verified.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class _Walk:
         self._trusted = trusted
         self._left = [*trusted, *others]
         self._date = date
+        self._verified = 0
         self._why = "an issuer's certificate is not there, or not to be believed"
 
     def up_from(self, leaf: x509.Certificate) -> list[x509.Certificate]:
@@ -89,14 +93,14 @@ class _Walk:
         for issuer in [one for one in self._left if one.subject == chain[-1].issuer]:
             if issuer not in self._left:
                 continue
-            self._left.remove(issuer)
             try:
-                _check_issued(chain[-1], issuer)
                 _check_authority(issuer, len(chain) - 1)
                 _check_dates(issuer, self._date)
+                self._check_issued(chain[-1], issuer)
             except MALFORMED as error:
                 self._why = str(error)
                 continue
+            self._left.remove(issuer)  # from here on it is in no other chain
             longer = [*chain, issuer]
             if issuer not in self._trusted:
                 found = self._extend(longer)
@@ -105,6 +109,12 @@ class _Walk:
             elif any(map(_is_edwards, longer[1:])):
                 return longer
         return None
+
+    def _check_issued(self, one: x509.Certificate, issuer: x509.Certificate) -> None:
+        if self._verified >= MOST_SIGNATURES:
+            raise ValueError(f"more than {MOST_SIGNATURES} signatures would have to be verified")
+        self._verified += 1
+        _check_issued(one, issuer)
 
 
 def _check_dates(one: x509.Certificate, date: datetime) -> None:

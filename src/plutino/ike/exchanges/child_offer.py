@@ -19,7 +19,15 @@ from plutino.ike.esp_suites import keymat_size
 from plutino.ike.events import Refused
 from plutino.ike.exchanges.translated import Sides, as_seen_here, as_seen_there
 from plutino.ike.message.message import Message
-from plutino.ike.narrowing import count_of, is_subset, meeting, narrow, selector_of, words_of
+from plutino.ike.narrowing import (
+    common,
+    count_of,
+    is_subset,
+    meeting,
+    narrow,
+    selector_of,
+    words_of,
+)
 from plutino.ike.numbers import NotifyType, PayloadType, Protocol
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import NotifyPayload
@@ -220,10 +228,15 @@ def _may_have_more(session: Session, offered: Sides, taken: Sides) -> bool:
     """Whether some of what is offered is for another CHILD_SA."""
     for config in session.peer.children:
         own = _selectors(session, config)
-        left = meeting(narrow(offered[0], own[0]), narrow(offered[1], own[1]))
-        if all(left) and not all(map(is_subset, left, taken)):
+        left = meeting(*(tuple(common(*pair)) for pair in zip(offered, own, strict=True)))
+        if all(left) and not all(map(_is_all_taken, left, taken)):
             return True
     return False
+
+
+def _is_all_taken(left: Sequence[TrafficSelector], taken: Sequence[TrafficSelector]) -> bool:
+    """Most are taken as they are."""
+    return is_subset([*{*left} - {*taken}], taken)
 
 
 def _check_spi(session: Session, spi: bytes) -> None:
@@ -240,7 +253,7 @@ def _check_count(
     config: ChildConfig, local: tuple[TrafficSelector, ...], remote: tuple[TrafficSelector, ...]
 ) -> None:
     most = max(MOST_SELECTORS, count_of(config.local, config.remote))
-    if count_of(local, remote) > most:
+    if count_of(local, remote, most) > most:
         raise TsUnacceptableError(f"the traffic selectors make more than {most} policies")
 
 
