@@ -42,7 +42,7 @@ def kill_daemon(host: Host) -> None:
 
 
 def until_other_keys(host: Host, before: set[str]) -> None:
-    until(lambda: not spis(host) & before, "new keys")
+    until(lambda: not spis(host) & before, "new keys", seconds=60)
 
 
 def test_the_peer_gets_new_keys_whoever_was_killed() -> None:
