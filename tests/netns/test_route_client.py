@@ -60,6 +60,23 @@ def test_only_new_links_become_ours_however_many_they_are(client: RouteClient, p
     assert client.indexes_of([*names, "nobody"]).keys() == {*names}
 
 
+def test_links_rest_and_run_again_by_their_names(client: RouteClient) -> None:
+    """One that is not there is told, and keeps no other from it."""
+
+    def states() -> list[str]:
+        return [ip("link", "show", name)[0]["operstate"] for name in ("left", "right")]
+
+    for dormant, state in ((True, "DORMANT"), (False, "UP")):
+        with pytest.raises(BatchRefusedError) as refused:
+            client.set_links_dormant(["left", "nobody", "right"], dormant=dormant)
+        assert {place: why.errno for place, why in refused.value.refused.items()} == {
+            1: errno.ENODEV
+        }
+        assert states() == [state, state]
+    client.set_links_up(["left"], up=False)
+    assert states()[0] == "DOWN"
+
+
 def test_addresses_of_both_families(client: RouteClient) -> None:
     for text in ("10.255.0.0/31", "fd00:1::1/64"):
         address = Address("left", ip_interface(text))

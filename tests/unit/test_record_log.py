@@ -64,6 +64,16 @@ def test_what_a_crash_has_cut_off_was_never_written(path: Path) -> None:
         assert on_disk(path) == {**expected, "three": b"x"}
 
 
+def test_nothing_is_left_of_what_a_crash_has_cut_off_once_another_is_added(path: Path) -> None:
+    filled(path).add([("three", b"z" * 1000)])
+    path.write_bytes(path.read_bytes()[:-1])
+    log = RecordLog(path)
+    log.load()
+    log.add([("four", b"x")])
+    assert on_disk(path) == {"one": b"first", "two": b"second", "four": b"x"}
+    assert b"z" not in path.read_bytes()
+
+
 def test_a_crash_before_the_one_that_was_replaced_is_void(path: Path) -> None:
     log = filled(path)
     before = path.read_bytes()
