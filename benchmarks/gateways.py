@@ -118,7 +118,7 @@ def measure(hosts: tuple[Host, Host], form: Form, *, say: Callable[[str], None])
         began = time.monotonic()
         for host in (east, west):
             host.start_daemon()
-            _until_said(host, " tunnels up, ", 1)
+            _until_said(host, "ready: tunnels ", 1)
             figures.ready = time.monotonic() - began
             began = time.monotonic()
         figures.before = {host.name: _usage(host) for host in hosts}
@@ -346,10 +346,10 @@ def _restart(host: Host) -> float:
     assert host.daemon is not None
     host.daemon.kill()
     host.daemon.wait()
-    known = _said(host, " tunnels up, ")
+    known = _said(host, "ready: tunnels ")
     began = time.monotonic()
     host.start_daemon()
-    _until_said(host, " tunnels up, ", known + 1)
+    _until_said(host, "ready: tunnels ", known + 1)
     return time.monotonic() - began
 
 
