@@ -1,6 +1,6 @@
 """Many tunnels on one gateway: the start, a restart and a reload as a whole, on real daemons.
 
-``PLUTINO_TUNNELS=10000`` is the whole; what it takes is in docs/ike.md.
+``PLUTINO_TUNNELS=10000`` is the whole; what it takes is in docs/many-tunnels.md.
 """
 
 import os
