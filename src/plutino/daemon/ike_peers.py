@@ -111,13 +111,16 @@ def _sharing(gateway: Gateway) -> dict[str, list[tuple[str, Tunnel]]]:
 def fingerprints_of(loaded: LoadedGateway) -> dict[str, bytes]:
     """What tells whether a peer is configured as it was, by tunnel name; secret, as its keys are.
 
-    An IKE SA that was saved under another configuration is not taken up.
+    An IKE SA that was saved under another configuration is not taken up. What is as it is without
+    a word in the file does not count: the next version may have more of that.
     """
     found = {}
     for name, tunnels in _sharing(loaded.gateway).items():
         digest = sha256()
         for tunnel_name, tunnel in tunnels:
-            digest.update(tunnel_name.encode() + tunnel.model_dump_json().encode())
+            digest.update(
+                tunnel_name.encode() + tunnel.model_dump_json(exclude_defaults=True).encode()
+            )
         shared = loaded.shared_keys[name]
         for key in (shared.local, shared.remote):
             octets = b"" if key is None else key.reveal()
