@@ -20,7 +20,7 @@ from plutino.config.uplink_checks import check_uplinks
 from plutino.config.values import IpInterface, IpNetwork
 from plutino.model.interface import interface_name_problem
 from plutino.model.numbers import U32_MAX
-from plutino.model.traffic import protocol_name
+from plutino.model.traffic import EVERYTHING, NetworkSelector, protocol_name
 
 
 def check_gateway(gateway: Gateway) -> Iterator[Finding]:
@@ -152,6 +152,18 @@ def _check_if_ids(gateway: Gateway) -> Iterator[Finding]:
             yield ("tunnels", name, key), why, "give one of them an `if-id` of its own"
 
 
+def _share_types(
+    one: Tunnel, theirs: NetworkSelector, other: Tunnel, network: NetworkSelector
+) -> bool:
+    """Whether what we send to both is the same, since types of ICMP are those of the sender."""
+    return theirs.of_any_type.overlaps(network.of_any_type) and any(
+        a.overlaps(b)
+        for a in one.local_ts or EVERYTHING
+        for b in other.local_ts or EVERYTHING
+        if a.meets(theirs)
+    )
+
+
 def _check_shared_interfaces(gateway: Gateway) -> Iterator[Finding]:
     sharing: dict[str, list[str]] = defaultdict(list)
     for name, tunnel in gateway.tunnels.items():
@@ -176,7 +188,7 @@ def _check_shared_interfaces(gateway: Gateway) -> Iterator[Finding]:
                 continue
             for number, network in enumerate(other.remote_ts):
                 for theirs in one.remote_ts:
-                    if network.overlaps(theirs):
+                    if network.overlaps(theirs) or _share_types(one, theirs, other, network):
                         why = f"{network} overlaps {theirs} of tunnel '{first}' on {interface}"
                         yield (*at, "remote-ts", number), why, None
 
