@@ -36,6 +36,7 @@ _KEY: Final = "a key that both ends of this benchmark know\n"
 _PATIENCE: Final = 3600.0
 _PAUSE: Final = 0.05
 _IKE_HEADER: Final = 28
+_READY: Final = "ready: tunnels "
 _ENDS: Final = ("the IKE SA has ended", "does not answer")
 
 _Value = TypeVar("_Value")
@@ -118,7 +119,7 @@ def measure(hosts: tuple[Host, Host], form: Form, *, say: Callable[[str], None])
         began = time.monotonic()
         for host in (east, west):
             host.start_daemon()
-            _until_said(host, "ready: tunnels ", 1)
+            _until_said(host, _READY, 1)
             figures.ready = time.monotonic() - began
             began = time.monotonic()
         figures.before = {host.name: _usage(host) for host in hosts}
@@ -346,10 +347,10 @@ def _restart(host: Host) -> float:
     assert host.daemon is not None
     host.daemon.kill()
     host.daemon.wait()
-    known = _said(host, "ready: tunnels ")
+    known = _said(host, _READY)
     began = time.monotonic()
     host.start_daemon()
-    _until_said(host, "ready: tunnels ", known + 1)
+    _until_said(host, _READY, known + 1)
     return time.monotonic() - began
 
 

@@ -1,7 +1,7 @@
 """The files that `[tunnels.NAME.ike]` names: what is taken, and the words of each refusal."""
 
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
 from plutino.config.files import LoadedGateway, load_gateway
+from plutino.config.ike import IkeKeying
+from plutino.config.tunnel import Tunnel
 from plutino.daemon.ike_peers import fingerprints_of, ocsp_policy, peers_of
 from plutino.ike.auth.certificates import LocalCertificate, TrustedAuthorities
 from plutino.ike.auth.credentials import LocalPresharedKey, RemotePresharedKey
@@ -139,6 +141,25 @@ def test_ocsp_is_off_unless_asked_for(folder: Folder) -> None:
     own = f'{CERTIFICATES}ocsp-policy = "strict"\nocsp-url = "{url}"'
     assert policy(own, url) == OcspPolicy(strict=True, url=url)
     assert policy(own) is None  # whoever asks for another
+
+
+def test_an_option_that_a_later_version_has_ends_no_ike_sa(folder: Folder) -> None:
+    class LaterKeying(IkeKeying):
+        further: bool = False
+
+    class LaterTunnel(Tunnel):
+        further: str = "no"
+
+    before = folder.load(CERTIFICATES)
+    tunnel = before.gateway.tunnels["berlin"]
+    assert tunnel.ike is not None
+    ike = LaterKeying.model_validate(tunnel.ike.model_dump(exclude_unset=True, by_alias=True))
+    given = {name: getattr(tunnel, name) for name in tunnel.model_fields_set} | {"ike": ike}
+    for further, is_same in (("no", True), ("yes", False)):
+        later = LaterTunnel.model_construct(**given, further=further)
+        gateway = before.gateway.model_copy(update={"tunnels": {"berlin": later}})
+        found = fingerprints_of(replace(before, gateway=gateway))
+        assert (found == fingerprints_of(before)) is is_same
 
 
 def test_a_response_about_our_certificate_is_read(folder: Folder) -> None:

@@ -110,6 +110,33 @@ def test_one_network_may_be_several_by_its_packets() -> None:
     assert "10.2.0.0/16[tcp/400-443] overlaps 10.2.0.0/16[tcp/443]" in problem.why
 
 
+def test_types_of_icmp_tell_tunnels_apart_where_both_ends_have_others() -> None:
+    """What goes to the peer has a type of ours: with none the two had the same policies."""
+    both = "icmp/8", "icmp/0"
+    for ours, is_told_apart in (("", False), ("[icmp]", False), (None, True)):
+        texts = []
+        for place, theirs in enumerate(both):
+            own = f"[{both[1 - place]}]" if ours is None else ours
+            texts.append(ts(f'"10.1.0.0/16{own}"', f'"10.2.0.0/16[{theirs}]"'))
+        text = gateway_text(texts[0]) + another_tunnel("rome", "203.0.113.3", texts[1])
+        if is_told_apart:
+            load_text(text, "x")
+        else:
+            problem = refusal(text, "tunnels.rome.remote-ts[0]")
+            assert "10.2.0.0/16[icmp/0] overlaps 10.2.0.0/16[icmp/8]" in problem.why
+
+
+@pytest.mark.parametrize("side", ["local", "remote"])
+def test_types_of_icmp_make_no_pairs(side: str) -> None:
+    sides = ['"10.1.0.0/16"', '"10.2.0.0/16"']
+    network = f"10.{1 + (side == 'remote')}.0.0/16"
+    sides[side == "remote"] = f'"{network}[icmp/8]", "{network}[icmp/0]"'
+    load_text(by_ike(ts(*sides), ""), "x")
+    text = by_ike(ts(*sides), 'ike.child-sas = "per-pair"')
+    problem = refusal(text, f"tunnels.berlin.{side}-ts[1]")
+    assert "the same packets in the other direction" in problem.why
+
+
 def policies(more: str) -> list[str]:
     found = compiled(gateway_text(more)).policies
     return [describe_policy(one) for one in found if one.direction is not Direction.FWD]

@@ -100,3 +100,16 @@ def test_protocols_and_ports_are_within_the_file(
     more: str, local: str, remote: str, *, allowed: bool
 ) -> None:
     assert is_allowed(tunnel(more), child(local, remote)) == allowed
+
+
+def test_no_more_policies_than_ike_would_agree_upon() -> None:
+    """Ranges of ports make up to 30 each, and each of one side goes with each of the other."""
+    wide = selector("10.1.0.0/16[tcp/1-65534]"), selector("10.2.0.0/16[tcp/1-65534]")
+    wanted = replace(child("10.1.0.0/16", "10.2.0.0/16"), local_ts=wide[:1], remote_ts=wide[1:])
+    assert is_allowed(tunnel(""), wanted)
+    assert not is_allowed(tunnel(""), replace(wanted, local_ts=(*wide[:1], *wide[:1])))
+    networks = [f"10.{number}.0.0/16[tcp/1-65534]" for number in (1, 2, 3)]
+    several = ", ".join(f'"{one}"' for one in networks)
+    more = f'local-ts = [{several}]\nremote-ts = ["10.2.0.0/16[tcp/1-65534]"]\n'
+    wanted = replace(wanted, local_ts=tuple(map(selector, networks)))
+    assert is_allowed(tunnel(more), wanted), "as many as the file has"

@@ -141,6 +141,21 @@ def test_the_policies_of_a_peer_from_anywhere_that_goes_stay_until_the_pass() ->
     assert (found.ended, found.left) == (("berlin",), frozenset())
 
 
+def test_a_peer_from_anywhere_that_is_back_before_the_pass_gets_the_policies_that_stayed() -> None:
+    """Those are of where it was: as others they could not be made, for they are there."""
+    ways = compile_gateway(ANYWHERE, {}, sequences={}).ways
+    gone = compile_rekeying(ANYWHERE, ways, {"berlin": (OLD,)}, {"berlin": ()}, {})
+    still = compile_rekeying(ANYWHERE, ways, {"berlin": ()}, {"berlin": ()}, {}, stay=gone.stay)
+    assert still.stay == gone.stay
+    assert set(still.wanted.policies) == set(still.there.policies) == set(gone.wanted.policies)
+    back = compile_rekeying(
+        ANYWHERE, ways, {"berlin": ()}, {"berlin": (MOVED,)}, {}, stay=gone.stay
+    )
+    assert set(back.there.policies) == set(gone.wanted.policies)
+    assert (set(back.wanted.policies), set(back.wanted.sas)) == whole((MOVED,), ANYWHERE)
+    assert (back.woken, back.left, back.stay) == (("berlin",), frozenset(), {})
+
+
 def test_a_peer_from_anywhere_that_moves_is_for_a_pass() -> None:
     ways = compile_gateway(ANYWHERE, {}, sequences={}).ways
     found = compile_rekeying(ANYWHERE, ways, {"berlin": (OLD,)}, {"berlin": (MOVED,)}, {})

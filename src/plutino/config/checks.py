@@ -20,7 +20,7 @@ from plutino.config.uplink_checks import check_uplinks
 from plutino.config.values import IpInterface, IpNetwork
 from plutino.model.interface import interface_name_problem
 from plutino.model.numbers import U32_MAX
-from plutino.model.traffic import protocol_name
+from plutino.model.traffic import EVERYTHING, NetworkSelector, protocol_name
 
 
 def check_gateway(gateway: Gateway) -> Iterator[Finding]:
@@ -152,6 +152,35 @@ def _check_if_ids(gateway: Gateway) -> Iterator[Finding]:
             yield ("tunnels", name, key), why, "give one of them an `if-id` of its own"
 
 
+def _are_of_the_same_ends(one: Tunnel, other: Tunnel) -> bool:
+    """Whether two tunnels of transport mode are for some of the same packets."""
+    if one.mode != other.mode or one.remote.is_unspecified:
+        return False
+    if (one.local, one.remote) != (other.local, other.remote):
+        return False
+    sides = (one.local_ts, other.local_ts), (one.remote_ts, other.remote_ts)
+    return all(
+        any(
+            a.of_any_type.overlaps(b.of_any_type)
+            for a in mine or EVERYTHING
+            for b in its or EVERYTHING
+        )
+        for mine, its in sides
+    )
+
+
+def _share_types(
+    one: Tunnel, theirs: NetworkSelector, other: Tunnel, network: NetworkSelector
+) -> bool:
+    """Whether what we send to both is the same, since types of ICMP are those of the sender."""
+    return theirs.of_any_type.overlaps(network.of_any_type) and any(
+        a.overlaps(b)
+        for a in one.local_ts or EVERYTHING
+        for b in other.local_ts or EVERYTHING
+        if a.meets(theirs)
+    )
+
+
 def _check_shared_interfaces(gateway: Gateway) -> Iterator[Finding]:
     sharing: dict[str, list[str]] = defaultdict(list)
     for name, tunnel in gateway.tunnels.items():
@@ -168,7 +197,10 @@ def _check_shared_interfaces(gateway: Gateway) -> Iterator[Finding]:
             if None not in (one.mtu, other.mtu) and one.mtu != other.mtu:
                 yield (*at, "mtu"), f"{interface} has another mtu in tunnel '{first}'", None
             if "transport" in (one.mode, other.mode):
-                continue  # the peers' own addresses, which differ
+                if _are_of_the_same_ends(one, other):
+                    why = f"{interface} has packets to {other.remote} by tunnel '{first}' already"
+                    yield (*at, "interface"), why, "give it another interface, or other ports"
+                continue  # of others the peers' own addresses differ
             if not one.remote_ts or not other.remote_ts:
                 lacking = second if not other.remote_ts else first
                 why = f"is needed, because tunnels '{first}' and '{second}' share {interface}"
@@ -176,7 +208,7 @@ def _check_shared_interfaces(gateway: Gateway) -> Iterator[Finding]:
                 continue
             for number, network in enumerate(other.remote_ts):
                 for theirs in one.remote_ts:
-                    if network.overlaps(theirs):
+                    if network.overlaps(theirs) or _share_types(one, theirs, other, network):
                         why = f"{network} overlaps {theirs} of tunnel '{first}' on {interface}"
                         yield (*at, "remote-ts", number), why, None
 

@@ -5,7 +5,7 @@ others of a tunnel are tunnels too, by the same interface and the same IKE SA.
 """
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import combinations, product
 from typing import Final
 
 from plutino.config.gateway import Gateway
@@ -31,6 +31,18 @@ def check_pairs(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
     elif len(_pairs(tunnel)) > MOST_PAIRS:
         why = f"makes {len(_pairs(tunnel))} CHILD_SAs of `local-ts` and `remote-ts`"
         yield where, why, f"{MOST_PAIRS} at most; give fewer and larger networks"
+    else:
+        yield from _check_types(tunnel, at)
+
+
+def _check_types(tunnel: Tunnel, at: KeyPath) -> Iterator[Finding]:
+    """Types of ICMP are those of the sender: what comes back would be of two pairs."""
+    for key, selectors in (("local-ts", tunnel.local_ts), ("remote-ts", tunnel.remote_ts)):
+        for (_, one), (number, other) in combinations(enumerate(selectors), 2):
+            if one.of_any_type.overlaps(other.of_any_type):
+                why = f"{other} and {one} have the same packets in the other direction"
+                hint = "with `child-sas` there is one CHILD_SA for each; give one for all types"
+                yield (*at, key, number), why, hint
 
 
 def separate_pairs(gateway: Gateway) -> Gateway:

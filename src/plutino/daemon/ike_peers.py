@@ -32,6 +32,7 @@ from plutino.ike.config import (
     PostquantumKey,
     Retransmission,
 )
+from plutino.ike.exchanges.child_offer import MOST_SELECTORS
 from plutino.ike.narrowing import selector_of_side
 from plutino.ike.path import Path, first_path
 from plutino.ike.payloads.proposal import Transform
@@ -40,7 +41,7 @@ from plutino.model.child_sa import ChildSa
 from plutino.model.path import TunnelPaths
 from plutino.model.policy import IpAddress, Mode
 from plutino.model.secret import Secret
-from plutino.model.traffic import EVERYTHING, NetworkSelector
+from plutino.model.traffic import EVERYTHING, NetworkSelector, port_prefixes
 
 
 def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
@@ -76,16 +77,25 @@ def is_allowed(tunnel: Tunnel, child: ChildSa) -> bool:
         return False
     if child.local.version != child.remote.version:
         return False
-    sides = (
-        (child.local_ts, tunnel.local_ts or EVERYTHING, child.local),
-        (child.remote_ts, tunnel.remote_ts or EVERYTHING, child.remote),
-    )
+    own = tunnel.local_ts or EVERYTHING, tunnel.remote_ts or EVERYTHING
+    if _pairs(child.local_ts, child.remote_ts) > max(MOST_SELECTORS, _pairs(*own)):
+        return False
+    sides = (child.local_ts, own[0], child.local), (child.remote_ts, own[1], child.remote)
     # IKE narrows to parts of what was configured, and joins none.
     return all(
         any(one.is_within(whole) for whole in (_at(end, allowed) if is_at_ends else allowed))
         for several, allowed, end in sides
         for one in several
     )
+
+
+def _pairs(local: Iterable[NetworkSelector], remote: Iterable[NetworkSelector]) -> int:
+    """How many policies of a direction they make, at most, as IKE itself counts them."""
+
+    def parts(side: Iterable[NetworkSelector]) -> int:
+        return sum(sum(1 for _ in port_prefixes(one.first_port, one.last_port)) for one in side)
+
+    return parts(local) * parts(remote)
 
 
 def _at(end: IpAddress, selectors: Iterable[NetworkSelector]) -> tuple[NetworkSelector, ...]:
@@ -108,13 +118,16 @@ def _sharing(gateway: Gateway) -> dict[str, list[tuple[str, Tunnel]]]:
 def fingerprints_of(loaded: LoadedGateway) -> dict[str, bytes]:
     """What tells whether a peer is configured as it was, by tunnel name; secret, as its keys are.
 
-    An IKE SA that was saved under another configuration is not taken up.
+    An IKE SA that was saved under another configuration is not taken up. What is as it is without
+    a word in the file does not count: the next version may have more of that.
     """
     found = {}
     for name, tunnels in _sharing(loaded.gateway).items():
         digest = sha256()
         for tunnel_name, tunnel in tunnels:
-            digest.update(tunnel_name.encode() + tunnel.model_dump_json().encode())
+            digest.update(
+                tunnel_name.encode() + tunnel.model_dump_json(exclude_defaults=True).encode()
+            )
         shared = loaded.shared_keys[name]
         for key in (shared.local, shared.remote):
             octets = b"" if key is None else key.reveal()

@@ -32,6 +32,7 @@ from plutino.daemon.ike_worker import IkeWorker
 from plutino.daemon.key_log import KeyLog
 from plutino.daemon.ocsp_client import OcspClient
 from plutino.daemon.peer_spis import PeerSpis
+from plutino.daemon.same_ends import SameEnds
 from plutino.daemon.stranger_log import StrangerLog
 from plutino.dataplane.mappings import NewMapping
 from plutino.dataplane.runtime import RuntimePaths
@@ -107,6 +108,7 @@ class IkeService:
         self._changed: set[str] = set()
         self._aims: dict[str, GoBy] = {}
         self._reqids: dict[int, list[str]] = {}
+        self._same_ends = SameEnds(loaded.gateway)
         self._ike_sas: dict[str, IkeSaState | None] = {}
         self._failures: dict[str, str] = {}
         self._strangers = StrangerLog(log)
@@ -236,6 +238,7 @@ class IkeService:
         self._store.set_fingerprints(fingerprints_of(loaded))
         self._loaded = loaded
         self._reqids.clear()
+        self._same_ends = SameEnds(loaded.gateway)
         self._aims.clear()
         self._begun &= {name for name, peer in self._peers.items() if before.get(name) == peer}
         self._begin()
@@ -361,7 +364,12 @@ class IkeService:
     def _may_have(self, peer: str, child: ChildSa) -> bool:
         """Whether the file allows it, whatever has become of the process that asks for it."""
         if may_have(self._loaded.gateway, peer, child):
-            return True
+            other = self._same_ends.taken_by(child, self.children_of)
+            if other is None:
+                return True
+            why = f"tunnel '{other}' has {child.remote} on the same interface"
+            self._log(f"error: no CHILD_SA for tunnel '{child.tunnel}': {why}")
+            return False
         self._log(f"error: IKE wants a CHILD_SA that tunnel '{peer}' does not allow: it has none")
         return False
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from plutino.daemon.ike_filter import drop_garbage
 from plutino.daemon.ike_worker import IkeWorker
+from plutino.daemon.log import log
 from plutino.dataplane.engine_client import EngineClient
 from plutino.dataplane.engine_messages import EngineIke
 from plutino.dataplane.held_sockets import HeldSockets
@@ -37,6 +38,10 @@ _BUFFER: Final = 4 << 20
 _TRIES: Final = 20
 _BETWEEN_TRIES: Final = 0.05
 """Seconds; the IKE process of a daemon that was killed is still closing its duplicates."""
+_OTHER_ENGINE: Final = (
+    "an engine of an earlier version goes on running when plutino is upgraded: `plutino down` ends "
+    "it, and the next start makes another"
+)
 
 
 class IkeSockets:
@@ -100,8 +105,11 @@ class IkeSockets:
             self._engine = EngineClient(self._runtime.engine_socket)
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._passed_on = ours
-            with theirs:
-                self._engine.hear_ike(theirs.fileno())
+            try:
+                with theirs:
+                    self._engine.hear_ike(theirs.fileno())
+            except KernelError as error:
+                log(f"error: no IKE is heard at port {NAT_T_PORT}: {error}; {_OTHER_ENGINE}")
             self._worker.give_socket(Source.ENGINE, NAT_T_PORT, ours)
         return self._engine
 

@@ -7,7 +7,7 @@ leaves out, such as the MTU, is for the next pass.
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from plutino.apply.applier import execute, runs
 from plutino.config.gateway import Gateway
@@ -28,12 +28,16 @@ from plutino.plan.step import Step, StepAction
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What the last pass has made, with the CHILD_SAs that have been installed since."""
+    """What the last pass has made, with the CHILD_SAs that have been installed since.
+
+    ``stay`` are the paths of policies of those that are nowhere by now.
+    """
 
     gateway: Gateway
     choice: PlaneChoice
     ways: Mapping[str, TunnelPaths]
     children: dict[str, tuple[ChildSa, ...]]
+    stay: dict[str, TunnelPaths] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,9 @@ def _install(
 ) -> Installed:
     gateway = settled.gateway
     sequences = load_sequences(runtime.sequences)
-    rekeying = compile_rekeying(gateway, settled.ways, settled.children, changed, sequences)
+    rekeying = compile_rekeying(
+        gateway, settled.ways, settled.children, changed, sequences, stay=settled.stay
+    )
     done = {name: several for name, several in changed.items() if name not in rekeying.left}
     nothing = Installed(is_all=False, has_ended=False)
     if not done:
@@ -92,6 +98,9 @@ def _install(
             for namespace, interfaces in asleep.items():
                 routes[namespace].set_links_dormant([*dict.fromkeys(interfaces)], dormant=False)
     settled.children.update(done)
+    for name in done:
+        settled.stay.pop(name, None)
+    settled.stay.update(rekeying.stay)
     return Installed(is_all=not rekeying.left, has_ended=bool(rekeying.ended))
 
 

@@ -6,6 +6,8 @@ the same beside ten tunnels and beside ten thousand.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_numbers
@@ -20,6 +22,7 @@ from plutino.model.sa import SecurityAssociation
 
 Children = Mapping[str, Sequence[ChildSa]]
 """By tunnel name."""
+NOWHERE: Final[Mapping[str, TunnelPaths]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class Rekeying:
 
     Those of ``woken`` send again, those of ``ended`` no more. ``left`` are those of which more
     would have to change: a path, or an interface that nothing can leave by. A path that a peer from
-    anywhere has by its CHILD_SA alone is none of these.
+    anywhere has by its CHILD_SA alone is none of these; ``stay`` are those that it has no more, and
+    has policies for all the same.
     """
 
     there: ObservedState
@@ -36,6 +40,7 @@ class Rekeying:
     woken: tuple[str, ...]
     ended: tuple[str, ...]
     left: frozenset[str]
+    stay: Mapping[str, TunnelPaths]
 
 
 def compile_rekeying(
@@ -44,15 +49,18 @@ def compile_rekeying(
     before: Children,
     after: Children,
     sequences: Sequences,
+    *,
+    stay: Mapping[str, TunnelPaths] = NOWHERE,
 ) -> Rekeying:
     """The tunnels of ``after``, whose CHILD_SAs were those of ``before``, on the paths of ``ways``.
 
     The policies of one that sends no more stay, so that nothing of it leaves in clear; that its
-    interface rests then is for a pass.
+    interface rests then is for a pass. ``stay`` are paths of policies that are there from before.
     """
     there: list[tuple[tuple[Policy, ...], tuple[SecurityAssociation, ...]]] = []
     wanted: list[tuple[tuple[Policy, ...], tuple[SecurityAssociation, ...]]] = []
     woken, ended, left = [], [], []
+    stays: dict[str, TunnelPaths] = {}
     for name, children in after.items():
         old, paths = before.get(name, ()), ways.get(name)
         in_use = None if paths is None or paths.lost else paths_in_use(paths, old)
@@ -61,13 +69,14 @@ def compile_rekeying(
         if in_use is None or after_it is None:
             left.append(name)
             continue
-        if after_it != in_use:
-            if not _comes_or_goes(in_use, after_it):
-                left.append(name)
-                continue
+        if after_it != in_use and not _comes_or_goes(in_use, after_it):
+            left.append(name)
+            continue
+        last = stay.get(name, in_use)
+        if not sends and last != after_it:
             # The policies of one that goes stay until the pass, as all others' do.
-            after_it = after_it if sends else in_use
-        there.append(_compile(gateway, name, in_use, old, sequences))
+            after_it = stays[name] = last
+        there.append(_compile(gateway, name, last, old, sequences))
         wanted.append(_compile(gateway, name, after_it, children, sequences))
         if sends and not did_send:
             woken.append(name)
@@ -86,6 +95,7 @@ def compile_rekeying(
         tuple(woken),
         tuple(ended),
         frozenset(left),
+        stays,
     )
 
 

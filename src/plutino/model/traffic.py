@@ -81,6 +81,13 @@ class NetworkSelector:
         """Whether it has every packet of its network."""
         return not self.protocol and self.has_any_port
 
+    @property
+    def of_any_type(self) -> "NetworkSelector":
+        """With all types of ICMP, as packets to this side may have them: each end's are its own."""
+        if self.protocol in WITH_TYPES:
+            return NetworkSelector(self.network, self.protocol)
+        return self
+
     def meets(self, other: "NetworkSelector") -> bool:
         """Whether there are packets between this side and the other."""
         return self.version == other.version and _is_common(self.protocol, other.protocol)
