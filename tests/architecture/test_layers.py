@@ -1,6 +1,7 @@
 """Who may import whom, and which packages do no I/O (docs/architecture.md)."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,3 +107,10 @@ def test_secrets_are_revealed_in_few_places() -> None:
         "ike_process/",  # between the daemon and the process
     )
     assert all(place.startswith(allowed) for place in places), places
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """pytest tells those of one run apart by that alone; guests run theirs by themselves."""
+    files = [*Path(__file__).parents[1].rglob("test_*.py")]
+    names = Counter(one.name for one in files if "guest_inside" not in one.parts)
+    assert [name for name, count in names.items() if count > 1] == []
