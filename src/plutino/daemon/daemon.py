@@ -201,7 +201,7 @@ class Daemon:
         result = await self._in_thread(self._run_pass)
         self._watch_plane(result.choice)
         self._namespaces.watch(namespace_names(self._loaded.gateway))
-        self._names.watch(self._loaded.gateway, self._children())
+        self._names.watch(self._loaded.gateway, self._children(self._loaded))
         self._watch_holder()
         self._prober.watch(result.probes)
         if self._ike is not None:
@@ -231,7 +231,7 @@ class Daemon:
     def _run_pass(self) -> PassResult:
         """With the CHILD_SAs as they are when its turn has come."""
         self._settled = None
-        children = self._children()
+        children = self._children(self._loaded)
         located = self._located(self._loaded, children)
         began = time.monotonic()
         result = run_pass(located, self._runtime, children)
@@ -239,8 +239,8 @@ class Daemon:
         self._settled = Settled(located.gateway, result.choice, result.ways, dict(children))
         return result
 
-    def _children(self) -> Children:
-        return NO_CHILDREN if self._ike is None else self._ike.children(self._loaded.gateway)
+    def _children(self, loaded: LoadedGateway) -> Children:
+        return NO_CHILDREN if self._ike is None else self._ike.children(loaded.gateway)
 
     def _located(self, loaded: LoadedGateway, children: Children) -> LoadedGateway:
         """With the addresses of peers that may be anywhere, as far as they are known."""
@@ -405,7 +405,7 @@ class Daemon:
     def _plan(self) -> dict[str, object]:
         """What a reload would do, with the CHILD_SAs that there are."""
         loaded = load_gateway(self._path)
-        children = NO_CHILDREN if self._ike is None else self._ike.children(loaded.gateway)
+        children = self._children(loaded)
         loaded = self._located(loaded, children)
         steps, problems = plan_pass(loaded, self._runtime, children)
         words = [step.describe() for step in steps]

@@ -13,9 +13,9 @@ for each SA and for all, and others' packets are copied nowhere.
 """
 
 import asyncio
-import ctypes
 import socket
 import struct
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -23,6 +23,18 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
+from plutino.daemon.packet_filter import (
+    IS,
+    LOAD_HALF,
+    LOAD_HALF_AT_X,
+    LOAD_IHL,
+    LOAD_WORD,
+    LOAD_WORD_AT_X,
+    RETURN,
+    WHOLE,
+    Step,
+    attach_filter,
+)
 from plutino.dataplane.underlay import bypass_policies
 from plutino.ike_process.outcome import AwaitedSa
 from plutino.model.numbers import Spi
@@ -44,16 +56,6 @@ _UDP: Final = 17
 _UDP_HEADER: Final = struct.Struct("!HHHH")
 _ESP_HEADER: Final = struct.Struct("!II")
 _HOP_LIMIT: Final = 64
-_SO_ATTACH_FILTER: Final = 26
-_SO_MARK: Final = 36
-_LOAD_IHL: Final = 0xB1
-"""BPF_LDX | BPF_B | BPF_MSH, of ``linux/filter.h`` as those that follow: X is the header's length.
-"""
-_WORD_AT_X, _HALF_AT_X = 0x40, 0x48
-_WORD, _HALF = 0x20, 0x28
-_IS: Final = 0x15
-_RETURN: Final = 0x06
-_WHOLE: Final = 0xFFFFFFFF
 
 
 @dataclass(slots=True)
@@ -135,9 +137,9 @@ def _open(sa: AwaitedSa, mark: int) -> socket.socket:
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
     opened = socket.socket(family, kind, _UDP if sa.udp else _ESP)
     try:
-        _attach(opened, (*_program(is_v6=is_v6, spi=sa.spi, udp=sa.udp),))
+        attach_filter(opened, _program(is_v6=is_v6, spi=sa.spi, udp=sa.udp))
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-        opened.setsockopt(socket.SOL_SOCKET, _SO_MARK, mark)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         with suppress(OSError):  # a kernel without XFRM has no policies to go past
             bypass_policies(opened)
         if is_v6:
@@ -158,23 +160,17 @@ def _drain(opened: socket.socket) -> None:
             opened.recv(1)
 
 
-def _program(*, is_v6: bool, spi: int, udp: bool) -> Iterator[tuple[int, int, int, int]]:
+def _program(*, is_v6: bool, spi: int, udp: bool) -> Iterator[Step]:
     """ESP of one SPI; IPv6 shows raw sockets no header of its own."""
     if not is_v6:
-        yield _LOAD_IHL, 0, 0, 0
+        yield LOAD_IHL, 0, 0, 0
     if udp:
-        yield _HALF if is_v6 else _HALF_AT_X, 0, 0, 2
-        yield _IS, 0, 3, NAT_T_PORT
-    yield _WORD if is_v6 else _WORD_AT_X, 0, 0, _UDP_HEADER.size if udp else 0
-    yield _IS, 0, 1, spi
-    yield _RETURN, 0, 0, _WHOLE
-    yield _RETURN, 0, 0, 0
-
-
-def _attach(opened: socket.socket, steps: tuple[tuple[int, int, int, int], ...]) -> None:
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in steps))
-    program = struct.pack("@HP", len(steps), ctypes.addressof(code))
-    opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+        yield LOAD_HALF if is_v6 else LOAD_HALF_AT_X, 0, 0, 2
+        yield IS, 0, 3, NAT_T_PORT
+    yield LOAD_WORD if is_v6 else LOAD_WORD_AT_X, 0, 0, _UDP_HEADER.size if udp else 0
+    yield IS, 0, 1, spi
+    yield RETURN, 0, 0, WHOLE
+    yield RETURN, 0, 0, 0
 
 
 def _send_again(sa: AwaitedSa, packets: Iterable[bytes]) -> None:
@@ -257,5 +253,5 @@ def _traffic_class(ancillary: Iterable[tuple[int, int, bytes]]) -> int:
     """ECN is in it (RFC 6040)."""
     for level, kind, octets in ancillary:
         if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_TCLASS):
-            return int.from_bytes(octets[:4], "little") & 0xFF
+            return int.from_bytes(octets[:4], sys.byteorder) & 0xFF
     return 0

@@ -41,7 +41,7 @@ from plutino.model.child_sa import ChildSa
 from plutino.model.path import TunnelPaths
 from plutino.model.policy import IpAddress, Mode
 from plutino.model.secret import Secret
-from plutino.model.traffic import EVERYTHING, NetworkSelector, port_prefixes
+from plutino.model.traffic import EVERYTHING, NetworkSelector, count_pairs
 
 
 def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
@@ -78,7 +78,8 @@ def is_allowed(tunnel: Tunnel, child: ChildSa) -> bool:
     if child.local.version != child.remote.version:
         return False
     own = tunnel.local_ts or EVERYTHING, tunnel.remote_ts or EVERYTHING
-    if _pairs(child.local_ts, child.remote_ts) > max(MOST_SELECTORS, _pairs(*own)):
+    most = max(MOST_SELECTORS, count_pairs(*own))  # as IKE itself counts them
+    if count_pairs(child.local_ts, child.remote_ts, most) > most:
         return False
     sides = (child.local_ts, own[0], child.local), (child.remote_ts, own[1], child.remote)
     # IKE narrows to parts of what was configured, and joins none.
@@ -87,15 +88,6 @@ def is_allowed(tunnel: Tunnel, child: ChildSa) -> bool:
         for several, allowed, end in sides
         for one in several
     )
-
-
-def _pairs(local: Iterable[NetworkSelector], remote: Iterable[NetworkSelector]) -> int:
-    """How many policies of a direction they make, at most, as IKE itself counts them."""
-
-    def parts(side: Iterable[NetworkSelector]) -> int:
-        return sum(sum(1 for _ in port_prefixes(one.first_port, one.last_port)) for one in side)
-
-    return parts(local) * parts(remote)
 
 
 def _at(end: IpAddress, selectors: Iterable[NetworkSelector]) -> tuple[NetworkSelector, ...]:

@@ -32,7 +32,6 @@ _IPV6_MTU_DISCOVER: Final = 23
 _PMTUDISC_DONT: Final = 0
 _IP_PKTINFO: Final = 8
 _SO_RCVBUFFORCE: Final = 33
-_SO_MARK: Final = 36
 _SO_COOKIE: Final = 57
 _BUFFER: Final = 4 << 20
 _TRIES: Final = 20
@@ -226,7 +225,7 @@ def _send(opened: socket.socket, payload: bytes, path: Path, mark: int) -> None:
         info = struct.pack("=16si", local.address.packed, 0)
         control = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]
     if mark:
-        control.append((socket.SOL_SOCKET, _SO_MARK, struct.pack("=I", mark)))
+        control.append((socket.SOL_SOCKET, socket.SO_MARK, struct.pack("=I", mark)))
     target = (str(remote.address), remote.port)
     opened.sendmsg([payload], control, socket.MSG_DONTWAIT, target)
 

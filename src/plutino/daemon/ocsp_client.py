@@ -33,7 +33,6 @@ _PATIENCE: Final = 4.0
 """Seconds for an answer; the IKE process waits for a little longer."""
 _AT_ONCE: Final = 8
 _MOST_WAITING: Final = 64
-_SO_MARK: Final = 36
 _ASKS: Final = "application/ocsp-request"
 _ANSWERS: Final = "application/ocsp-response"
 
@@ -156,7 +155,7 @@ def _open(address: IpAddress, outside: Outside) -> socket.socket:
         with suppress(OSError):  # a kernel without XFRM has no policies to go past
             bypass_policies(opened)
         if outside.mark:
-            opened.setsockopt(socket.SOL_SOCKET, _SO_MARK, outside.mark)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, outside.mark)
         source = outside.source
         if source is not None and source.version == address.version and not source.is_link_local:
             opened.bind((str(source), 0))

@@ -24,7 +24,6 @@ _ECHO_REPLY: Final = {4: 0, 6: 129}
 """RFC 792, RFC 4443."""
 _HEADER: Final = struct.Struct("!BBHHH")
 _LONGEST: Final = 2048
-_SO_MARK: Final = 36
 _SOL_RAW: Final = 255
 _ICMP_FILTER: Final = 1
 _ICMPV6_FILTER: Final = 1
@@ -204,7 +203,7 @@ def open_in(probe: Probe, work: Callable[[], socket.socket]) -> socket.socket:
 
 
 def _give_way(opened: socket.socket, probe: Probe) -> None:
-    opened.setsockopt(socket.SOL_SOCKET, _SO_MARK, probe.mark)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, probe.mark)
     if probe.interface is not None:
         name = probe.interface.encode()
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)

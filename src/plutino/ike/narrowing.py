@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import summarize_address_range
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from plutino.ike.payloads.traffic_selector import TrafficSelector
 from plutino.model.policy import IpNetwork
-from plutino.model.traffic import NetworkSelector, port_prefixes
+from plutino.model.traffic import NetworkSelector, count_pairs
 
 _MOST_WORDS: Final = 4
 """Selectors of a side in a log: who offers them chooses their number."""
@@ -116,17 +116,8 @@ def count_of(
 
     Nobody counts further where one side has more than ``most`` by itself.
     """
-
-    def parts(selectors: Sequence[TrafficSelector]) -> int:
-        count = 0
-        for one in selectors:
-            if most is not None and count > most:
-                break
-            ports = sum(1 for _ in port_prefixes(one.first_port, one.last_port))
-            count += len(prefixes_of(one)) * ports
-        return count
-
-    return parts(local) * parts(remote)
+    ours, theirs = (chain.from_iterable(map(prefixes_of, one)) for one in (local, remote))
+    return count_pairs(ours, theirs, most)
 
 
 def _meet(a: TrafficSelector, b: TrafficSelector) -> bool:

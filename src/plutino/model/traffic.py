@@ -1,6 +1,6 @@
 """One side of a tunnel's traffic, and packets between two: RFC 7296, 3.13.1 by prefixes. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 from itertools import product
@@ -153,6 +153,25 @@ def port_prefixes(first: int, last: int) -> Iterator[tuple[int, int]]:
             size //= 2
         yield first, LAST_PORT + 1 - size
         first += size
+
+
+def count_pairs(
+    local: Iterable[NetworkSelector], remote: Iterable[NetworkSelector], most: int | None = None
+) -> int:
+    """How many pairs of prefixes of ports selectors make, which are policies, at most.
+
+    Nobody counts further where one side has more than ``most`` by itself.
+    """
+
+    def parts(side: Iterable[NetworkSelector]) -> int:
+        count = 0
+        for one in side:
+            if most is not None and count > most:
+                break
+            count += sum(1 for _ in port_prefixes(one.first_port, one.last_port))
+        return count
+
+    return parts(local) * parts(remote)
 
 
 def _types(first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
