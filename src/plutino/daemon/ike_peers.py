@@ -1,10 +1,9 @@
 """The gateway file's tunnels to the peers of the IKE core, and to its paths. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
-from ipaddress import ip_network
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -41,7 +40,7 @@ from plutino.model.child_sa import ChildSa
 from plutino.model.path import TunnelPaths
 from plutino.model.policy import IpAddress, Mode
 from plutino.model.secret import Secret
-from plutino.model.traffic import EVERYTHING, NetworkSelector, count_pairs
+from plutino.model.traffic import EVERYTHING, at_address, count_pairs
 
 
 def peers_of(loaded: LoadedGateway) -> Iterator[PeerConfig]:
@@ -84,16 +83,10 @@ def is_allowed(tunnel: Tunnel, child: ChildSa) -> bool:
     sides = (child.local_ts, own[0], child.local), (child.remote_ts, own[1], child.remote)
     # IKE narrows to parts of what was configured, and joins none.
     return all(
-        any(one.is_within(whole) for whole in (_at(end, allowed) if is_at_ends else allowed))
+        any(one.is_within(whole) for whole in (at_address(allowed, end) if is_at_ends else allowed))
         for several, allowed, end in sides
         for one in several
     )
-
-
-def _at(end: IpAddress, selectors: Iterable[NetworkSelector]) -> tuple[NetworkSelector, ...]:
-    """Their packets of one address: transport mode is for both ends, wherever they are."""
-    network = ip_network(end)
-    return tuple(replace(one, network=network) for one in selectors if one.version == end.version)
 
 
 def _sharing(gateway: Gateway) -> dict[str, list[tuple[str, Tunnel]]]:

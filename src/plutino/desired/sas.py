@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import ip_network
 from itertools import product
 from typing import Final
 
@@ -17,7 +16,7 @@ from plutino.desired.state import Surroundings
 from plutino.model.child_sa import ChildSa
 from plutino.model.numbers import ReqId
 from plutino.model.path import Path, TunnelPaths
-from plutino.model.policy import Direction, IpAddress, Mode, Policy, Selector, Template
+from plutino.model.policy import Direction, Mode, Policy, Selector, Template
 from plutino.model.sa import (
     Offload,
     OffloadMode,
@@ -25,7 +24,7 @@ from plutino.model.sa import (
     SecurityAssociation,
     UdpEncapsulation,
 )
-from plutino.model.traffic import EVERYTHING, NetworkSelector, packets_between
+from plutino.model.traffic import EVERYTHING, NetworkSelector, at_address, packets_between
 
 REQID_RANGE: Final = 0x70000000
 _REQID_BITS: Final = 28
@@ -49,7 +48,10 @@ def traffic_selectors(
     """Pairs of selectors that meet, ours and the peer's."""
     ours, theirs = tunnel.local_ts or EVERYTHING, tunnel.remote_ts or EVERYTHING
     if tunnel.mode == "transport":
-        ours, theirs = _at(ours, active.local or tunnel.local), _at(theirs, active.remote)
+        ours, theirs = (
+            at_address(ours, active.local or tunnel.local),
+            at_address(theirs, active.remote),
+        )
     yield from (one for one in product(ours, theirs) if one[0].meets(one[1]))
 
 
@@ -58,13 +60,6 @@ def selectors_in_force(
 ) -> tuple[tuple[NetworkSelector, NetworkSelector], ...]:
     """Those that IKE has agreed upon, where it has; else those of the file."""
     return child_selectors(children) if children else tuple(traffic_selectors(tunnel, active))
-
-
-def _at(selectors: Sequence[NetworkSelector], end: IpAddress) -> tuple[NetworkSelector, ...]:
-    """What they have of one address."""
-    return tuple(
-        replace(one, network=ip_network(end)) for one in selectors if one.version == end.version
-    )
 
 
 def compile_policies(

@@ -1,7 +1,7 @@
 """One side of a tunnel's traffic, and packets between two: RFC 7296, 3.13.1 by prefixes. Pure."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from itertools import product
 from typing import Final
@@ -126,6 +126,16 @@ EVERYTHING: Final = NetworkSelector(ip_network("0.0.0.0/0")), NetworkSelector(ip
 def everything(version: int) -> IpNetwork:
     """All addresses of an IP version."""
     return EVERYTHING[version == 6].network
+
+
+def at_address(
+    selectors: Iterable[NetworkSelector], address: IpAddress
+) -> tuple[NetworkSelector, ...]:
+    """What they have of one address, as transport mode wants it, wherever that is by now."""
+    network = ip_network(address)
+    return tuple(
+        replace(one, network=network) for one in selectors if one.version == address.version
+    )
 
 
 def packets_between(source: NetworkSelector, destination: NetworkSelector) -> Iterator[Selector]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
-from plutino.ike.active_child import is_in_udp
 from plutino.ike.auth.credentials import CertificateData
 from plutino.ike.auth.identity import Identity
 from plutino.ike.auth.ocsp import StatusWantedError
@@ -16,7 +15,7 @@ from plutino.ike.auth.octets import signed_octets
 from plutino.ike.config import ChildConfig, PeerConfig
 from plutino.ike.crypto.keymat import SharedSecrets
 from plutino.ike.errors import AuthenticationFailedError, InvalidSyntaxError, PeerError
-from plutino.ike.events import ChildrenChanged, IkeEstablished, Refused, SaAwaited
+from plutino.ike.events import ChildrenChanged, IkeEstablished, Refused
 from plutino.ike.exchanges.certificates import (
     certificate_requests,
     certificates,
@@ -25,6 +24,7 @@ from plutino.ike.exchanges.certificates import (
 from plutino.ike.exchanges.child_offer import (
     ChildOffer,
     answer_offer,
+    expect_esp,
     make_offer,
     note_what_is_left,
     refusal_of,
@@ -93,8 +93,7 @@ class Auth:
             self.offer = make_offer(session, self.child, with_key_exchange=False)
             payloads += self.offer.payloads()
             if session.replaces_older:
-                path, udp = session.path, is_in_udp(session)
-                session.tell(SaAwaited(peer.name, path, self.offer.spi, udp))
+                expect_esp(session, self.offer)
         del now
         return payloads
 

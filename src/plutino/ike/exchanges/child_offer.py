@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from plutino.ike.active_child import is_in_udp
 from plutino.ike.child import Child, ChildKeys
 from plutino.ike.config import ChildConfig
 from plutino.ike.crypto.keymat import SharedSecrets, child_keymat
@@ -16,7 +17,7 @@ from plutino.ike.errors import (
     TsUnacceptableError,
 )
 from plutino.ike.esp_suites import keymat_size
-from plutino.ike.events import Refused
+from plutino.ike.events import Refused, SaAwaited
 from plutino.ike.exchanges.translated import Sides, as_seen_here, as_seen_there
 from plutino.ike.message.message import Message
 from plutino.ike.narrowing import (
@@ -193,6 +194,12 @@ def answer_offer(
         TsPayload(PayloadType.TS_R, local),
     ]
     return agreed, answered
+
+
+def expect_esp(session: Session, offered: ChildOffer) -> None:
+    """Tells that the peer may send by what is offered before its answer is read (RFC 7296, 2.8)."""
+    udp = is_in_udp(session)
+    session.tell(SaAwaited(session.peer.name, session.path, offered.spi, udp))
 
 
 def refusal_of(error: NotifyPayload, offered: ChildOffer) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from plutino.ike.active_child import is_in_udp
 from plutino.ike.child import Child, ChildInput, ChildState
 from plutino.ike.config import ChildConfig
 from plutino.ike.crypto.key_exchange import KeyExchange
@@ -22,13 +21,14 @@ from plutino.ike.errors import (
     PeerError,
     TemporaryFailureError,
 )
-from plutino.ike.events import ChildrenChanged, SaAwaited
+from plutino.ike.events import ChildrenChanged
 from plutino.ike.exchanges.child_offer import (
     AgreedChild,
     ChildOffer,
     Nonces,
     answer_offer,
     config_for,
+    expect_esp,
     make_offer,
     note_other_pairs,
     refusal_of,
@@ -99,8 +99,7 @@ class CreateChild:
         random = session.surroundings.random
         self.offer = make_offer(session, self.config, with_key_exchange=True)
         if self.replaces is not None:  # else there is no traffic yet
-            path, udp = session.path, is_in_udp(session)
-            session.tell(SaAwaited(session.peer.name, path, self.offer.spi, udp))
+            expect_esp(session, self.offer)
         self.nonce = random(NONCE_SIZE)
         ke: list[Payload] = []
         if self.method is None:
