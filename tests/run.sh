@@ -20,8 +20,9 @@ if [ "$(id -u)" -ne 0 ] || [ ! -c /dev/net/tun ]; then
 fi
 [ $# -eq 0 ] || exec .venv/bin/python -m pytest "$@"
 
-# A guest has one processor: one lane boots guests while the other does without, and ends with those
-# that are marked `beside`. PLUTINO_EXHAUSTIVE=1 takes every case of every matrix.
+# A guest has one processor, and much of what is tested waits: of three lanes one boots guests, one is
+# for scenarios and other daemons as peers, and one for the rest with the guests marked `beside`.
+# PLUTINO_EXHAUSTIVE=1 takes every case of every matrix.
 kept=$(mktemp -d)
 pids=()
 end_lanes() { # by SIGINT to all of a lane: pytest then tears down, and a guest's command ends it
@@ -33,15 +34,22 @@ end_lanes() { # by SIGINT to all of a lane: pytest then tears down, and a guest'
 trap end_lanes EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
-lane() { exec .venv/bin/python -m pytest -p no:cacheprovider --durations=15 "$@" </dev/null; }
+lane() { # NAME ARGUMENT...
+  local name=$1
+  shift
+  (exec .venv/bin/python -m pytest -p no:cacheprovider --durations=15 "$@" </dev/null) >"$kept/$name" 2>&1 &
+  pids+=($!)
+}
 set -m # each lane is a process group
-(lane -m "guest and not beside") >"$kept/guests" 2>&1 &
-pids+=($!)
-(lane -m "not guest or beside") &
+lane "guests" -m "guest and not beside" tests/guest
+lane "scenarios and peers" -m "not guest" tests/scenarios tests/interop
+(exec .venv/bin/python -m pytest -p no:cacheprovider --durations=15 -m "not guest or beside" \
+  --ignore tests/scenarios --ignore tests/interop </dev/null) &
 pids+=($!)
 failed=0
-wait "${pids[1]}" || failed=$?
-wait "${pids[0]}" || failed=$?
-printf '\n== Python tests: the lane of guests\n'
-cat "$kept/guests"
+for pid in "${pids[@]}"; do wait "$pid" || failed=$?; done
+for name in "scenarios and peers" "guests"; do
+  printf '\n== Python tests: the lane of %s\n' "$name"
+  cat "$kept/$name"
+done
 exit "$failed"

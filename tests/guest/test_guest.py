@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from plutino.lab.guest.streams import Stream
+from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.guest import (
     CHECKOUT,
     UML,
     guest_command,
     needs_guest,
     run_in_guest,
-    run_tests_in_guest,
 )
 
 BOOT_SECONDS = {UML: 4.0, "qemu-6.12": 15.0}
@@ -25,6 +25,8 @@ BOOT_SECONDS = {UML: 4.0, "qemu-6.12": 15.0}
 KERNELS = tuple(BOOT_SECONDS)
 pytestmark = pytest.mark.guest
 kernels = pytest.mark.parametrize("kernel", KERNELS)
+ends = pytest.mark.parametrize("kernel", KERNELS if EXHAUSTIVE else (UML,))
+"""How a guest ends is the same code for both machines, and an emulated one takes long to boot."""
 
 
 @kernels
@@ -42,7 +44,7 @@ def test_output_and_exit_code_are_the_commands_alone(kernel: str, tmp_path: Path
     assert list(tmp_path.iterdir()) == [victim]
 
 
-@kernels
+@ends
 def test_output_of_any_bytes_comes_whole(kernel: str) -> None:
     code = "import sys; sys.stdout.buffer.write(bytes(range(256)) * 4096)"
     needs_guest(kernel)
@@ -68,21 +70,21 @@ def test_a_command_that_is_not_there() -> None:
     assert "no-such-command" in done.stderr
 
 
-@kernels
+@ends
 def test_a_kernel_that_breaks_is_told_from_a_command_that_fails(kernel: str) -> None:
     done = run_in_guest(kernel, ["busybox", "reboot", "-f"], 60)
     assert done.returncode == 125
     assert "ended before the command did" in done.stderr
 
 
-@kernels
+@ends
 def test_the_time_limit_ends_a_guest(kernel: str, tmp_path: Path) -> None:
     guest = Started(kernel, tmp_path, limit=BOOT_SECONDS[kernel])
     assert guest.process.wait(40) == 124
     guest.assert_nothing_left()
 
 
-@kernels
+@ends
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_guest(kernel: str, number: signal.Signals, tmp_path: Path) -> None:
     guest = Started(kernel, tmp_path)
@@ -91,17 +93,12 @@ def test_a_signal_ends_a_guest(kernel: str, number: signal.Signals, tmp_path: Pa
     guest.assert_nothing_left()
 
 
-@kernels
+@ends
 def test_no_process_outlives_a_killed_command(kernel: str, tmp_path: Path) -> None:
     guest = Started(kernel, tmp_path)
     guest.process.kill()
     guest.process.wait(20)
     wait_until(lambda: not guest.members())
-
-
-@pytest.mark.parametrize("kernel", [*KERNELS, "uml-7.3"])
-def test_the_kernel_has_what_the_data_plane_needs(kernel: str) -> None:
-    run_tests_in_guest(kernel, "tests/guest_inside/test_features.py", 180)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 64])

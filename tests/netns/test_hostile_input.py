@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.namespace import fresh_namespace
 from tests.support.raw_plane import ACK, REQUEST, SETDEFAULT, encode, engine_socket, join
 
@@ -125,8 +126,15 @@ BAD_FILES = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_FILES)
-@pytest.mark.parametrize("command", ["plan", "apply", "run"])
+COMMANDS = ("plan", "apply", "run")
+BY_COMMANDS = [
+    (name, command)
+    for place, name in enumerate(BAD_FILES)
+    for command in (COMMANDS if EXHAUSTIVE else (COMMANDS[place % len(COMMANDS)],))
+]
+
+
+@pytest.mark.parametrize(("name", "command"), BY_COMMANDS)
 def test_a_bad_file_is_refused_by_name_and_place(machine: Machine, name: str, command: str) -> None:
     text, words = BAD_FILES[name]
     before = objects()
@@ -156,7 +164,7 @@ def test_what_is_no_file(machine: Machine) -> None:
         assert path in done.stderr
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(5 if EXHAUSTIVE else 2))
 def test_64_kb_of_random_bytes_as_file(machine: Machine, seed: int) -> None:
     machine.file.write_bytes(random.Random(seed).randbytes(64 << 10))
     done = machine.plutino("apply", machine.file)
