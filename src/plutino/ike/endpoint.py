@@ -23,7 +23,6 @@ from plutino.ike.events import (
     ReauthenticationDue,
     Refused,
 )
-from plutino.ike.exchanges.auth import Auth
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
 from plutino.ike.exchanges.rekey_ike import RekeyIke
@@ -35,8 +34,9 @@ from plutino.ike.moves import change_path, follow_mapping
 from plutino.ike.numbers import MAJOR_VERSION, ExchangeType
 from plutino.ike.ocsp_queries import OcspQueries
 from plutino.ike.path import Datagram, Path, SocketAddress
-from plutino.ike.peers_by_address import PeersByAddress
-from plutino.ike.registry import Registry, heir, is_older, may_be_known, waits_for_children
+from plutino.ike.peers import Peers
+from plutino.ike.registry import Registry, heir, may_be_known, waits_for_children
+from plutino.ike.rivals import Rivals
 from plutino.ike.saved import restore, save
 from plutino.ike.session import Session
 from plutino.ike.spis import Spis
@@ -82,7 +82,7 @@ class Endpoint:
         )
         self._half_open = HalfOpen(random)
         self._strangers = Strangers()
-        self._contests: dict[bytes, Session] = {}
+        self._rivals = Rivals()
         self._outgoing: list[Datagram] = []
         self._events: list[Event] = []
         self._timers = Timers()
@@ -93,13 +93,14 @@ class Endpoint:
         """All IKE SAs by our own SPI."""
         return self._registry.by_spi
 
+    @property
+    def peers(self) -> dict[str, PeerConfig]:
+        """Who may connect, by name."""
+        return self._peers.by_name
+
     def set_peers(self, peers: Iterable[PeerConfig]) -> None:
         """Who may connect from now on; IKE SAs of others have to be let down before."""
-        self.peers = {peer.name: peer for peer in peers}
-        self._by_address = PeersByAddress(self.peers.values())
-        self._by_identities: dict[object, list[str]] = {}
-        for peer in self.peers.values():
-            self._by_identities.setdefault(peer.identities, []).append(peer.name)
+        self._peers = Peers(peers)
 
     # Inputs -------------------------------------------------------------------------------------
 
@@ -107,7 +108,7 @@ class Endpoint:
         """When ``receive`` should get it; ``ends`` are our address and the sender's, packed."""
         return turn_of(
             datagram, ends, now,
-            spis=self._registry.by_spi, peers=self._by_address,
+            spis=self._registry.by_spi, peers=self._peers,
             half_open=self._half_open, strangers=self._strangers,
         )  # fmt: skip
 
@@ -314,7 +315,7 @@ class Endpoint:
             self._add(session, now)
 
     def _peers_at(self, path: Path) -> Sequence[PeerConfig]:
-        return self._by_address.at(path)  # which is another with the peers
+        return self._peers.at(path)  # which is another with the peers
 
     # IKE SAs ------------------------------------------------------------------------------------
 
@@ -372,7 +373,7 @@ class Endpoint:
                 self._settle(session, now)
         elif isinstance(event, IkeClosed):
             self._half_open.done(session.spi, proved=False)
-            self._contests.pop(session.spi, None)
+            self._rivals.forget(session)
             if session.established_at is not None:
                 self._attempts.had_success(session.peer.name, now)
         elif isinstance(event, ReauthenticationDue):
@@ -396,50 +397,19 @@ class Endpoint:
         new.replaces_older = True
 
     def _settle(self, session: Session, now: float) -> None:
-        """No duplicates: of two IKE SAs that began at once the one with the lowest nonce goes."""
-        if session.replaces_older:
-            session.replaces_older = False
-            for other in self.sessions_of(session.peer.name):
-                if other is not session and other.is_established:
-                    self._replace(other, session, now)
-            return
+        """No duplicates: of those that are in each other's way some go."""
         others = [one for one in self.sessions_of(session.peer.name) if one is not session]
-        for other in others:
-            if session.initial_contact and is_older(other, session):
-                other.close("the peer has started anew", now)
-                self._after(other, now)
-            elif other.is_initiator and not other.replaces_older:
-                self._contest(session, other, now)
-        rival = self._contests.pop(session.spi, None)
-        rival = None if rival is None else heir(rival)
-        if rival is not None and rival.is_established and session.is_established:
-            redundant = min(session, rival, key=lambda one: one.session_keys.lowest_nonce)
-            self.delete(redundant, "redundant: both ends began at once", now)
-
-    def _replace(self, other: Session, session: Session, now: float) -> None:
-        """An IKE SA that began before goes; of two that began at once, as both ends know, one."""
-        if other.began < session.began:
-            self.delete(other, "authenticated anew", now)
-        else:
-            redundant = min(session, other, key=lambda one: one.session_keys.lowest_nonce)
-            self.delete(redundant, "redundant: both ends began at once", now)
-
-    def _contest(self, session: Session, own: Session, now: float) -> None:
-        """The peer's IKE SA is up while ours is on its way."""
-        if own.state is SessionState.INITIATING or (
-            own.state is SessionState.AUTHENTICATING and not own.underway(Auth)
-        ):
-            own.close("the peer was first", now)
-            self._after(own, now)
-        elif own.state is SessionState.AUTHENTICATING:
-            self._contests[own.spi] = session
+        for ending in self._rivals.settle(session, others):
+            if ending.is_told:
+                self.delete(ending.session, ending.reason, now)
+            else:
+                ending.session.close(ending.reason, now)
+                self._after(ending.session, now)
 
     def _is_alive(self, peer: str) -> bool:
         return any(one.state not in _GOING for one in self.sessions_of(peer))
 
     def _has_other(self, peer: str, spi: bytes) -> bool:
         """Whether another IKE SA is between the same identities, of whichever tunnel."""
-        known = self.peers.get(peer)
-        names = [peer] if known is None else self._by_identities[known.identities]
-        every = (one for name in names for one in self.sessions_of(name))
+        every = (one for name in self._peers.namesakes(peer) for one in self.sessions_of(name))
         return any(one.spi != spi and may_be_known(one, peer) for one in every)

@@ -11,7 +11,7 @@ from typing import Final
 from plutino.ike.half_open import HalfOpen
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.numbers import MAJOR_VERSION, ExchangeType, Flag
-from plutino.ike.peers_by_address import PeersByAddress
+from plutino.ike.peers import Peers
 from plutino.ike.strangers import Strangers
 
 _INITIATOR: Final = int(Flag.INITIATOR)
@@ -37,7 +37,7 @@ def turn_of(
     now: float,
     *,
     spis: Container[bytes],
-    peers: PeersByAddress,
+    peers: Peers,
     half_open: HalfOpen,
     strangers: Strangers,
 ) -> Turn:
