@@ -134,3 +134,17 @@ def test_a_missing_namespace_leaves_the_rest_alone(plane: str, red: Place) -> No
         assert done.returncode == 3
         assert "there is no network namespace no-such-namespace" in done.stderr
         assert "ipsec1" not in links(pair.paris.namespace)
+
+
+def test_nothing_is_left_where_the_namespace_went_before(plane: str, tmp_path: Path) -> None:
+    red = Place(tmp_path / "red")
+    with running_pair(plane=plane, start=False) as pair:
+        place_at(pair.paris, red.name)
+        assert pair.paris.plutino("apply", pair.paris.file).returncode == 0
+        red.vanish()
+        told = pair.paris.plutino("status", pair.paris.file)
+        assert told.returncode == 3
+        assert f"problem: there is no network namespace {red.name}" in told.stdout
+        done = pair.paris.plutino("down")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not (pair.paris.folder / "run" / "default").exists()

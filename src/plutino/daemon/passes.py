@@ -142,10 +142,7 @@ def run_pass(
             outcome = apply_state(desired, plane, system, steps)
             plane.release_sockets(kinds)
             problems += find_problems(loaded, desired, routes)
-            problems += tuple(
-                f"there is no network namespace {name}: what belongs there waits for it"
-                for name in sorted(routes.missing & namespace_names(gateway))
-            )
+            problems += missing_namespaces(gateway, routes)
             if not NetfilterClient.is_there():
                 # The strict guard was refused before.
                 problems += (NO_NETFILTER,)
@@ -200,6 +197,14 @@ def _open(
 ) -> ManagedPlane | None:
     reqids = [tunnel_reqid(gateway.instance, name) for name in gateway.tunnels]
     return open_plane(choice, gateway.instance, runtime, routes=routes, start=start, reqids=reqids)
+
+
+def missing_namespaces(gateway: Gateway, routes: RouteClients) -> tuple[str, ...]:
+    """Words about each namespace of the file that is not there."""
+    return tuple(
+        f"there is no network namespace {name}: what belongs there waits for it"
+        for name in sorted(routes.missing & namespace_names(gateway))
+    )
 
 
 def namespace_names(gateway: Gateway) -> set[str]:

@@ -21,7 +21,13 @@ from plutino.control.report import (
 from plutino.daemon.group_status import group_reports
 from plutino.daemon.health_store import load_ways
 from plutino.daemon.ike_status import NO_IKE, IkeState
-from plutino.daemon.passes import compile_desired, open_routes, socket_kinds, system_of
+from plutino.daemon.passes import (
+    compile_desired,
+    missing_namespaces,
+    open_routes,
+    socket_kinds,
+    system_of,
+)
 from plutino.dataplane.choice import PlaneChoice, current_choice, open_plane
 from plutino.dataplane.plane import ManagedPlane
 from plutino.dataplane.runtime import RuntimePaths
@@ -126,6 +132,7 @@ def _build(
     except ConflictError as error:
         steps = ()
         problems = (*problems, str(error))
+    problems = tuple(dict.fromkeys((*problems, *missing_namespaces(loaded.gateway, routes))))
     if plane is not None:
         problems = (*problems, *_missing_sockets(plane, loaded))
     sas = {} if plane is None else {sa.identity: (sa, use) for sa, use in plane.list_sas()}

@@ -90,10 +90,13 @@ class UserspacePlane:
         return frozenset(kinds) - {SocketKind(kind) for kind in self._client.list_sockets()}
 
     def objects_left(self) -> int:
-        """Devices, SAs and policies that the engine holds, whoever made them."""
+        """Devices, SAs and policies that the engine holds, whoever made them.
+
+        A device whose link has gone, as with its namespace, is nobody's any more.
+        """
         policies = self._xfrm.spd_info()
         return (
-            len(self._client.list_devices())
+            sum(one.attached for one in self._client.list_devices())
             + self._xfrm.sad_info().count
             + policies.incnt
             + policies.outcnt
