@@ -5,6 +5,12 @@ from typing import Final
 
 CHECK_INTERVAL: Final = 10.0
 """Seconds between passes when nothing tells of a change."""
+_SETTLE: Final = 0.02
+"""Seconds to wait for more events of the same change."""
+_CALM: Final = 0.5
+"""Seconds to wait instead when events came that often and there was nothing to do."""
+_PATIENCE: Final = 10
+"""Passes in a row without a step; others may change much that is not ours."""
 SAVE_INTERVAL: Final = 1.0
 """Seconds between looks at the sequence numbers."""
 _LONGEST_SAVE_INTERVAL: Final = 5.0
@@ -29,12 +35,18 @@ class Pace:
     def __init__(self) -> None:
         self._installed_at = self._ended_at = self._passed_at = float("-inf")
         self._pass_took = 0.0
+        self._idle_passes = 0
         self.save_took = 0.0
 
     @property
     def check_interval(self) -> float:
         """Seconds until a pass that nothing has called for."""
         return max(CHECK_INTERVAL, _PAUSES * self._pass_took)
+
+    @property
+    def settling_time(self) -> float:
+        """Seconds from an event to the pass that it calls for."""
+        return _CALM if self._idle_passes > _PATIENCE else _SETTLE
 
     @property
     def save_interval(self) -> float:
@@ -49,8 +61,13 @@ class Pace:
         calm = min(self._installed_at + _CALM_BEFORE_SAVE, looked_at + _LONGEST_SAVE_INTERVAL)
         return max(looked_at + self.save_interval, calm) - time.monotonic()
 
-    def passed(self, began: float) -> None:
-        """A pass is over."""
+    def was_calm(self) -> None:
+        """Nothing has called for a pass, for as long as a pass is waited for."""
+        self._idle_passes = 0
+
+    def passed(self, began: float, *, is_idle: bool = False) -> None:
+        """A pass is over; ``is_idle``: there was nothing to do."""
+        self._idle_passes = self._idle_passes + 1 if is_idle else 0
         self._passed_at = time.monotonic()
         self._pass_took = self._passed_at - began
 
