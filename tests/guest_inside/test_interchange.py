@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from plutino.dataplane.engine_client import EngineClient
-from plutino.dataplane.kernel import XFRM_STAT, parse_xfrm_stat
+from plutino.dataplane.xfrm_stat import XFRM_STAT, parse_xfrm_stat
 from plutino.lab.demo import BERLIN, PARIS
 from plutino.lab.traffic import MARKER, transfer
 from plutino.model.policy import Mode

@@ -11,7 +11,7 @@ import pytest
 
 from plutino.config.static_keys import encode_keys, generate_pair
 from plutino.control.report import State
-from plutino.dataplane.kernel import XFRM_STAT, parse_xfrm_stat
+from plutino.dataplane.xfrm_stat import XFRM_STAT, parse_xfrm_stat
 from plutino.desired.sas import tunnel_reqid
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.hosts import WIRE, Host

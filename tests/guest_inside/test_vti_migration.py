@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from plutino.dataplane.kernel import XFRM_STAT, parse_xfrm_stat
+from plutino.dataplane.xfrm_stat import XFRM_STAT, parse_xfrm_stat
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import ping

@@ -9,11 +9,11 @@ import pytest
 
 from plutino.dataplane.choice import PlaneChoice, choose, choose_by, settle_choice
 from plutino.dataplane.journal import Journal
-from plutino.dataplane.kernel import parse_xfrm_stat
 from plutino.dataplane.probe.attempts import with_bases
 from plutino.dataplane.probe.report import KernelReport
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.dataplane.scratch import ScratchError
+from plutino.dataplane.xfrm_stat import parse_xfrm_stat
 from plutino.model.algorithms import AeadKey
 from plutino.model.errors import PlaneError
 from plutino.model.feature import PLAIN_TUNNEL, Demands, Feature, PlaneBinding, Requirement

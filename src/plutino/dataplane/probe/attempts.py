@@ -10,7 +10,6 @@ from ipaddress import ip_network
 from types import MappingProxyType
 from typing import Final
 
-from plutino.dataplane.kernel import XFRM_STAT
 from plutino.dataplane.probe.bench import ENDS, IF_ID, REQID, Bench, refused
 from plutino.dataplane.probe.links import LINK_ATTEMPTS
 from plutino.dataplane.probe.machine import Machine, cure
@@ -18,6 +17,7 @@ from plutino.dataplane.probe.needs import NEEDS, Need
 from plutino.dataplane.probe.report import Finding, KernelReport
 from plutino.dataplane.probe.sas import SA_ATTEMPTS
 from plutino.dataplane.scratch import in_scratch_namespace
+from plutino.dataplane.xfrm_stat import XFRM_STAT
 from plutino.model.errors import KernelError, PlutinoError
 from plutino.model.feature import Feature
 from plutino.model.policy import Direction, Mode, Policy, Selector, Template
