@@ -3,13 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 
-from plutino.config.files import LoadedGateway, SharedKeys
 from plutino.config.load import load_text
-from plutino.daemon.ike_service import IkeService
-from plutino.dataplane.runtime import RuntimePaths
-from plutino.model.secret import Secret
+from plutino.daemon.ike_children import IkeChildren
+from plutino.daemon.ike_installer import IkeInstaller
+from plutino.ike.path import Datagram
 
 TEXT = """
 [tunnels.berlin]
@@ -20,10 +18,11 @@ ike.psk-file = "berlin.psk"
 """
 
 
-def test_the_next_ones_are_made(tmp_path: Path) -> None:
+def test_the_next_ones_are_made() -> None:
     asked: asyncio.Queue[int] = asyncio.Queue()
     numbers = count(1)
     words: list[str] = []
+    sent: list[Datagram] = []
 
     async def install(changed: frozenset[str], in_force: Callable[[], None]) -> None:
         del changed, in_force
@@ -33,17 +32,14 @@ def test_the_next_ones_are_made(tmp_path: Path) -> None:
             raise ZeroDivisionError
 
     async def play() -> None:
-        service = IkeService(loaded, RuntimePaths(tmp_path, tmp_path), install, words.append)
-        task = asyncio.create_task(service._install_and_send())
+        children = IkeChildren(load_text(TEXT, "gateway.toml"), words.append)
+        installer = IkeInstaller(children, install, sent.extend, words.append)
+        installer.start()
         for expected in (1, 2):
-            service._wake.set()
+            installer.wake()
             assert await asyncio.wait_for(asked.get(), 60) == expected
-        assert not task.done()
-        task.cancel()
+        installer.close()
 
-    gateway = load_text(TEXT, "gateway.toml")
-    keys = {"berlin": SharedKeys(Secret(b"a key"), Secret(b"a key"))}
-    loaded = LoadedGateway(gateway, tmp_path / "gateway.toml", {}, keys)
     asyncio.run(play())
     assert len(words) == 1
     assert words[0].startswith("error: ZeroDivisionError in install, line ")

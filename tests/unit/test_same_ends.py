@@ -2,20 +2,15 @@
 
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 
 import pytest
 
-from plutino.config.files import LoadedGateway, SharedKeys
 from plutino.config.load import load_text
-from plutino.daemon.ike_service import IkeService
-from plutino.dataplane.runtime import RuntimePaths
-from plutino.ike_process.outcome import Outcome
+from plutino.daemon.ike_children import IkeChildren
 from plutino.model.child_sa import ChildSa
 from plutino.model.errors import ConfigError
 from plutino.model.numbers import Spi
 from plutino.model.policy import Mode
-from plutino.model.secret import Secret
 from plutino.model.traffic import NetworkSelector
 from tests.support.roaming import CHILD
 
@@ -50,53 +45,40 @@ def at(remote: str, name: str, number: int) -> ChildSa:
     )
 
 
-def service_of(text: str, folder: Path, words: list[str]) -> IkeService:
-    gateway = load_text(text, "gateway.toml")
-    keys = {name: SharedKeys(Secret(b"key"), Secret(b"key")) for name in gateway.tunnels}
-    loaded = LoadedGateway(gateway, folder / "gateway.toml", {}, keys)
-
-    async def install(*_: object) -> None:
-        pass
-
-    return IkeService(loaded, RuntimePaths(folder, folder), install, words.append)
-
-
 @pytest.mark.parametrize("interface", ["ipsec1", "ipsec2"])
-def test_who_is_where_another_one_is_gets_none_of_its_packets(
-    tmp_path: Path, interface: str
-) -> None:
+def test_who_is_where_another_one_is_gets_none_of_its_packets(interface: str) -> None:
     words: list[str] = []
     text = tunnel("a", "198.51.100.1") + tunnel("b", "198.51.100.2", interface=interface)
-    service = service_of(text, tmp_path, words)
-    service._hear(Outcome(children={"a": (at(NAT, "a", 1),), "b": (at("198.51.100.2", "b", 2),)}))
-    assert set(service.children(service._loaded.gateway)) == {"a", "b"}
+    gateway = load_text(text, "gateway.toml")
+    children = IkeChildren(gateway, words.append)
+    children.take({"a": (at(NAT, "a", 1),), "b": (at("198.51.100.2", "b", 2),)})
+    assert set(children.in_force(gateway)) == {"a", "b"}
     assert not words
-    service._hear(Outcome(children={"b": (at(NAT, "b", 3),)}))
-    assert set(service.children(service._loaded.gateway)) == (
-        {"a"} if interface == "ipsec1" else {"a", "b"}
-    )
+    children.take({"b": (at(NAT, "b", 3),)})
+    assert set(children.in_force(gateway)) == ({"a"} if interface == "ipsec1" else {"a", "b"})
     assert len(words) == (interface == "ipsec1")
     new = at(NAT, "a", 1), at(NAT, "a", 4)
-    service._hear(Outcome(children={"a": new}))
-    assert service.children(service._loaded.gateway)["a"] == new, "its own keys are replaced"
-    service._hear(Outcome(children={"a": ()}))
-    service._hear(Outcome(children={"b": (at(NAT, "b", 3),)}))
-    assert set(service.children(service._loaded.gateway)) == {"b"}, "it is free again"
+    children.take({"a": new})
+    assert children.in_force(gateway)["a"] == new, "its own keys are replaced"
+    children.take({"a": ()})
+    children.take({"b": (at(NAT, "b", 3),)})
+    assert set(children.in_force(gateway)) == {"b"}, "it is free again"
 
 
-def test_other_ports_are_other_packets(tmp_path: Path) -> None:
+def test_other_ports_are_other_packets() -> None:
     words: list[str] = []
     both = [
         tunnel(name, "198.51.100.1", f'remote-ts = ["0.0.0.0/0[udp/{port}]"]')
         for name, port in (("a", 1701), ("b", 1702))
     ]
-    service = service_of("".join(both), tmp_path, words)
+    gateway = load_text("".join(both), "gateway.toml")
+    children = IkeChildren(gateway, words.append)
     for number, name in enumerate("ab"):
         port = 1701 + number
         one = at(NAT, name, number)
         there = replace(one.remote_ts[0], protocol=17, first_port=port, last_port=port)
-        service._hear(Outcome(children={name: (replace(one, remote_ts=(there,)),)}))
-    assert set(service.children(service._loaded.gateway)) == {"a", "b"}
+        children.take({name: (replace(one, remote_ts=(there,)),)})
+    assert set(children.in_force(gateway)) == {"a", "b"}
     assert not words
 
 

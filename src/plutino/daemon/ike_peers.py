@@ -149,6 +149,11 @@ class Ways:
         every = (one.remote for several in self._paths.values() for one in several.every)
         return frozenset(one.version for one in every if not one.is_unspecified)
 
+    @property
+    def is_any_lost(self) -> bool:
+        """Whether one of them carries nothing."""
+        return any(map(self.lost, self._paths))
+
     def mark_of(self, path: Path) -> int:
         """What IKE's own packets bear, so that they are routed as ESP on that path is.
 
