@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from plutino.lab.guest.run import GUEST_VARIABLE
+from tests.support.ip_command import ip_here
 from tests.support.namespace import fresh_namespace
 
 pytestmark = pytest.mark.guest
@@ -56,14 +56,6 @@ table inet t {
 """
 
 
-def ip(command: str) -> str:
-    done = subprocess.run(
-        ["ip", *shlex.split(command)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"ip {command}: {done.stderr}"
-    return done.stdout
-
-
 def test_the_kernel_is_the_one_that_was_asked_for() -> None:
     machine, _, series = os.environ[GUEST_VARIABLE].partition("-")
     assert re.match(rf"{re.escape(series)}\.", os.uname().release)
@@ -86,16 +78,16 @@ def test_xfrm_statistics_are_there() -> None:
 @pytest.mark.parametrize("link", LINKS, ids=lambda link: link.split()[1])
 def test_links_can_be_made(link: str) -> None:
     with fresh_namespace():
-        ip(f"link add ipsec1 {link}")
-        assert f"{link.split()[1]} " in ip("-d link show ipsec1")
+        ip_here(f"link add ipsec1 {link}")
+        assert f"{link.split()[1]} " in ip_here("-d link show ipsec1")
 
 
 def test_a_new_namespace_has_no_devices_but_its_own() -> None:
     with fresh_namespace():
         for link in LINKS:  # those kinds would bring fallback devices
-            ip(f"link add x {link}")
-            ip("link del x")
-        names = re.findall(r"^\d+: (\S+?)[:@]", ip("link show"), re.MULTILINE)
+            ip_here(f"link add x {link}")
+            ip_here("link del x")
+        names = re.findall(r"^\d+: (\S+?)[:@]", ip_here("link show"), re.MULTILINE)
         assert names == ["lo"]
 
 
@@ -103,20 +95,20 @@ def test_a_new_namespace_has_no_devices_but_its_own() -> None:
 def test_sas_can_be_added(cipher: str) -> None:
     with fresh_namespace():
         ends = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x100"
-        ip(f"xfrm state add {ends} mode tunnel reqid 1 if_id 1 {CIPHERS[cipher]}")
-        assert "if_id 0x1" in ip("xfrm state")
+        ip_here(f"xfrm state add {ends} mode tunnel reqid 1 if_id 1 {CIPHERS[cipher]}")
+        assert "if_id 0x1" in ip_here("xfrm state")
 
 
 def test_policy_routing_in_several_tables() -> None:
     with fresh_namespace():
-        ip("link set lo up")
+        ip_here("link set lo up")
         for rule in RULES:
-            ip(rule)
+            ip_here(rule)
 
 
 def test_netem_can_delay() -> None:
     with fresh_namespace():
-        ip("link add d0 type dummy")
+        ip_here("link add d0 type dummy")
         subprocess.run(
             ["tc", "qdisc", "add", "dev", "d0", "root", "netem", "delay", "1ms", "loss", "1%"],
             check=True,

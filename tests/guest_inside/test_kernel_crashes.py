@@ -8,8 +8,9 @@ import pytest
 
 from plutino.lab.hosts import Host
 from plutino.netlink.fault import FAULT_VARIABLE
-from tests.guest_inside.test_kernel_plane import FOREIGN, ip
 from tests.support.exhaustive import EXHAUSTIVE
+from tests.support.ip_command import ip_line
+from tests.support.kernel_pair import FOREIGN
 from tests.support.lab import Pair, running_pair
 
 pytestmark = pytest.mark.guest
@@ -29,14 +30,14 @@ def pair() -> Iterator[Pair]:
     """Both hosts, where nothing runs but what others made at Paris."""
     with running_pair(plane="kernel", start=False) as one:
         for command in FOREIGN:
-            ip(one.paris, command)
+            ip_line(one.paris, command)
         yield one
 
 
 def everything(host: Host) -> tuple[str, ...]:
     """Links, addresses, routes, SAs and policies, without numbers that differ each time."""
     changing = r"\b\d+: |oseq(-hi)? 0x\w+| tentative"
-    return tuple(re.sub(changing, "", ip(host, command)) for command in SHOWN)
+    return tuple(re.sub(changing, "", ip_line(host, command)) for command in SHOWN)
 
 
 @pytest.mark.parametrize("command", ["apply", "down"])

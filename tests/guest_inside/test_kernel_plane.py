@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,14 @@ from plutino.config.static_keys import encode_keys, generate_pair
 from plutino.control.report import State
 from plutino.dataplane.held_sockets import HeldSockets, holder_pids
 from plutino.desired.sas import tunnel_reqid
-from plutino.lab.demo import BERLIN, INNER
+from plutino.lab.demo import BERLIN
 from plutino.lab.hosts import Host, plutino_program
-from plutino.lab.traffic import ping
 from plutino.model.feature import Feature
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream, state_of
 from tests.support.ike_lab import ike_pair, until_it_passes
+from tests.support.ip_command import ip_line
+from tests.support.kernel_pair import FOREIGN, pings
 from tests.support.lab import Pair, running_pair
 from tests.support.until import until
 
@@ -30,27 +30,6 @@ pytestmark = pytest.mark.guest
 FORMS = [(4, "esp"), (6, "udp"), *([(6, "esp"), (4, "udp")] if EXHAUSTIVE else [])]
 OUT = "src 192.0.2.1 dst 192.0.2.2"
 IN = "src 192.0.2.2 dst 192.0.2.1"
-FOREIGN = (
-    "link add ipsec9 type xfrm if_id 9",
-    "xfrm state add src 192.0.2.1 dst 192.0.2.9 proto esp spi 0x999 mode tunnel reqid 9 if_id 1 "
-    "aead rfc4106(gcm(aes)) 0x0102030405060708010203040506070801020304 128",
-    "xfrm policy add src 10.9.0.0/16 dst 10.8.0.0/16 dir out if_id 1 "
-    "tmpl src 192.0.2.1 dst 192.0.2.9 proto esp reqid 9 mode tunnel",
-)
-
-
-def ip(host: Host, command: str) -> str:
-    """Run `ip` at a host; its output on one line."""
-    with host.namespace.entered():
-        done = subprocess.run(["ip", *command.split()], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"ip {command}: {done.stderr}"
-    return re.sub(r"\s+", " ", done.stdout)
-
-
-def pings(pair: Pair) -> bool:
-    """Whether both inner families pass, from Paris to Berlin."""
-    replies = [ping(pair.paris.namespace, ip_address(text), count=1)[0] for text in INNER[BERLIN]]
-    return replies == [1, 1]
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +82,12 @@ def test_auto_takes_this_kernel_and_doctor_says_so() -> None:
 
 
 def test_ip_shows_exactly_what_was_meant(pair: Pair) -> None:
-    link = ip(pair.paris, "-d link show ipsec1")
+    link = ip_line(pair.paris, "-d link show ipsec1")
     for words in ("xfrm if_id 0x1", "mtu 1446", "alias plutino:default", "UP", "addrgenmode none"):
         assert words in link
-    assert ip(pair.paris, "address show dev ipsec1").count("inet6 fe80") == 1
+    assert ip_line(pair.paris, "address show dev ipsec1").count("inet6 fe80") == 1
     keys = pair.keys(pair.paris)
-    states = ip(pair.paris, "-d xfrm state")
+    states = ip_line(pair.paris, "-d xfrm state")
     assert states.count("proto esp") == 2
     outbound = next(one for one in re.split("(?=src 192)", states) if one.startswith(OUT))
     inbound = next(one for one in re.split("(?=src 192)", states) if one.startswith(IN))
@@ -121,7 +100,7 @@ def test_ip_shows_exactly_what_was_meant(pair: Pair) -> None:
     assert "output-mark 0x1/0xffff" in outbound
     assert "output-mark" not in inbound
     assert "replay_window 1024" in inbound
-    policies = ip(pair.paris, "-d xfrm policy")
+    policies = ip_line(pair.paris, "-d xfrm policy")
     for direction, ends in (("out", OUT), ("in", IN), ("fwd", IN)):
         assert policies.count(f"dir {direction} ") == 2  # one for each inner family
         assert f"tmpl {ends} proto esp" in policies
@@ -135,16 +114,16 @@ def test_down_leaves_no_larval_sa(family: int) -> None:
         pair.paris.start_daemon()
         until(lambda: "ready: " in pair.paris.last_words(), "the policies are there")
         assert not pings(pair)
-        assert "spi 0x00000000" in ip(pair.paris, "xfrm state")
+        assert "spi 0x00000000" in ip_line(pair.paris, "xfrm state")
         assert pair.paris.plutino("down").returncode == 0
-        assert ip(pair.paris, "xfrm state") == ""
+        assert ip_line(pair.paris, "xfrm state") == ""
 
 
 def test_a_second_apply_changes_nothing(pair: Pair) -> None:
-    before = ip(pair.paris, "xfrm state")
+    before = ip_line(pair.paris, "xfrm state")
     assert pair.paris.plutino("apply", pair.paris.file).stdout == "nothing to do\n"
     assert pair.paris.plutino("plan", pair.paris.file).stdout == "nothing to do\n"
-    assert ip(pair.paris, "xfrm state") == before
+    assert ip_line(pair.paris, "xfrm state") == before
 
 
 @pytest.mark.parametrize(
@@ -159,12 +138,12 @@ def test_a_second_apply_changes_nothing(pair: Pair) -> None:
     ],
 )
 def test_what_others_break_is_healed(pair: Pair, fault: str) -> None:
-    ip(pair.paris, fault)
+    ip_line(pair.paris, fault)
     until(lambda: state_of(pair.paris) is State.UP and pings(pair), "it is healed")
 
 
 def test_the_daemon_is_killed_and_no_packet_is_lost(pair: Pair) -> None:
-    before = sorted(re.findall(r"spi 0x\w+", ip(pair.paris, "xfrm state")))
+    before = sorted(re.findall(r"spi 0x\w+", ip_line(pair.paris, "xfrm state")))
     daemon = pair.paris.daemon
     assert daemon is not None
     with Stream(pair) as stream:
@@ -175,7 +154,7 @@ def test_the_daemon_is_killed_and_no_packet_is_lost(pair: Pair) -> None:
         pair.paris.wait_until_up()
         stream.until_it_passes()
         assert (stream.lost(), stream.refused) == (set(), 0)
-    assert sorted(re.findall(r"spi 0x\w+", ip(pair.paris, "xfrm state"))) == before
+    assert sorted(re.findall(r"spi 0x\w+", ip_line(pair.paris, "xfrm state"))) == before
 
 
 def test_another_data_plane_is_refused_while_one_serves(pair: Pair) -> None:
@@ -294,7 +273,7 @@ def test_udp_sockets_go_when_no_tunnel_needs_them() -> None:
 
 def test_udp_sockets_do_not_stay_after_a_first_pass_that_fails() -> None:
     with running_pair(encapsulation="udp", plane="kernel", start=False) as pair:
-        ip(pair.paris, "link add strange type xfrm if_id 1")
+        ip_line(pair.paris, "link add strange type xfrm if_id 1")
         assert pair.paris.plutino("apply", pair.paris.file).returncode == 1
         until(lambda: not holders(pair.paris), "the holder has ended")
 
@@ -302,21 +281,21 @@ def test_udp_sockets_do_not_stay_after_a_first_pass_that_fails() -> None:
 def test_what_others_made_stays_and_ours_goes() -> None:
     with running_pair(plane="kernel", start=False) as pair:
         for command in FOREIGN:
-            ip(pair.paris, command)
+            ip_line(pair.paris, command)
         shows = (
             "link show type xfrm",
             "xfrm state",
             "xfrm policy",
             "route show table all proto 134",
         )
-        before = [ip(pair.paris, show) for show in shows]
+        before = [ip_line(pair.paris, show) for show in shows]
         applied = pair.paris.plutino("apply", pair.paris.file)
         assert applied.returncode == 0, applied.stderr
         assert pair.paris.plutino("apply", pair.paris.file).stdout == "nothing to do\n"
-        assert ip(pair.paris, "xfrm state").count("proto esp") == 3
+        assert ip_line(pair.paris, "xfrm state").count("proto esp") == 3
         down = pair.paris.plutino("down")
         assert down.returncode == 0, down.stderr
-        assert [ip(pair.paris, show) for show in shows] == before
+        assert [ip_line(pair.paris, show) for show in shows] == before
         assert pair.paris.plutino("down").stdout == "nothing to do\n"
 
 
@@ -326,22 +305,22 @@ def test_down_finds_its_own_without_its_notes() -> None:
         for file in (pair.paris.folder / "run" / "default").iterdir():
             file.unlink()
         assert pair.paris.plutino("down").returncode == 0
-        assert ip(pair.paris, "xfrm state") == ip(pair.paris, "xfrm policy") == ""
+        assert ip_line(pair.paris, "xfrm state") == ip_line(pair.paris, "xfrm policy") == ""
 
 
 def test_down_finds_its_own_without_its_link() -> None:
     with running_pair(plane="kernel", start=False) as pair:
         assert pair.paris.plutino("apply", pair.paris.file).returncode == 0
-        ip(pair.paris, "link del ipsec1")
+        ip_line(pair.paris, "link del ipsec1")
         assert pair.paris.plutino("down").returncode == 0
-        assert ip(pair.paris, "xfrm state") == ip(pair.paris, "xfrm policy") == ""
+        assert ip_line(pair.paris, "xfrm state") == ip_line(pair.paris, "xfrm policy") == ""
 
 
 def test_two_instances_keep_to_their_own() -> None:
     with running_pair(plane="kernel", start=False) as pair:
         assert pair.paris.plutino("apply", pair.paris.file).returncode == 0
         shows = ("link", "xfrm state", "xfrm policy", "route show table all proto 134")
-        before = [ip(pair.paris, show) for show in shows]
+        before = [ip_line(pair.paris, show) for show in shows]
         text = pair.paris.file.read_text()
         for old, new in (
             ("ipsec1", "ipsec2"),
@@ -362,21 +341,21 @@ def test_two_instances_keep_to_their_own() -> None:
             assert done.returncode == 0, done.stderr
         assert done.stdout == "nothing to do\n"
         assert pair.paris.plutino("apply", pair.paris.file).stdout == "nothing to do\n"
-        assert ip(pair.paris, "xfrm state").count("proto esp") == 4
+        assert ip_line(pair.paris, "xfrm state").count("proto esp") == 4
         assert pair.paris.plutino("down", other).returncode == 0
-        assert [ip(pair.paris, show) for show in shows] == before
+        assert [ip_line(pair.paris, show) for show in shows] == before
 
 
 def test_a_refusal_is_told_and_everything_is_undone() -> None:
     with running_pair(plane="kernel", start=False) as pair:
-        ip(pair.paris, "link add strange type xfrm if_id 1")
+        ip_line(pair.paris, "link add strange type xfrm if_id 1")
         shows = ("link", "xfrm state", "xfrm policy", "route show table all proto 134")
-        before = [ip(pair.paris, show) for show in shows]
+        before = [ip_line(pair.paris, show) for show in shows]
         done = pair.paris.plutino("apply", pair.paris.file)
         assert done.returncode == 1
         assert "error: create link ipsec1: File exists (EEXIST)" in done.stderr
         assert "all steps before it were undone" in done.stderr
         assert "hint: another XFRM interface has if_id 1" in done.stderr
-        assert [ip(pair.paris, show) for show in shows] == before
-        ip(pair.paris, "link del strange")
+        assert [ip_line(pair.paris, show) for show in shows] == before
+        ip_line(pair.paris, "link del strange")
         assert pair.paris.plutino("apply", pair.paris.file).returncode == 0

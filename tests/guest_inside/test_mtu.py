@@ -16,8 +16,8 @@ from plutino.model.netfilter import table_name
 from plutino.netfilter.client import NetfilterClient
 from plutino.netlink.route_clients import RouteClients
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
-from tests.guest_inside.test_features import ip
 from tests.support.gateways import compiled, gateway_text
+from tests.support.ip_command import ip_here
 from tests.support.namespace import fresh_namespace
 
 pytestmark = pytest.mark.guest
@@ -62,9 +62,9 @@ def test_the_mtu_is_the_largest_that_the_kernel_takes(
     text = gateway_text(more, local=here, peer=there)
     calculated = compiled(text, algorithm=algorithm).interfaces[0].mtu
     with fresh_namespace():
-        ip("link add d0 mtu 1500 type dummy")
-        ip(f"address add {here}/{LENGTH[outer][0]} dev d0 {'nodad' if outer == 6 else ''}")
-        ip("link set d0 up")
+        ip_here("link add d0 mtu 1500 type dummy")
+        ip_here(f"address add {here}/{LENGTH[outer][0]} dev d0 {'nodad' if outer == 6 else ''}")
+        ip_here("link set d0 up")
         state = compiled(text.replace("mode =", "mtu = 9000\nmode ="), algorithm=algorithm)
         with RouteClients() as routes, NetlinkSocket.kernel(NETLINK_XFRM) as xfrm:
             plane = KernelPlane("default", xfrm, routes, Journals.in_memory())

@@ -18,8 +18,8 @@ from plutino.lab.hosts import plutino_program
 from plutino.model.sa import Offload, OffloadMode, ReplayState, SaDirection
 from plutino.netlink.route_clients import RouteClients
 from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
-from tests.guest_inside.test_features import ip
 from tests.support.gateways import compiled, gateway_text
+from tests.support.ip_command import ip_here
 from tests.support.until import until
 
 pytestmark = pytest.mark.guest
@@ -37,8 +37,8 @@ def device() -> Iterator[str]:
     folder = BUS / "devices" / "netdevsim7" / "net"
     until(folder.is_dir, "the device is there")
     (name,) = (one.name for one in folder.iterdir())
-    ip(f"address add 192.0.2.1/24 dev {name}")
-    ip(f"link set {name} up")
+    ip_here(f"address add 192.0.2.1/24 dev {name}")
+    ip_here(f"link set {name} up")
     yield name
     (BUS / "del_device").write_text("7")
 
@@ -58,7 +58,7 @@ def test_a_device_that_refuses_is_told_and_nothing_is_left(
     assert done.returncode == 1
     assert MODES[mode] in done.stderr
     assert "remove `offload`" in done.stderr
-    assert ip("xfrm state") == ip("xfrm policy") == ip("link show type xfrm") == ""
+    assert ip_here("xfrm state") == ip_here("xfrm policy") == ip_here("link show type xfrm") == ""
 
 
 def test_an_sa_without_esn_is_taken_over_and_reads_back(device: str) -> None:
@@ -75,6 +75,6 @@ def test_an_sa_without_esn_is_taken_over_and_reads_back(device: str) -> None:
         plane.add_sas([sa])
         try:
             assert [found for found, _use in plane.list_sas()] == [sa]
-            assert f"crypto offload parameters: dev {device} dir out" in ip("xfrm state")
+            assert f"crypto offload parameters: dev {device} dir out" in ip_here("xfrm state")
         finally:
             plane.delete_sas([sa])

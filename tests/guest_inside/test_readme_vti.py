@@ -5,8 +5,8 @@ from ipaddress import ip_address
 import pytest
 
 from plutino.lab.traffic import ping
-from tests.scenarios.test_readme_examples import assert_only_esp, example, west_and_east
 from tests.support.multihomed_lab import run
+from tests.support.readme_examples import assert_only_esp, example, west_and_east
 
 pytestmark = pytest.mark.root
 

@@ -17,9 +17,10 @@ from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.hosts import WIRE, Host
 from plutino.lab.traffic import ping, transfer
 from plutino.lab.wire import FrameKind
-from tests.guest_inside.test_kernel_plane import ip, pings
 from tests.support.exhaustive import EXHAUSTIVE, alternating
 from tests.support.fault_stream import state_of
+from tests.support.ip_command import ip_line
+from tests.support.kernel_pair import pings
 from tests.support.lab import Pair, running_pair
 from tests.support.multihomed_lab import run
 from tests.support.until import until
@@ -79,7 +80,7 @@ def test_both_inner_families_pass_and_the_largest_packet_fits(family: int) -> No
         for text in INNER[BERLIN]:
             done = transfer(pair.paris.namespace, pair.berlin.namespace, ip_address(text))
             assert done.intact, done.error
-        (mtu,) = re.findall(r"mtu (\d+)", ip(pair.paris, "link show vti1"))
+        (mtu,) = re.findall(r"mtu (\d+)", ip_line(pair.paris, "link show vti1"))
         longest = max(len(frame) for frame, _ in pair.frames) - 14
         assert int(mtu) == {4: 1446, 6: 1426}[family]
         assert 1500 - 4 < longest <= 1500  # ESP pads to 4 bytes
@@ -90,7 +91,7 @@ def test_both_inner_families_pass_and_the_largest_packet_fits(family: int) -> No
 def test_ip_shows_that_the_keys_are_the_marks(family: int) -> None:
     with vti_pair(family, KEYS) as pair:
         assert pings(pair)
-        link = ip(pair.paris, "-d link show vti1")
+        link = ip_line(pair.paris, "-d link show vti1")
         kind = "vti6" if family == 6 else "vti"
         local, remote = (OUTER[family][name] for name in (PARIS, BERLIN))
         for words in (
@@ -98,15 +99,17 @@ def test_ip_shows_that_the_keys_are_the_marks(family: int) -> None:
             "alias plutino:default",
         ):
             assert words in link
-        assert "addrgenmode none" in ip(pair.paris, "-d link show vti1")
-        assert ip(pair.paris, "address show dev vti1").count("inet6 fe80") == 1  # plutino's own
-        states = re.split("(?=src )", ip(pair.paris, "xfrm state"))
+        assert "addrgenmode none" in ip_line(pair.paris, "-d link show vti1")
+        assert (
+            ip_line(pair.paris, "address show dev vti1").count("inet6 fe80") == 1
+        )  # plutino's own
+        states = re.split("(?=src )", ip_line(pair.paris, "xfrm state"))
         outbound = next(one for one in states if one.startswith(f"src {local} dst {remote}"))
         inbound = next(one for one in states if one.startswith(f"src {remote} dst {local}"))
         assert "mark 0x7/0xffffffff" in outbound
         assert "mark 0x5/0xffffffff" in inbound
         assert "if_id" not in outbound + inbound
-        policies = ip(pair.paris, "xfrm policy")
+        policies = ip_line(pair.paris, "xfrm policy")
         assert policies.count("mark 0x7/0xffffffff") == 2
         assert policies.count("mark 0x5/0xffffffff") == 4
         assert policies.count(f"reqid {int(tunnel_reqid('default', BERLIN))} ") == 6
@@ -169,15 +172,15 @@ def test_several_peers_on_one_wildcard(family: int) -> None:
         # Berlin plays Rome too, at another address.
         more = ROME.format(name="paris2", interface="ipsec2", local=rome, remote=paris)
         rewrite(pair.berlin, more=more + 'addresses = ["10.3.0.1/32"]\n')
-        ip(pair.berlin, f"address add {rome}/{24 if family == 4 else 64} dev wire")
+        ip_line(pair.berlin, f"address add {rome}/{24 if family == 4 else 64} dev wire")
         apply(pair.paris, pair.berlin)
-        ip(pair.berlin, "route add 10.255.0.0/31 dev ipsec2 table 100")
-        ip(pair.berlin, "rule add from 10.3.0.1 lookup 100")
-        assert "remote any" in ip(pair.paris, "-d link show vti1")
+        ip_line(pair.berlin, "route add 10.255.0.0/31 dev ipsec2 table 100")
+        ip_line(pair.berlin, "rule add from 10.3.0.1 lookup 100")
+        assert "remote any" in ip_line(pair.paris, "-d link show vti1")
         for text in (INNER[BERLIN][0], "10.3.0.1"):
             assert ping(pair.paris.namespace, ip_address(text))[0] == 3, text
         assert pair.paris.plutino("apply", pair.paris.file).stdout == "nothing to do\n"
-        used = re.findall(r"\d+\(packets\)", ip(pair.paris, "-s xfrm state"))
+        used = re.findall(r"\d+\(packets\)", ip_line(pair.paris, "-s xfrm state"))
         assert [one for one in used if one != "0(packets)"] == ["3(packets)"] * 4
         pair.assert_nothing_in_clear()
 
@@ -185,21 +188,21 @@ def test_several_peers_on_one_wildcard(family: int) -> None:
 @pytest.mark.parametrize("family", [4, 6] if EXHAUSTIVE else [4])
 def test_keys_and_ends_change_in_place(family: int) -> None:
     with vti_pair(family) as pair:
-        (before,) = re.findall(r"(\d+): vti1@", ip(pair.paris, "link show vti1"))
+        (before,) = re.findall(r"(\d+): vti1@", ip_line(pair.paris, "link show vti1"))
         for host in (pair.paris, pair.berlin):
             rewrite(host, ("key = 5\n", KEYS[host.name]))
         apply(pair.paris, pair.berlin)
         assert pings(pair)
         elsewhere = OUTER[family][BERLIN].removesuffix("2") + "4"
-        ip(pair.berlin, f"address add {elsewhere}/{24 if family == 4 else 64} dev wire")
+        ip_line(pair.berlin, f"address add {elsewhere}/{24 if family == 4 else 64} dev wire")
         for host in (pair.paris, pair.berlin):
             rewrite(host, (f'"{OUTER[family][BERLIN]}"', f'"{elsewhere}"'))
         apply(pair.paris, pair.berlin)
         assert pings(pair)
-        assert re.findall(r"(\d+): vti1@", ip(pair.paris, "link show vti1")) == [before]
-        assert f"remote {elsewhere}" in ip(pair.paris, "-d link show vti1")
+        assert re.findall(r"(\d+): vti1@", ip_line(pair.paris, "link show vti1")) == [before]
+        assert f"remote {elsewhere}" in ip_line(pair.paris, "-d link show vti1")
         assert pair.paris.plutino("apply", pair.paris.file).stdout == "nothing to do\n"
-        states, policies = ip(pair.paris, "xfrm state"), ip(pair.paris, "xfrm policy")
+        states, policies = ip_line(pair.paris, "xfrm state"), ip_line(pair.paris, "xfrm policy")
         assert (states.count("proto esp"), policies.count("tmpl")) == (2, 6)
 
 
@@ -212,7 +215,7 @@ def test_a_vti_becomes_an_xfrm_interface_and_back() -> None:
                 else:
                     rewrite(host, more=VTI + "key = 5\n")
             apply(pair.paris, pair.berlin)
-            assert f" {kind} " in ip(pair.paris, "-d link show vti1")
+            assert f" {kind} " in ip_line(pair.paris, "-d link show vti1")
             until(lambda: pings(pair), f"packets pass as {kind}")
             assert pair.paris.plutino("apply", pair.paris.file).stdout == "nothing to do\n"
 
@@ -226,7 +229,7 @@ def test_a_default_that_blocks_stops_a_vti() -> None:
 
     with vti_pair() as pair:
         assert replies() == 1
-        ip(pair.paris, "xfrm policy setdefault in block")
+        ip_line(pair.paris, "xfrm policy setdefault in block")
         with pair.paris.namespace.entered():
             for device in (WIRE, "vti1"):
                 before = parse_xfrm_stat(XFRM_STAT.read_text())["XfrmInNoPols"]
@@ -250,7 +253,7 @@ def test_the_daemon_heals_a_vti() -> None:
             "xfrm policy flush",
             "xfrm state flush",
         ):
-            ip(pair.paris, fault)
+            ip_line(pair.paris, fault)
             until(lambda: state_of(pair.paris) is State.UP and pings(pair), fault)
         pair.assert_nothing_in_clear()
 
@@ -259,27 +262,27 @@ def test_vtis_of_others_stay_and_ours_go() -> None:
     with running_pair(plane="kernel", start=False) as pair:
         make_vti(pair.paris)
         for command in FOREIGN:
-            ip(pair.paris, command)
-        before = [ip(pair.paris, show) for show in SHOWS]
+            ip_line(pair.paris, command)
+        before = [ip_line(pair.paris, show) for show in SHOWS]
         apply(pair.paris)
         assert pair.paris.plutino("apply", pair.paris.file).stdout == "nothing to do\n"
         for file in (pair.paris.folder / "run" / "default").iterdir():
             file.unlink()  # its notes; the tag of the link is enough
         down = pair.paris.plutino("down")
         assert down.returncode == 0, down.stderr
-        assert [ip(pair.paris, show) for show in SHOWS] == before
+        assert [ip_line(pair.paris, show) for show in SHOWS] == before
 
 
 def test_a_vti_of_others_with_our_ends_is_told_and_all_is_undone() -> None:
     with running_pair(plane="kernel", start=False) as pair:
         make_vti(pair.paris)
-        ip(pair.paris, "link add strange type vti local 192.0.2.1 remote 192.0.2.2 key 77")
-        before = [ip(pair.paris, show) for show in SHOWS]
+        ip_line(pair.paris, "link add strange type vti local 192.0.2.1 remote 192.0.2.2 key 77")
+        before = [ip_line(pair.paris, show) for show in SHOWS]
         done = pair.paris.plutino("apply", pair.paris.file)
         assert done.returncode == 1
         assert "error: create link vti1: File exists (EEXIST)" in done.stderr
         assert "hint: another VTI has the same ends, whatever its keys" in done.stderr
-        assert [ip(pair.paris, show) for show in SHOWS] == before
+        assert [ip_line(pair.paris, show) for show in SHOWS] == before
 
 
 @pytest.mark.parametrize("family", [4, 6] if EXHAUSTIVE else [6])
@@ -287,16 +290,16 @@ def test_routing_protocols_have_what_they_need(family: int) -> None:
     """A link-local address at each end, multicast to the other, and a state that can rest."""
     with vti_pair(family) as pair:
         here, there = (
-            re.findall(r"inet6 (fe80::\S+)/64", ip(host, "-6 address show dev vti1"))
+            re.findall(r"inet6 (fe80::\S+)/64", ip_line(host, "-6 address show dev vti1"))
             for host in (pair.paris, pair.berlin)
         )
         assert len(here) == len(there) == 1
         assert here != there
         answers = run(pair.paris.namespace, "ping -6 -n -L -c 1 -W 5 ff02::1%vti1")
         assert f"from {there[0]}%vti1" in answers
-        ip(pair.paris, "link set vti1 mode dormant state dormant")
-        assert "NO-CARRIER" in ip(pair.paris, "link show vti1")
+        ip_line(pair.paris, "link set vti1 mode dormant state dormant")
+        assert "NO-CARRIER" in ip_line(pair.paris, "link show vti1")
         done = pair.paris.plutino("apply", pair.paris.file)
         assert done.stdout.startswith("wake interface vti1")
-        assert "NO-CARRIER" not in ip(pair.paris, "link show vti1")
+        assert "NO-CARRIER" not in ip_line(pair.paris, "link show vti1")
         assert pings(pair)

@@ -14,9 +14,10 @@ from plutino.dataplane.xfrm_stat import XFRM_STAT, parse_xfrm_stat
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import ping
-from tests.guest_inside.test_kernel_plane import ip, pings
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream
+from tests.support.ip_command import ip_line
+from tests.support.kernel_pair import pings
 from tests.support.lab import Pair, running_pair
 
 pytestmark = pytest.mark.guest
@@ -84,7 +85,7 @@ def make_live_vti(here: Host, there: str, how: SetUp) -> None:
     for words in policy_commands(here, there, how):
         commands.append(f"xfrm policy add {words}")
     for command in commands:
-        ip(here, command)
+        ip_line(here, command)
     with here.namespace.entered():
         path = Path("/proc/sys/net/ipv4/conf/vti1/rp_filter")
         path.write_text(f"{int(how.strict)}\n")
@@ -135,7 +136,7 @@ def run(host: Host, command: str) -> None:
 
 def received(host: Host, link: str) -> int:
     """Packets that came out of a link."""
-    return int(ip(host, f"-s link show {link}").split("RX:")[1].split()[7])
+    return int(ip_line(host, f"-s link show {link}").split("RX:")[1].split()[7])
 
 
 SET_UPS = {
@@ -169,16 +170,16 @@ def test_no_packet_is_lost(name: str) -> None:
                 # An IKE daemon puts its policies back when it rekeys.
                 for host, peer in ((pair.paris, BERLIN), (pair.berlin, PARIS)):
                     for words in policy_commands(host, peer, how):
-                        ip(host, f"xfrm policy update {words}")
+                        ip_line(host, f"xfrm policy update {words}")
             if number == len(ours) - 2:  # the traffic has moved, and the VTI is there
                 assert received(pair.berlin, "ipsec5") == 0  # the VTI takes it all
         for stream in streams:
             assert (stream.lost(), stream.refused) == (set(), 0)
         for host in (pair.paris, pair.berlin):
-            assert "vti1" not in ip(host, "link")
-            assert ip(host, "xfrm state").count("proto esp") == 2
-            assert ip(host, "xfrm policy").count("tmpl") == 6
-            assert "mark" not in ip(host, "xfrm policy")
+            assert "vti1" not in ip_line(host, "link")
+            assert ip_line(host, "xfrm state").count("proto esp") == 2
+            assert ip_line(host, "xfrm policy").count("tmpl") == 6
+            assert "mark" not in ip_line(host, "xfrm policy")
             assert host.plutino("apply", "gateway.toml").stdout == "nothing to do\n"
         assert received(pair.berlin, "ipsec5") > 0
         assert pings(pair)

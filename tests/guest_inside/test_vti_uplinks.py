@@ -6,9 +6,9 @@ from ipaddress import ip_address
 import pytest
 
 from plutino.lab.traffic import ping
-from tests.scenarios.test_uplinks import configure, passes, uplink_of
 from tests.support.exhaustive import alternating
 from tests.support.multihomed_lab import MultihomedLab, multihomed_lab, run
+from tests.support.two_uplinks import configure, passes, uplink_of
 from tests.support.until import until
 
 pytestmark = pytest.mark.root

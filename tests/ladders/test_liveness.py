@@ -5,8 +5,8 @@ from itertools import pairwise
 
 from plutino.ike.message.header import Header
 from plutino.ike.path import Datagram, Path, SocketAddress
-from tests.ladders.test_nat import behind_a_nat
 from tests.support.ike_network import A, B, IkePair, peer
+from tests.support.nat_ladder import behind_a_nat
 
 STRANGER = SocketAddress(ip_address("203.0.113.66"), 4500)
 

@@ -1,8 +1,6 @@
 """A NAT before a, which begins: b is told of a's mapping, and follows when it changes."""
 
-from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import ip_address
 
 import pytest
 
@@ -10,49 +8,15 @@ from plutino.ike.exchanges import auth, create_child, informational, sa_init
 from plutino.ike.exchanges.child_offer import AgreedChild, ChildOffer, take_answer
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import PayloadType
-from plutino.ike.path import Datagram, Path, SocketAddress
+from plutino.ike.path import Path, SocketAddress
 from plutino.ike.payloads.traffic_selector import TsPayload
 from plutino.ike.session import Session
 from plutino.ike_process.child_sas import child_sa
 from plutino.model.policy import IpAddress, Mode
 from tests.support.ike_network import A, B, IkePair, child, peer
-
-OUTSIDE, OTHER = ip_address("203.0.113.9"), ip_address("203.0.113.10")
+from tests.support.nat_ladder import OTHER, OUTSIDE, Nat, behind_a_nat
 
 CHECK = "a> INFORMATIONAL {N(NAT_DETECTION_SOURCE_IP),N(NAT_DETECTION_DESTINATION_IP)}"
-
-
-class Nat:
-    """What translates; ``at`` is the mapping of the moment, and nothing comes in by another."""
-
-    def __init__(self, pair: IkePair) -> None:
-        self.at = SocketAddress(OUTSIDE, 1024)
-        self.is_seen = lambda: bool(pair.current("a")) and bool(pair.current("b"))
-        pair.hook = self.translate
-        pair.addresses[OUTSIDE] = pair.addresses[OTHER] = "nobody"
-
-    def translate(self, name: str, datagram: Datagram) -> Iterable[Datagram]:
-        path = datagram.path
-        if name == "a":
-            path = Path(self.at, path.remote)
-        elif path.remote == self.at:
-            inside = 4500 if path.local.port == 4500 else 500
-            path = Path(path.local, SocketAddress(A, inside))
-        else:
-            return ()
-        return (Datagram(path, datagram.payload),)
-
-
-def behind_a_nat(mobike: bool, liveness_after: float | None = 30.0) -> tuple[IkePair, Nat]:
-    """Both up."""
-    pair = IkePair(
-        a=peer("a", mobike=mobike, liveness_after=liveness_after),
-        b=peer("b", mobike=mobike, remotes=()),
-    )
-    nat = Nat(pair)
-    pair.start()
-    assert pair.run(10, nat.is_seen), pair.trace
-    return pair, nat
 
 
 def where(pair: IkePair) -> set[SocketAddress]:

@@ -1,12 +1,12 @@
 """plan, apply and down as a user runs them, beside objects of others."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from plutino.lab.hosts import Host
+from tests.support.ip_command import everything, ip
 from tests.support.lab import running_pair
 
 pytestmark = pytest.mark.root
@@ -17,25 +17,6 @@ def paris() -> Iterator[Host]:
     """Paris with its files and its wire; nothing of plutino runs."""
     with running_pair(start=False) as pair:
         yield pair.paris
-
-
-def ip(host: Host, command: str) -> str:
-    with host.namespace.entered():
-        return subprocess.run(
-            ["ip", *command.split()], check=True, capture_output=True, text=True
-        ).stdout
-
-
-def everything(host: Host) -> tuple[str, ...]:
-    """Links, addresses and routes, without what runs by itself."""
-    names = sorted(link["ifname"] for link in json.loads(ip(host, "-j link")))
-    addresses = [
-        (link["ifname"], one["local"], one["prefixlen"])
-        for link in json.loads(ip(host, "-j address"))
-        for one in link["addr_info"]
-    ]
-    routes = [ip(host, f"-{version} route show table main") for version in (4, 6)]
-    return (*names, *map(str, sorted(addresses)), *routes)
 
 
 def steps(host: Host, command: str) -> list[dict[str, str]]:

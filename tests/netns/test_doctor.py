@@ -8,7 +8,7 @@ import pytest
 
 from plutino.lab.hosts import Host
 from plutino.model.feature import Feature
-from tests.netns.test_apply import everything
+from tests.support.ip_command import everything
 from tests.support.lab import running_pair
 
 pytestmark = pytest.mark.root

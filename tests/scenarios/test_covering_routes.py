@@ -1,7 +1,6 @@
 """Routes that cover the peer's own address: /32 to /32, and everything."""
 
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -14,32 +13,20 @@ from plutino.lab.demo import BERLIN, OUTER, PARIS
 from plutino.lab.hosts import Host
 from plutino.lab.traffic import ping
 from plutino.lab.wire import FrameKind
+from tests.support.covering_routes import ELSEWHERE, route
 from tests.support.fault_stream import state_of
+from tests.support.ip_command import ip
 from tests.support.lab import Pair, running_pair
 from tests.support.until import until
 
 pytestmark = pytest.mark.root
 
-ELSEWHERE = {4: "203.0.113.9", 6: "2001:db8:9::9"}
-"""Behind Berlin, and in no route of Paris but the default."""
 SHOWS = ("rule", "-6 rule", "route show table all", "-6 route show table all", "link")
-
-
-def ip(host: Host, command: str) -> str:
-    with host.namespace.entered():
-        done = subprocess.run(["ip", *command.split()], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"ip {command}: {done.stderr}"
-    return done.stdout
 
 
 def shown(host: Host) -> list[str]:
     """What `ip` shows of rules, routes and links, but for what the kernel counts down."""
     return [re.sub(r"expires \d+sec ?", "", ip(host, show)) for show in SHOWS]
-
-
-def route(host: Host, networks: str) -> None:
-    text = re.sub(r"^routes = .*$", f"routes = [{networks}]", host.file.read_text(), flags=re.M)
-    host.file.write_text(text)
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from plutino.netlink.route.constants import RouteMessage
 from plutino.netlink.route.links import parse_link
 from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.xfrm_client import XfrmClient
-from tests.scenarios.test_uplinks import configure
 from tests.support.lab import Pair, running_pair
 from tests.support.multihomed_lab import ADDRESS, MultihomedLab, multihomed_lab, run
+from tests.support.two_uplinks import configure
 from tests.support.until import until
 
 pytestmark = pytest.mark.root

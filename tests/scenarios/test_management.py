@@ -13,7 +13,8 @@ from plutino.lab.namespaces import NetworkNamespace
 from plutino.lab.traffic import ping
 from plutino.model.link import Address
 from plutino.netlink.route_client import RouteClient
-from tests.scenarios.test_covering_routes import ELSEWHERE, ip, route
+from tests.support.covering_routes import ELSEWHERE, route
+from tests.support.ip_command import ip
 from tests.support.lab import Pair, running_pair
 
 pytestmark = pytest.mark.root

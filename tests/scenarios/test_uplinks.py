@@ -14,77 +14,23 @@ from tests.support.exhaustive import covering
 from tests.support.fault_stream import Stream
 from tests.support.multihomed_lab import (
     ADDRESS,
-    UPLINKS,
     MultihomedLab,
     multihomed_lab,
     run,
 )
+from tests.support.two_uplinks import INNER, configure, passes, uplink_of
 from tests.support.until import until
 
 pytestmark = pytest.mark.root
 
-INNER = {"paris": "10.255.0.0", "berlin": "10.255.0.1"}
 SLOWNESS = 5
 """Other tests run beside these; alone on the machine the factor is one."""
-NETWORK = {"paris": "10.1.0.0/16", "berlin": "10.2.0.0/16"}
-
-
-def tunnel(here: str, there: str, ends: str, more: str = "", encapsulation: str = "esp") -> str:
-    return f"""
-[tunnels.{there}]
-interface = "ipsec1"
-{ends}
-addresses = ["{INNER[here]}/31"]
-routes = ["{NETWORK[there]}"]
-encapsulation = "{encapsulation}"
-static.key-file = "main.keys"
-{more}
-"""
-
-
-def configure(
-    lab: MultihomedLab, version: int = 4, *, standby: bool = True, encapsulation: str = "esp"
-) -> None:
-    """Paris goes by isp1, and by isp2 when that is lost; Berlin knows both of its addresses."""
-    lab.make_keys("main")
-    lab.make_keys("second")
-    one, two, far = (ADDRESS[version][link] for link in ("isp1", "isp2", "wan"))
-    by_isp2 = '[[tunnels.berlin.standby]]\nuplink = "isp2"\nkey-file = "second.keys"'
-    to_isp2 = f'[[tunnels.paris.standby]]\nremote = "{two}"\nkey-file = "second.keys"'
-    remotes = "" if standby else f'\nremotes = ["{two}"]'
-    lab.write(
-        lab.paris,
-        UPLINKS
-        + tunnel(
-            "paris",
-            "berlin",
-            f'uplinks = ["isp1", "isp2"]\nremote = "{far}"',
-            by_isp2 if standby else "",
-            encapsulation,
-        ),
-    )
-    lab.write(
-        lab.berlin,
-        tunnel(
-            "berlin",
-            "paris",
-            f'local = "{far}"\nremote = "{one}"{remotes}',
-            to_isp2 if standby else "",
-            encapsulation,
-        ),
-    )
 
 
 @pytest.fixture
 def lab(plane: str) -> Iterator[MultihomedLab]:
     with multihomed_lab(plane) as made:
         yield made
-
-
-def passes(lab: MultihomedLab, count: int = 1) -> bool:
-    there = ping(lab.paris.namespace, ip_address(INNER["berlin"]), count=count, timeout=0.5)[0]
-    back = ping(lab.berlin.namespace, ip_address(INNER["paris"]), count=count, timeout=0.5)[0]
-    return there == back == count
 
 
 def shown(namespace: NetworkNamespace) -> list[str]:
@@ -94,11 +40,6 @@ def shown(namespace: NetworkNamespace) -> list[str]:
     return [
         re.sub(r"expires \d+sec ?", "", one) for one in (*told, run(namespace, "nft list ruleset"))
     ]
-
-
-def uplink_of(lab: MultihomedLab) -> str | None:
-    report = lab.paris.status()
-    return None if report is None else report.tunnels[0].uplink
 
 
 @pytest.mark.parametrize("version", [4, 6])

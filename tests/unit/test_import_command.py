@@ -15,7 +15,7 @@ from plutino.model.errors import PlaneError
 from plutino.model.interface import VtiEnds
 from plutino.model.link import Link
 from plutino.model.policy import IpAddress
-from tests.unit.test_vti_import import LINK, LOCAL, REMOTE, ROME, route, system
+from tests.support.live_vtis import LINK, LOCAL, REMOTE, ROME, route, system
 
 
 def run(monkeypatch: pytest.MonkeyPatch, live: LiveSystem, folder: Path, *arguments: str) -> Result:

@@ -1,7 +1,7 @@
 """Live VTIs as values to a gateway file and the steps to it."""
 
 from dataclasses import replace
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import ip_interface, ip_network
 from typing import Any
 
 import pytest
@@ -11,77 +11,24 @@ from plutino.migration.live import LiveSystem, live_vtis
 from plutino.migration.steps import next_steps
 from plutino.migration.text import encode_gateway, free_instance, problems_of
 from plutino.migration.vti import ImportedVti, free_interface, import_vti, peers_of
-from plutino.model.algorithms import ESP_SUITES, SeparateKeys
+from plutino.model.algorithms import SeparateKeys
 from plutino.model.interface import VtiEnds
-from plutino.model.link import Address, Link, Route
-from plutino.model.numbers import IfId, Mark, ReqId, Spi
-from plutino.model.policy import Direction, IpNetwork, Policy, Selector, Template
-from plutino.model.sa import ReplayState, SaDirection, SecurityAssociation, UdpEncapsulation
+from plutino.model.link import Address, Link
+from plutino.model.numbers import IfId, Mark, ReqId
+from plutino.model.sa import UdpEncapsulation
 from plutino.model.secret import Secret
-
-LOCAL, REMOTE, ROME = map(ip_address, ("192.0.2.1", "192.0.2.2", "192.0.2.3"))
-LINK = Link(7, "vti1", "vti", 1480, up=True, vti=VtiEnds(LOCAL, REMOTE, 5, 5))
-EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-SUITE = ESP_SUITES["aes128gcm16"]
-SECRET = Secret(bytes(range(20)))
-
-
-def sas(peer: object = REMOTE, window: int = 32) -> tuple[SecurityAssociation, ...]:
-    remote = ip_address(str(peer))
-    outbound = SecurityAssociation(
-        Spi(0x101),
-        LOCAL,
-        remote,
-        ReqId(1),
-        IfId(0),
-        SUITE.keys(SECRET),
-        SaDirection.OUT,
-        mark=Mark(5),
-    )
-    replay = ReplayState(window=window)
-    inbound = replace(outbound, spi=Spi(0x102), source=remote, destination=LOCAL, replay=replay)
-    return outbound, inbound
-
-
-def policies(
-    local: IpNetwork, remote: IpNetwork, peer: object = REMOTE, priority: int = 0
-) -> tuple[Policy, ...]:
-    other = ip_address(str(peer))
-    there, back = Selector(local, remote), Selector(remote, local)
-    outward, inward = Template(LOCAL, other, ReqId(1)), Template(other, LOCAL, ReqId(1))
-    return tuple(
-        Policy(direction, selector, IfId(0), (template,), priority, mark=Mark(5))
-        for direction, selector, template in (
-            (Direction.OUT, there, outward),
-            (Direction.IN, back, inward),
-            (Direction.FWD, back, inward),
-        )
-    )
-
-
-def system(**changes: Any) -> LiveSystem:
-    """A usual VTI: everything may pass, one network of each family is behind the peer."""
-    whole = LiveSystem(
-        links=(Link(1, "lo", None, 65536, up=True), LINK),
-        addresses=(
-            Address("vti1", ip_interface("10.255.0.0/31")),
-            Address("vti1", ip_interface("fe80::1/64")),
-        ),
-        routes=(
-            route("10.255.0.0/31", protocol=2),
-            route("fe80::/64", protocol=2, metric=256),
-            route("10.2.0.0/16"),
-            route("2001:db8:2::/48", metric=1024),
-        ),
-        policies=tuple(one for net in EVERYTHING for one in policies(net, net)),
-        sas=sas(),
-    )
-    return replace(whole, **changes)
-
-
-def route(destination: str, protocol: int = 3, metric: int = 0, table: int = 254) -> Route:
-    network = ip_network(destination)
-    return Route(network, "vti1", protocol=protocol, metric=metric, table=table)
+from tests.support.live_vtis import (
+    EVERYTHING,
+    LINK,
+    LOCAL,
+    REMOTE,
+    ROME,
+    SECRET,
+    policies,
+    route,
+    sas,
+    system,
+)
 
 
 def imported(live: LiveSystem) -> ImportedVti:
