@@ -86,7 +86,7 @@ def test_a_malformed_request_ends_the_ike_sa_on_both_sides(
     (session,) = pair.a.sessions.values()
     pair.silent = True  # no trace of what cannot be parsed
     session.enqueue(Ask(payloads, kind), pair.now)  # type: ignore[arg-type]
-    pair.a._after(session, pair.now)
+    pair.a._sas.changed(session, pair.now)
     pair.run(0.015)
     pair.silent = False
     assert not old & set(pair.b.sessions)

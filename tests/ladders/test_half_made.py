@@ -86,7 +86,7 @@ def test_a_peer_that_answers_two_series_with_one_spi(monkeypatch: pytest.MonkeyP
     genuine, given = Spis.new_child, list[bytes]()
 
     def same_twice(spis: Spis) -> bytes:
-        if spis is not pair.b._spis:
+        if spis is not pair.b._sas.spis:
             return genuine(spis)
         given.append(given[0] if len(given) == 1 else genuine(spis))
         return given[-1]

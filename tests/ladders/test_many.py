@@ -4,8 +4,8 @@ import os
 from dataclasses import replace
 from ipaddress import ip_address
 
-from plutino.ike.endpoint import MOST_AT_ONCE
 from plutino.ike.path import first_path
+from plutino.ike.sessions import MOST_AT_ONCE
 from tests.support.ike_network import B, Network, peer
 
 TUNNELS = int(os.environ.get("PLUTINO_LADDER_TUNNELS", "1000"))

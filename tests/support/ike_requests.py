@@ -32,6 +32,6 @@ def ask(
     (session,) = pair.a.sessions.values()
     exchange = Ask(payloads, kind)
     session.enqueue(exchange, pair.now)  # type: ignore[arg-type]  # its type is no constant
-    pair.a._after(session, pair.now)
+    pair.a._sas.changed(session, pair.now)
     assert pair.run(5, lambda: bool(exchange.answers)), pair.trace
     return exchange.answers[0]

@@ -15,7 +15,7 @@ def test_forged_datagrams_take_no_room() -> None:
     forged = last.payload[:-1] + bytes((last.payload[-1] ^ 1,))
     for _ in range(1000):
         pair.b.receive(forged, Path(last.path.remote, last.path.local), pair.now)
-    assert len(pair.b._timers._heap) < 10
+    assert len(pair.b._sas.timers._heap) < 10
     assert pair.b.next_timer() is not None
 
 

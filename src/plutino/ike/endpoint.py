@@ -11,46 +11,31 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
 from plutino.ike.active_child import ActiveChild, active_children
-from plutino.ike.attempts import Attempts, Wanted
+from plutino.ike.attempts import Wanted
 from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.config import PeerConfig
 from plutino.ike.doubts import heed
 from plutino.ike.events import (
-    ChildrenChanged,
     Event,
-    IkeClosed,
-    IkeEstablished,
-    ReauthenticationDue,
-    Refused,
 )
 from plutino.ike.exchanges.create_child import CreateChild
-from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
+from plutino.ike.exchanges.delete import DeleteChild
 from plutino.ike.exchanges.rekey_ike import RekeyIke
-from plutino.ike.half_open import HalfOpen
 from plutino.ike.held import resume
 from plutino.ike.keys import SessionKeys
-from plutino.ike.message.header import NO_SPI, Header
+from plutino.ike.message.header import Header
 from plutino.ike.moves import change_path, follow_mapping
 from plutino.ike.numbers import MAJOR_VERSION, ExchangeType
-from plutino.ike.ocsp_queries import OcspQueries
 from plutino.ike.path import Datagram, Path, SocketAddress
 from plutino.ike.peers import Peers
-from plutino.ike.registry import Registry, heir, may_be_known, waits_for_children
-from plutino.ike.rivals import Rivals
-from plutino.ike.saved import restore, save
+from plutino.ike.saved import restore
 from plutino.ike.session import Session
-from plutino.ike.spis import Spis
+from plutino.ike.sessions import Sessions
 from plutino.ike.state import SessionState
 from plutino.ike.strangers import Strangers
-from plutino.ike.surroundings import Surroundings
-from plutino.ike.timers import Timers
 from plutino.ike.turns import Turn, turn_of
 from plutino.model.errors import WireError
 from plutino.model.policy import IpAddress
-
-MOST_AT_ONCE = 64
-"""IKE SAs of ours that are on their way at a time."""
-_GOING = frozenset({SessionState.DELETING, SessionState.REPLACED})
 
 
 class Endpoint:
@@ -64,43 +49,22 @@ class Endpoint:
         date: Callable[[], datetime],
         note_keys: Callable[[SessionKeys], None] | None = None,
     ) -> None:
-        self.set_peers(peers)
-        self.random = random
-        self._registry = Registry()
-        self._attempts = Attempts(random)
-        self._ocsp = OcspQueries(random)
-        self._spis = Spis(random, self._registry.by_spi)
-        self._surroundings = Surroundings(
-            random,
-            date,
-            self._peers_at,
-            self._spis.new_ike,
-            self._spis.new_child,
-            self._has_other,
-            self._ocsp.answers,
-            note_keys,
-        )
-        self._half_open = HalfOpen(random)
+        self._sas = Sessions(peers, random, date, note_keys)
         self._strangers = Strangers()
-        self._rivals = Rivals()
-        self._outgoing: list[Datagram] = []
-        self._events: list[Event] = []
-        self._timers = Timers()
-        self._touched: dict[bytes, Session] = {}
 
     @property
     def sessions(self) -> dict[bytes, Session]:
         """All IKE SAs by our own SPI."""
-        return self._registry.by_spi
+        return self._sas.registry.by_spi
 
     @property
     def peers(self) -> dict[str, PeerConfig]:
         """Who may connect, by name."""
-        return self._peers.by_name
+        return self._sas.peers.by_name
 
     def set_peers(self, peers: Iterable[PeerConfig]) -> None:
         """Who may connect from now on; IKE SAs of others have to be let down before."""
-        self._peers = Peers(peers)
+        self._sas.peers = Peers(peers)
 
     # Inputs -------------------------------------------------------------------------------------
 
@@ -108,8 +72,8 @@ class Endpoint:
         """When ``receive`` should get it; ``ends`` are our address and the sender's, packed."""
         return turn_of(
             datagram, ends, now,
-            spis=self._registry.by_spi, peers=self._peers,
-            half_open=self._half_open, strangers=self._strangers,
+            spis=self._sas.registry.by_spi, peers=self._sas.peers,
+            half_open=self._sas.half_open, strangers=self._strangers,
         )  # fmt: skip
 
     def receive(self, datagram: bytes, path: Path, now: float) -> None:
@@ -119,56 +83,48 @@ class Endpoint:
         except WireError:
             return
         is_ours = header.major_version == MAJOR_VERSION
-        session = self._registry.find(header) if is_ours else None
+        session = self._sas.registry.find(header) if is_ours else None
         if session is not None:
             made = session.receive(header, datagram, path, now)
             if made or heed(session, header, datagram, path, now):
-                self._after(session, now)
+                self._sas.changed(session, now)
         elif is_ours and header.exchange_type == ExchangeType.IKE_SA_INIT:
-            self._receive_first(header, datagram, path, now)
+            self._sas.receive_first(header, datagram, path, now)
         elif (reply := self._strangers.answer(header, now)) is not None:
-            self._outgoing.append(Datagram(path, reply))
-        self._start_due(now)
+            self._sas.send(Datagram(path, reply))
+        self._sas.start_due(now)
 
     def keep_up(self, peer: str, path: Path, children: Sequence[str], now: float) -> None:
         """From now on the peer is connected by itself, with these children; KeyError if unknown."""
         for name in children:
             self.peers[peer].child(name)
-        self._attempts.want(peer, Wanted(path, tuple(children), next_attempt=now))
-        self._attempts.note(peer, is_down=not self._is_alive(peer))
+        self._sas.attempts.want(peer, Wanted(path, tuple(children), next_attempt=now))
+        self._sas.attempts.note(peer, is_down=not self._sas.is_alive(peer))
         for session in self.sessions_of(peer):
-            self._want(session, now)
-        self._start_due(now)
+            self._sas.want(session, now)
+        self._sas.start_due(now)
 
     def adopt(self, octets: bytes, now: float) -> None:
         """Goes on with an IKE SA that another process saved.
 
         Raises SavedStateError if that is not possible.
         """
-        session = restore(octets, self.peers, self._surroundings, now)
+        session = restore(octets, self.peers, self._sas.surroundings, now)
         for child in session.children:
-            self._spis.note_child(child.spi_in)
-        self._add(session, now)
+            self._sas.spis.note_child(child.spi_in)
+        self._sas.add(session, now)
         session.pump(now)
-        self._after(session, now)
+        self._sas.changed(session, now)
 
     def let_down(self, peer: str, now: float) -> None:
         """The peer is no longer kept up, and its IKE SAs are deleted."""
-        self._attempts.drop(peer)
+        self._sas.attempts.drop(peer)
         for session in self.sessions_of(peer):
             self.delete(session, "by request", now)
 
     def delete(self, session: Session, reason: str, now: float) -> None:
-        """Deletes an IKE SA with its children, or gives up one that is not up.
-
-        One that was replaced goes by itself; what is meant then is its successor.
-        """
-        session = heir(session)
-        if session.state in {SessionState.INITIATING, SessionState.AUTHENTICATING}:
-            session.close(reason, now)
-        else:
-            session.enqueue(DeleteIke(reason), now, first=True)
-        self._after(session, now)
+        """Deletes an IKE SA with its children, or gives up one that is not up."""
+        self._sas.delete(session, reason, now)
 
     def go_by(
         self, peer: str, path: Path, lost: Collection[tuple[IpAddress, IpAddress]], now: float
@@ -180,21 +136,21 @@ class Endpoint:
         one that the peer has begun and that is not on a lost path is the peer's to move. That of
         a peer without ``remotes`` stays, since the address is only where to begin.
         """
-        self._attempts.aim(peer, path, now)
+        self._sas.attempts.aim(peer, path, now)
         sessions = self.sessions_of(peer)
         if any(one.is_established and one.path.ends == path.ends for one in sessions):
             return
         for session in sessions:
             self._leave_path(session, path, is_lost=session.path.ends in lost, now=now)
-        self._start_due(now)
+        self._sas.start_due(now)
 
     def _leave_path(self, session: Session, path: Path, *, is_lost: bool, now: float) -> None:
         if session.state in {SessionState.INITIATING, SessionState.AUTHENTICATING}:
             is_elsewhere = not session.peer.remotes and session.path.ends != path.ends
             if session.is_initiator and (is_lost or is_elsewhere):
                 session.close("the peer is elsewhere" if is_elsewhere else "its path is lost", now)
-                self._attempts.had_success(session.peer.name, now)  # nobody has refused it
-                self._after(session, now)
+                self._sas.attempts.had_success(session.peer.name, now)  # nobody has refused it
+                self._sas.changed(session, now)
         elif not session.is_established or not session.peer.remotes:
             return
         elif session.may_move and session.abilities.mobike:
@@ -202,24 +158,24 @@ class Endpoint:
             here, there = path.ends
             moved = Path(SocketAddress(here, here_port), SocketAddress(there, there_port))
             change_path(session, moved, now)
-            self._after(session, now)
+            self._sas.changed(session, now)
         elif session.may_move or is_lost:
             ours = [one for one in self.sessions_of(session.peer.name) if one.is_initiator]
             if all(one.established_at is not None for one in ours):
-                self._reauthenticate(session, path, now)
+                self._sas.reauthenticate(session, path, now)
 
     def acquire(self, peer: str, child: str, path: Path, now: float) -> None:
         """Traffic wants a child that is not there."""
-        wanted = self._attempts.get(peer)
+        wanted = self._sas.attempts.get(peer)
         children = (child,) if wanted is None else (*dict.fromkeys((*wanted.children, child)),)
         self.keep_up(peer, path if wanted is None else wanted.path, children, now)
 
     def rekey_child(self, spi: bytes, now: float) -> None:
         """An SA of the data plane, of either direction, has reached a soft limit."""
-        for session, child in self._registry.having(spi):
+        for session, child in self._sas.registry.having(spi):
             if child.is_current and not session.makes(child.config.name):
                 session.enqueue(CreateChild(child.config, child), now)
-                self._after(session, now)
+                self._sas.changed(session, now)
 
     def rekey_ike(self, peer: str, now: float) -> None:
         """Replaces the IKE SAs of a peer, but for one that may be redundant yet."""
@@ -227,65 +183,62 @@ class Endpoint:
             is_new = session.predecessor is not None
             if session.is_established and not is_new and not session.ahead(RekeyIke):
                 session.enqueue(RekeyIke(), now)
-                self._after(session, now)
+                self._sas.changed(session, now)
 
     def delete_child(self, spi_in: bytes, now: float) -> None:
         """Ends one CHILD_SA."""
-        for session, child in self._registry.having(spi_in):
+        for session, child in self._sas.registry.having(spi_in):
             if child.is_current:
                 session.wanted.pop(child.config.name, None)
                 session.enqueue(DeleteChild(child), now)
-                self._after(session, now)
+                self._sas.changed(session, now)
 
     def follow_mapping(self, spi_in: bytes, remote: SocketAddress, now: float) -> None:
         """Authentic ESP in UDP by one of our inbound SAs comes from elsewhere."""
-        for session, _ in self._registry.having(spi_in):
+        for session, _ in self._sas.registry.having(spi_in):
             follow_mapping(session, remote)
-            self._after(session, now)
+            self._sas.changed(session, now)
 
     def take_answer(self, question: StatusQuestion, response: bytes, now: float) -> None:
         """What an OCSP responder has answered (DER); empty where nothing came."""
-        for session in self._ocsp.take(question, response, self._surroundings.date()):
+        for session in self._sas.ocsp.take(question, response, self._sas.surroundings.date()):
             resume(session, now)
-            self._after(session, now)
-        self._start_due(now)
+            self._sas.changed(session, now)
+        self._sas.start_due(now)
 
     def handle_timer(self, now: float) -> None:
         """Does all that is due."""
-        for question in self._ocsp.overdue(now):
+        for question in self._sas.ocsp.overdue(now):
             self.take_answer(question, b"", now)
-        while (session := self._timers.take(now)) is not None:
+        while (session := self._sas.timers.take(now)) is not None:
             session.handle_timer(now)
-            self._after(session, now)
-        self._start_due(now)
+            self._sas.changed(session, now)
+        self._sas.start_due(now)
 
     # Outputs ------------------------------------------------------------------------------------
 
     def next_timer(self) -> float | None:
         """When ``handle_timer`` wants to be called."""
-        times = [self._timers.next_due(), self._ocsp.next_due()]
-        if self._registry.initiating < MOST_AT_ONCE:
-            times.append(self._attempts.next_due())
+        times = [self._sas.timers.next_due(), self._sas.ocsp.next_due()]
+        if self._sas.may_begin:
+            times.append(self._sas.attempts.next_due())
         return min((one for one in times if one is not None), default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
         """What has to be sent, once."""
-        datagrams, self._outgoing = self._outgoing, []
-        return datagrams
+        return self._sas.take_outgoing()
 
     def questions_to_ask(self) -> list[tuple[str, StatusQuestion]]:
         """What OCSP responders have to be asked, and about which peer, once."""
-        return self._ocsp.to_ask()
+        return self._sas.ocsp.to_ask()
 
     def states_to_save(self) -> dict[tuple[str, bytes], bytes | None]:
         """What has to be kept before anything is sent, by peer and SPI, once; None: nothing."""
-        touched, self._touched = self._touched, {}
-        return {(one.peer.name, spi): save(one) for spi, one in touched.items()}
+        return self._sas.take_states()
 
     def next_events(self) -> list[Event]:
         """What has happened, once."""
-        events, self._events = self._events, []
-        return events
+        return self._sas.take_events()
 
     def child_sas(self) -> list[ActiveChild]:
         """All CHILD_SAs that receive; of those of one configuration the newest preferred sends."""
@@ -297,119 +250,4 @@ class Endpoint:
 
     def sessions_of(self, peer: str) -> list[Session]:
         """The IKE SAs of a peer that have not ended, the oldest first."""
-        return [one for one in self._registry.of(peer) if not one.is_closed]
-
-    # First messages -----------------------------------------------------------------------------
-
-    def _receive_first(self, header: Header, datagram: bytes, path: Path, now: float) -> None:
-        if header.is_response or header.responder_spi != NO_SPI or header.message_id != 0:
-            return
-        reply, session, refusal = self._half_open.answer(
-            self._surroundings, header, datagram, path, now
-        )
-        if reply is not None:
-            self._outgoing.append(Datagram(path, reply))
-        if refusal is not None:
-            self._events.append(Refused("", f"IKE_SA_INIT of {path.remote}: {refusal}"))
-        if session is not None:
-            self._add(session, now)
-
-    def _peers_at(self, path: Path) -> Sequence[PeerConfig]:
-        return self._peers.at(path)  # which is another with the peers
-
-    # IKE SAs ------------------------------------------------------------------------------------
-
-    def _start_due(self, now: float) -> None:
-        while self._registry.initiating < MOST_AT_ONCE:
-            taken = self._attempts.take(now)
-            if taken is None:
-                return
-            self._initiate(*taken, now)
-
-    def _initiate(self, name: str, wanted: Wanted, now: float) -> Session:
-        peer = self.peers[name]
-        session = Session(self._surroundings, wanted.path, (peer,), is_initiator=True, now=now)
-        session.wanted = dict.fromkeys(wanted.children, now)
-        first = peer.child(wanted.children[0]) if wanted.children and not peer.childless else None
-        self._note(session)
-        session.initiate(first, now)
-        self._after(session, now)
-        return session
-
-    def _add(self, session: Session, now: float) -> None:
-        self._note(session)
-        self._after(session, now)
-
-    def _note(self, session: Session) -> None:
-        for name in filter(self._attempts.get, self._registry.note(session)):
-            self._attempts.note(name, is_down=not self._is_alive(name))
-
-    def _after(self, session: Session, now: float) -> None:
-        """Takes what a session has to tell, with what follows for the others."""
-        self._outgoing += session.outgoing
-        session.outgoing.clear()
-        events, session.events = session.events, []
-        affected, session.affected = session.affected, []
-        for one in affected:
-            self._add(one, now)
-        self._events += events
-        for event in events:
-            self._follow(session, event, now)
-        self._ocsp.note(session, now)
-        self._touched[session.spi] = session
-        self._note(session)
-        self._timers.plan(session)
-
-    def _follow(self, session: Session, event: Event, now: float) -> None:
-        if isinstance(event, IkeEstablished):
-            self._half_open.done(session.spi, proved=True)
-            if event.replaces is None:
-                self._want(session, now)
-                if not waits_for_children(session):
-                    self._settle(session, now)
-        elif isinstance(event, ChildrenChanged):
-            is_due = session.replaces_older and session.is_established
-            if is_due and not waits_for_children(session):
-                self._settle(session, now)
-        elif isinstance(event, IkeClosed):
-            self._half_open.done(session.spi, proved=False)
-            self._rivals.forget(session)
-            if session.established_at is not None:
-                self._attempts.had_success(session.peer.name, now)
-        elif isinstance(event, ReauthenticationDue):
-            self._reauthenticate(session, session.path, now)
-
-    def _want(self, session: Session, now: float) -> None:
-        """Children that are to be up are wanted of the IKE SA that is up."""
-        wanted = self._attempts.get(session.peer.name)
-        if wanted is not None and session.is_established:
-            session.wanted = dict.fromkeys(wanted.children, now) | session.wanted
-            if not session.replaces_older:
-                session.schedule_missing(now)
-            self._timers.plan(session)
-
-    def _reauthenticate(self, old: Session, path: Path, now: float) -> None:
-        """A new IKE SA from the start; the old one goes once the new one has its children."""
-        if any(one.replaces_older for one in self.sessions_of(old.peer.name)):
-            return
-        names = tuple(dict.fromkeys(child.config.name for child in old.children))
-        new = self._initiate(old.peer.name, Wanted(path, names), now)
-        new.replaces_older = True
-
-    def _settle(self, session: Session, now: float) -> None:
-        """No duplicates: of those that are in each other's way some go."""
-        others = [one for one in self.sessions_of(session.peer.name) if one is not session]
-        for ending in self._rivals.settle(session, others):
-            if ending.is_told:
-                self.delete(ending.session, ending.reason, now)
-            else:
-                ending.session.close(ending.reason, now)
-                self._after(ending.session, now)
-
-    def _is_alive(self, peer: str) -> bool:
-        return any(one.state not in _GOING for one in self.sessions_of(peer))
-
-    def _has_other(self, peer: str, spi: bytes) -> bool:
-        """Whether another IKE SA is between the same identities, of whichever tunnel."""
-        every = (one for name in self._peers.namesakes(peer) for one in self.sessions_of(name))
-        return any(one.spi != spi and may_be_known(one, peer) for one in every)
+        return self._sas.of(peer)
