@@ -71,10 +71,6 @@ class UserspacePlane:
         """What the engine had to tell and nobody got."""
         return self._client.losses()
 
-    def socket_errors(self) -> Mapping[int, int]:
-        """Errors of each underlay socket, by ``SocketKind``."""
-        return self._client.list_sockets()
-
     def ensure_sockets(self, kinds: Iterable[SocketKind]) -> None:
         """Open the underlay sockets that the engine lacks and hand them over."""
         there = self._client.list_sockets()

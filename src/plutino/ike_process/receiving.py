@@ -12,14 +12,12 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 
-from plutino.ike.numbers import IKE_PORT
 from plutino.ike.path import Path, SocketAddress
 from plutino.model.policy import IpAddress
 from plutino.model.sa import NAT_T_PORT
 
 NON_ESP_MARKER: Final = bytes(4)
 """Before IKE on port 4500 (RFC 3948, 2.2)."""
-PORTS: Final = (IKE_PORT, NAT_T_PORT)
 ROW: Final = 64
 """Datagrams of one call at most."""
 _LONGEST: Final = 1 << 16
