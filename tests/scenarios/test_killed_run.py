@@ -5,7 +5,9 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -39,7 +41,14 @@ def namespace_of(pid: int | str) -> str | None:
         return None
 
 
-def test_it_leaves_nothing() -> None:
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """For the files that a killed run cannot remove; short, as the path of a UNIX socket is."""
+    with TemporaryDirectory(prefix="p-") as made:
+        yield Path(made)
+
+
+def test_it_leaves_nothing(folder: Path) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
     unmarked = "unlimited" if hard == resource.RLIM_INFINITY else str(hard)
     command = ["prlimit", f"--msgqueue={unmarked}:{unmarked}", sys.executable, "-m", "pytest"]
@@ -49,6 +58,7 @@ def test_it_leaves_nothing() -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=SCENARIO.parents[2],
+        env=os.environ | {"TMPDIR": str(folder)},
     )
     try:
         own = mark_of(os.getpid())
