@@ -23,14 +23,16 @@ use crate::flow_cache::FlowCache;
 use crate::held::Held;
 use crate::icmp;
 use crate::ip::{self, Packet};
+use crate::losses::Losses;
 use crate::offload::vnet::VnetHeader;
 use crate::path_mtu::Paths;
 use crate::policy::{Action, Direction, Flow, Policy};
+use crate::published::Published;
 use crate::reassembly::{Added, Reassembly};
 use crate::sa::{Encapsulation, Sa};
-use crate::sealing::{Gone, Losses, Sealer};
+use crate::sealing::{Gone, Sealer};
 use crate::stats::{DropReason, XfrmStat};
-use crate::tables::{Published, Tables};
+use crate::tables::Tables;
 
 pub use crate::staging::{Datagram, Outer, Staging};
 
