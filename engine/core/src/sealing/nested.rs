@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{put_payload, seal_in_place, tfc_padding, Read, Sealed, Sealer, Unsealed};
+use crate::checksum;
 use crate::device::Device;
 use crate::esp;
 use crate::ip;
@@ -103,7 +104,7 @@ impl Sealer {
                 source_port,
                 destination_port,
             } => {
-                // RFC 3948, 2.1: the checksum should be zero, over IPv6 as RFC 6935 allows.
+                // RFC 3948, 2.1: the checksum should be zero; of IPv6 it must be there.
                 let length = 8 + sealed.len();
                 let mut packet = ip_header(&outer, ip::UDP, length);
                 packet.extend(source_port.to_be_bytes());
@@ -125,6 +126,20 @@ impl Sealer {
         };
         identify(&mut packet, identification);
         packet.extend(sealed);
+        if outer.destination.is_ipv6() && sa.config.encapsulation != Encapsulation::Esp {
+            put_udp_checksum(&mut packet);
+        }
         packet
     }
+}
+
+/// Of a packet of IPv6 whose header has no extensions (RFC 8200, 8.1).
+fn put_udp_checksum(packet: &mut [u8]) {
+    let (header, udp) = packet.split_at_mut(40);
+    let pseudo = checksum::pseudo_header(&header[8..24], &header[24..40], ip::UDP, udp.len());
+    let sum = match checksum::finish(checksum::sum(udp, pseudo)) {
+        [0, 0] => [0xff, 0xff],
+        sum => sum,
+    };
+    udp[6..8].copy_from_slice(&sum);
 }
