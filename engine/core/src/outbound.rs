@@ -14,6 +14,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::bundle::{Bundle, Missing, Unresolved};
 use crate::device::Device;
@@ -252,7 +253,7 @@ impl Outbound {
 
     /// Step 5: the whole datagram as a read, when its last fragment has come.
     fn put_together(&mut self, device: &Device, fragment: &[u8]) -> Option<Vec<u8>> {
-        let (added, lost) = self.reassembly.add(fragment);
+        let (added, lost) = self.reassembly.add(fragment, Instant::now());
         if lost > 0 {
             let reason = Some(DropReason::OutStateModeError);
             self.losses.add(device, fragment, lost, reason);

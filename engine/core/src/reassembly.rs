@@ -1,11 +1,13 @@
 //! Fragments put together again, before a mode that carries no fragments.
 //!
 //! RFC 791, 3.2 and RFC 8200, 4.5, bounded: so many datagrams, so many octets, and no datagram that
-//! waits for longer than so many fragments took to come. The same fragment may come twice; any other
+//! waits for longer than so many fragments took to come, or than a time, after which its
+//! identification may stand for another. The same fragment may come twice; any other
 //! overlap ends its datagram, with all that still comes of it (RFC 5722, 3; for IPv4 as well, as
 //! `inet_frag_queue_insert()` does).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use crate::checksum;
 use crate::fragment::{Fragment, Key, LONGEST};
@@ -15,6 +17,8 @@ pub const MOST_DATAGRAMS: usize = 64;
 pub const MOST_OCTETS: usize = 1 << 20;
 /// Fragments of others that may come while one waits.
 pub const MOST_AGE: u64 = 1024;
+/// net.ipv4.ipfrag_time; of IPv6 no more than the 60 seconds of RFC 8200, 4.5.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const CE: u8 = 3;
 
 /// What a fragment led to.
@@ -45,8 +49,8 @@ struct Datagram {
 #[derive(Default)]
 pub struct Reassembly {
     waiting: HashMap<Key, Datagram>,
-    /// Oldest first, with the count of fragments at which they began.
-    order: VecDeque<(u64, Key)>,
+    /// Oldest first, with the count of fragments at which they began, and when.
+    order: VecDeque<(u64, Instant, Key)>,
     octets: usize,
     count: u64,
 }
@@ -54,9 +58,9 @@ pub struct Reassembly {
 impl Reassembly {
     /// Takes a fragment; also gives the number of fragments that are lost by that, of whatever
     /// datagram.
-    pub fn add(&mut self, packet: &[u8]) -> (Added, u64) {
+    pub fn add(&mut self, packet: &[u8], now: Instant) -> (Added, u64) {
         self.count += 1;
-        let mut lost = self.forget_old();
+        let mut lost = self.forget_old(now);
         let Some(fragment) = Fragment::parse(packet) else {
             return (Added::Waits, lost + 1);
         };
@@ -64,7 +68,8 @@ impl Reassembly {
             if self.waiting.len() == MOST_DATAGRAMS {
                 lost += self.forget_oldest();
             }
-            self.order.push_back((self.count, fragment.key.clone()));
+            self.order
+                .push_back((self.count, now, fragment.key.clone()));
             self.waiting
                 .insert(fragment.key.clone(), Datagram::default());
         }
@@ -100,16 +105,18 @@ impl Reassembly {
         (self.waiting.len(), self.octets)
     }
 
-    fn forget_old(&mut self) -> u64 {
+    fn forget_old(&mut self, now: Instant) -> u64 {
         let mut lost = 0;
-        while matches!(self.order.front(), Some((begun, _)) if self.count - begun > MOST_AGE) {
+        while self.order.front().is_some_and(|(begun, since, _)| {
+            self.count - begun > MOST_AGE || now.duration_since(*since) > LONGEST_WAIT
+        }) {
             lost += self.forget_oldest();
         }
         lost
     }
 
     fn forget_oldest(&mut self) -> u64 {
-        let Some((_, key)) = self.order.pop_front() else {
+        let Some((_, _, key)) = self.order.pop_front() else {
             self.octets = 0;
             return 0;
         };
@@ -121,7 +128,7 @@ impl Reassembly {
     }
 
     fn forget(&mut self, key: &Key) {
-        self.order.retain(|(_, other)| other != key);
+        self.order.retain(|(_, _, other)| other != key);
         if let Some(datagram) = self.waiting.remove(key) {
             self.octets -= datagram.octets;
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::fragment::FRAGMENT;
 use crate::ip;
@@ -37,6 +39,9 @@ fn packet(version: u8, id: u8, place: Option<(usize, bool)>, tos: u8, body: &[u8
     header.extend(body);
     header
 }
+
+/// When all of a test happens.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 struct Random(u64);
 
@@ -94,7 +99,7 @@ fn random_fragments_against_the_datagram_they_were_cut_from() {
         for (start, end) in pieces {
             let place = Some((start, end != length));
             let fragment = packet(version, 7, place, 0, &body[start..end]);
-            let (added, _) = reassembly.add(&fragment);
+            let (added, _) = reassembly.add(&fragment, *START);
             seen.insert((start, end));
             if let Added::Whole(datagram) = added {
                 assert!(whole.is_none());
@@ -124,13 +129,10 @@ fn after_an_overlap_nothing_comes_of_the_datagram() {
         let mut reassembly = Reassembly::default();
         let body = [1; 32];
         let mut add = |start: usize, end: usize| {
-            reassembly.add(&packet(
-                version,
-                1,
-                Some((start, end != 32)),
-                0,
-                &body[start..end],
-            ))
+            reassembly.add(
+                &packet(version, 1, Some((start, end != 32)), 0, &body[start..end]),
+                *START,
+            )
         };
         assert_eq!(add(0, 16), (Added::Waits, 0));
         assert_eq!(add(8, 24), (Added::Waits, 2));
@@ -145,7 +147,7 @@ fn a_copy_with_other_octets_and_a_second_end_are_refused() {
     let mut reassembly = Reassembly::default();
     let mut add = |id, start, more, body: &[u8]| {
         reassembly
-            .add(&packet(4, id, Some((start, more)), 0, body))
+            .add(&packet(4, id, Some((start, more)), 0, body), *START)
             .1
     };
     assert_eq!(add(1, 0, true, &[1; 8]), 0);
@@ -171,7 +173,11 @@ fn what_is_no_fragment_is_lost() {
         vec![0x45; 9],
         packet(6, 1, Some((0, true)), 0, &[1; 8])[..47].to_vec(),
     ] {
-        assert_eq!(reassembly.add(&refused), (Added::Waits, 1), "{refused:?}");
+        assert_eq!(
+            reassembly.add(&refused, *START),
+            (Added::Waits, 1),
+            "{refused:?}"
+        );
     }
     assert_eq!(reassembly.held(), (0, 0));
 }
@@ -188,9 +194,9 @@ fn congestion_of_one_fragment_is_that_of_the_datagram() {
             (3, 0, None),
         ] {
             let mut reassembly = Reassembly::default();
-            reassembly.add(&packet(version, 1, Some((0, true)), first, &[1; 8]));
+            reassembly.add(&packet(version, 1, Some((0, true)), first, &[1; 8]), *START);
             let second = packet(version, 1, Some((8, false)), second, &[1; 8]);
-            match (reassembly.add(&second), expected) {
+            match (reassembly.add(&second, *START), expected) {
                 ((Added::Waits, 2), None) => {}
                 ((Added::Whole(datagram), 0), Some(tos)) => {
                     assert_eq!(ip::parse(&datagram).unwrap().tos, tos);
@@ -210,7 +216,7 @@ fn endless_fragments_take_no_more_room_than_there_is() {
         let mut fragment = packet(4, 0, Some((8 * (n % 3), true)), 0, &[1; 32_000]);
         fragment[4..6].copy_from_slice(&(n as u16 / 2).to_be_bytes());
         came += 1;
-        lost += reassembly.add(&fragment).1;
+        lost += reassembly.add(&fragment, *START).1;
         let (datagrams, octets) = reassembly.held();
         assert!(datagrams <= MOST_DATAGRAMS && octets <= MOST_OCTETS);
     }
@@ -221,13 +227,30 @@ fn endless_fragments_take_no_more_room_than_there_is() {
 fn a_datagram_that_others_overtake_for_long_is_forgotten() {
     let mut reassembly = Reassembly::default();
     let half = |id, start| packet(4, id, Some((start, start == 0)), 0, &[1; 8]);
-    reassembly.add(&half(1, 0));
+    reassembly.add(&half(1, 0), *START);
     for n in 0..MOST_AGE {
-        let (added, lost) = reassembly.add(&half(2, if n % 2 == 0 { 0 } else { 8 }));
+        let (added, lost) = reassembly.add(&half(2, if n % 2 == 0 { 0 } else { 8 }), *START);
         assert_eq!(lost, 0);
         assert_eq!(matches!(added, Added::Whole(_)), n % 2 == 1);
     }
     assert_eq!(reassembly.held().0, 1);
-    assert_eq!(reassembly.add(&half(1, 8)), (Added::Waits, 1));
+    assert_eq!(reassembly.add(&half(1, 8), *START), (Added::Waits, 1));
     assert_eq!(reassembly.held(), (1, 8));
+}
+
+/// Its identification may be that of another by then (RFC 791, 3.2).
+#[test]
+fn half_a_datagram_is_forgotten_in_time() {
+    let mut reassembly = Reassembly::default();
+    let half = |start| packet(4, 1, Some((start, start == 0)), 0, &[1; 8]);
+    assert_eq!(reassembly.add(&half(0), *START), (Added::Waits, 0));
+    let late = *START + LONGEST_WAIT;
+    assert_eq!(reassembly.add(&half(0), late), (Added::Waits, 0));
+    let too_late = late + Duration::from_millis(1);
+    assert_eq!(reassembly.add(&half(8), too_late), (Added::Waits, 1));
+    assert_eq!(reassembly.held(), (1, 8));
+    assert!(matches!(
+        reassembly.add(&half(0), too_late),
+        (Added::Whole(_), 0)
+    ));
 }
