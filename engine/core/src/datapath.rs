@@ -11,10 +11,10 @@ use crate::device::Device;
 use crate::drop_ring::Dropped;
 use crate::events::Events;
 use crate::outbound::{Datagram, Outer};
+use crate::published::Published;
 use crate::sa::Sa;
 use crate::stats::XfrmStat;
 use crate::sys;
-use crate::tables::Published;
 use crate::underlay::{Plain, Socket, SocketKind};
 use crate::worker::{run_inbound, run_outbound, Shared, Source, Worker};
 

@@ -57,10 +57,11 @@ pub fn type_of_service(packet: &[u8]) -> u8 {
 
 fn set_type_of_service(packet: &mut [u8], tos: u8) {
     if packet[0] >> 4 == 4 {
+        // Updated (RFC 1624, 3) and not made anew: a wrong checksum stays wrong.
+        let word = |at: usize| u64::from(u16::from_ne_bytes([packet[at], packet[at + 1]]));
+        let rest = (word(10) ^ 0xffff) + (word(0) ^ 0xffff);
         packet[1] = tos;
-        packet[10..12].fill(0);
-        let header = usize::from(packet[0] & 15) * 4;
-        let sum = checksum::finish(checksum::sum(&packet[..header], 0));
+        let sum = checksum::finish(checksum::sum(&packet[..2], rest));
         packet[10..12].copy_from_slice(&sum);
     } else {
         packet[0] = packet[0] & 0xf0 | tos >> 4;

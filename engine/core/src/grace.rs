@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::tables::Published;
+use crate::published::Published;
 
 /// A worker that takes longer is not waited for. A batch takes less than a thousandth of a second, but
 /// where others have the processor, a worker may get it late.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::RwLock;
 
-use crate::inbound::Received;
+use crate::received::Received;
 use crate::sys;
 
 /// Octets of the longest message.

@@ -23,7 +23,6 @@
 //! policy of direction in that is checked; those of direction fwd are kept for who lists them.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
@@ -31,39 +30,21 @@ use std::sync::Arc;
 use crate::decapsulation::{self, Arena, Inside};
 use crate::device::Device;
 use crate::drop_ring::{DropRing, Dropped, Way};
-use crate::esp::{self, Opened};
+use crate::esp;
 use crate::events::{Event, Events};
 use crate::flow_cache::FlowCache;
 use crate::ip;
 use crate::offload::coalesce::Inner;
+use crate::opening::{find, unseal, WithoutSa};
 use crate::policy::{Direction, Policy};
 use crate::policy_check::{self, SecPath, MOST_SAS};
-use crate::replay::ReplayWindow;
-use crate::sa::{Encapsulation, Sa, SaConfig, SaDirection};
+use crate::received::{is_keepalive_or_ike, octets_of};
+use crate::sa::Sa;
 use crate::stats::{DropReason, XfrmStat};
 use crate::tables::Tables;
 use crate::underlay::MARKER;
 
-/// A received packet, without outer IP and UDP header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
-    pub start: usize,
-    pub length: usize,
-    pub source: IpAddr,
-    /// 0 if it did not come in UDP.
-    pub source_port: u16,
-    /// The outer destination: ours.
-    pub destination: IpAddr,
-    /// Outer type of service or traffic class, and hop limit.
-    pub tos: u8,
-    pub hop_limit: u8,
-    /// Identification and DF of an outer IPv4 header; a socket for UDP does not tell them, and then a
-    /// packet counts as one that may not be fragmented, whose identification is nothing (RFC 6864).
-    pub identification: u16,
-    pub df: bool,
-    /// Came in UDP.
-    pub encapsulated: bool,
-}
+pub use crate::received::Received;
 
 /// The inbound half of a worker.
 pub struct Inbound {
@@ -170,7 +151,14 @@ impl Inbound {
             .lock()
             .expect("no worker panics while it holds the lock");
         for received in row {
-            let opened = self.unseal(sa, &mut window, (packets, octets), buffer, received);
+            let opened = unseal(
+                &self.events,
+                sa,
+                &mut window,
+                (packets, octets),
+                buffer,
+                received,
+            );
             let opened = match opened {
                 Ok(opened) => opened,
                 Err(reason) => {
@@ -222,7 +210,7 @@ impl Inbound {
                 .replay
                 .lock()
                 .expect("no worker panics while it holds the lock");
-            let opened = self.unseal(&sa, &mut window, (0, 0), buffer, &received);
+            let opened = unseal(&self.events, &sa, &mut window, (0, 0), buffer, &received);
             if let Ok(opened) = &opened {
                 sa.state.count(1, opened.payload as u64);
             }
@@ -241,59 +229,6 @@ impl Inbound {
             }
             Err(reason) => self.lose(reason, &received, buffer, device),
         }
-    }
-
-    /// Steps 3 to 7 for one packet; `pending` packets and octets of the SA are not counted yet. The
-    /// window is locked from check to commit, so there is nothing to check again.
-    fn unseal(
-        &self,
-        sa: &Arc<Sa>,
-        window: &mut ReplayWindow,
-        pending: (u64, u64),
-        buffer: &mut [u8],
-        received: &Received,
-    ) -> Result<Opened, DropReason> {
-        if !sa.state.is_valid() {
-            return Err(DropReason::InStateInvalid);
-        }
-        let in_udp = matches!(sa.config.encapsulation, Encapsulation::Udp { .. });
-        if in_udp != received.encapsulated {
-            return Err(DropReason::InStateMismatch);
-        }
-        let packet = buffer
-            .get_mut(received.start..received.start + received.length)
-            .ok_or(DropReason::InHdrError)?;
-        let (_, low) = esp::header(packet).ok_or(DropReason::InHdrError)?;
-        let sequence = window.check(low).inspect_err(|_| {
-            if window.is_zero(low) {
-                return;
-            }
-            let counter = if window.too_old(low) {
-                &sa.state.replay_window_drops
-            } else {
-                &sa.state.replay_drops
-            };
-            counter.fetch_add(1, Relaxed);
-        })?;
-        if sa.expires(&self.events, pending.0, pending.1) {
-            return Err(DropReason::InStateExpired);
-        }
-        if packet.len() < esp::smallest(&sa.transform) {
-            return Err(DropReason::InStateProtoError);
-        }
-        if esp::authenticate(&sa.transform, sequence, sa.esn(), packet).is_err() {
-            sa.state.integrity_failures.fetch_add(1, Relaxed);
-            return Err(DropReason::InStateProtoError);
-        }
-        let opened = esp::trailer(&sa.transform, packet)?;
-        self.watch_mapping(sa, received);
-        if opened.next_header == ip::NO_NEXT_HEADER {
-            // A dummy (RFC 4303, 2.6), which the kernel drops under this name and whose number it
-            // does not remember (`esp_input_done2`).
-            return Err(DropReason::InStateProtoError);
-        }
-        window.commit(sequence);
-        Ok(opened)
     }
 
     /// Step 9. A policy that fits what was opened so far has verified it (`xfrmi_input`); where none
@@ -371,20 +306,6 @@ impl Inbound {
         policy_check::check(tables, path, if_id, octets, &packet, policy.as_deref())
     }
 
-    /// `km_new_mapping()`: the peer's NAT has given it another address or port.
-    fn watch_mapping(&self, sa: &Arc<Sa>, received: &Received) {
-        let Encapsulation::Udp { source_port, .. } = sa.config.encapsulation else {
-            return;
-        };
-        if received.source_port != source_port || received.source != sa.config.source {
-            self.events.tell(Event::Mapping {
-                sa: Arc::clone(sa),
-                source: received.source,
-                source_port: received.source_port,
-            });
-        }
-    }
-
     /// `xfrm_replay_notify()`, once per batch.
     fn watch_replay(&self, tables: &Tables, sa: &Arc<Sa>, seq: u64) {
         if tables.aevents && sa.state.replay_moved(seq) {
@@ -445,53 +366,4 @@ impl Inbound {
             }
         });
     }
-}
-
-/// Why a packet has no SA that could open it.
-struct WithoutSa {
-    reason: DropReason,
-    /// That of the larval SA which it hit: its device counts an error.
-    if_id: Option<u32>,
-}
-
-impl WithoutSa {
-    fn of(reason: DropReason) -> WithoutSa {
-        WithoutSa {
-            reason,
-            if_id: None,
-        }
-    }
-}
-
-/// Step 1 and 2.
-fn find(tables: &Tables, received: &Received, octets: &[u8]) -> Result<Arc<Sa>, WithoutSa> {
-    let (spi, _) = esp::header(octets).ok_or(WithoutSa::of(DropReason::InHdrError))?;
-    let is_out = |config: &SaConfig| config.direction == Some(SaDirection::Out);
-    if let Some(sa) = tables.inbound_sa(received.destination, spi) {
-        return if is_out(&sa.config) {
-            Err(WithoutSa::of(DropReason::InStateDirError))
-        } else {
-            Ok(Arc::clone(sa))
-        };
-    }
-    Err(match tables.inbound_larval(received.destination, spi) {
-        None => WithoutSa::of(DropReason::InNoStates),
-        Some(larval) if is_out(&larval.config) => WithoutSa::of(DropReason::InStateDirError),
-        Some(larval) => WithoutSa {
-            reason: DropReason::AcquireError,
-            if_id: Some(larval.config.if_id),
-        },
-    })
-}
-
-/// Nothing for a packet that the buffer does not hold.
-fn octets_of<'a>(buffer: &'a [u8], received: &Received) -> &'a [u8] {
-    let end = received.start.saturating_add(received.length);
-    buffer.get(received.start..end).unwrap_or_default()
-}
-
-/// A NAT keepalive (RFC 3948, 2.3), IKE behind the non-ESP marker (2.2), or no more than an ESP header,
-/// which the kernel takes for IKE (`xfrm4_udp_encap_rcv`).
-fn is_keepalive_or_ike(octets: &[u8]) -> bool {
-    octets.len() <= esp::HEADER || octets.starts_with(&MARKER)
 }

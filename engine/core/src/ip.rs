@@ -17,9 +17,10 @@ pub const NO_NEXT_HEADER: u8 = 59;
 pub const IPIP: u8 = 4;
 pub const IPV6: u8 = 41;
 
-/// Extension headers of IPv6 with a length octet in units of 8 octets: hop-by-hop, routing,
-/// destination options, mobility, HIP, shim6.
-const EXTENSIONS: [u8; 6] = [0, 43, 60, 135, 139, 140];
+/// Headers of IPv6 that stand before what a packet is about, with a length octet in units of 8 octets:
+/// hop-by-hop, routing, destination options.
+const EXTENSIONS: [u8; 3] = [0, 43, 60];
+const MOBILITY: u8 = 135;
 const FRAGMENT: u8 = 44;
 /// More extension headers than any sane packet has end the walk.
 const MOST_EXTENSIONS: usize = 8;
@@ -167,14 +168,15 @@ fn parse_v6(octets: &[u8]) -> Option<Packet> {
     })
 }
 
-/// Ports, or ICMP type and code as the kernel puts them into a flow (`xfrm_flowi_sport`).
+/// Ports, ICMP type and code, or mobility header type as the kernel puts them into a flow (`xfrm_flowi_sport`).
 fn ports(protocol: u8, transport: &[u8]) -> (u16, u16) {
     match (protocol, transport) {
         // TCP, UDP, UDP-Lite, DCCP, SCTP
         (TCP | UDP | 136 | 33 | 132, [a, b, c, d, ..]) => {
             (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))
         }
-        (ICMP | ICMPV6 | 135, [kind, code, ..]) => (u16::from(*kind), u16::from(*code)),
+        (ICMP | ICMPV6, [kind, code, ..]) => (u16::from(*kind), u16::from(*code)),
+        (MOBILITY, [_, _, kind, ..]) => (u16::from(*kind), 0),
         _ => (0, 0),
     }
 }
@@ -237,6 +239,21 @@ mod tests {
         assert_eq!(packet.flow.destination_port, 0x304);
         assert_eq!(packet.transport, 64);
         assert_eq!(packet.tos, 0x2e);
+    }
+
+    /// They are what the packet is about, as `decode_session6()` has it; of mobility headers the type
+    /// counts as a port (RFC 4301, 4.4.1.1).
+    #[test]
+    fn mobility_hip_and_shim6_are_no_headers_on_the_way() {
+        for (protocol, port) in [(135, 5), (139, 0), (140, 0)] {
+            let packet = parse(&v6(protocol, &[NO_NEXT_HEADER, 0, 5, 0, 1, 2, 3, 4])).unwrap();
+            assert_eq!(packet.flow.protocol, protocol);
+            assert_eq!(packet.transport, 40);
+            assert_eq!(
+                (packet.flow.source_port, packet.flow.destination_port),
+                (port, 0)
+            );
+        }
     }
 
     #[test]

@@ -13,8 +13,8 @@ use std::net::IpAddr;
 
 use crate::checksum;
 use crate::ecn;
-use crate::inbound::Received;
 use crate::ip::{Packet, IPIP, IPV6};
+use crate::received::Received;
 use crate::sa::{Encapsulation, Mode, Sa, XFRM_STATE_NOPMTUDISC};
 use crate::staging::Outer;
 use crate::stats::DropReason;

@@ -14,6 +14,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::bundle::{Bundle, Missing, Unresolved};
 use crate::device::Device;
@@ -23,14 +24,16 @@ use crate::flow_cache::FlowCache;
 use crate::held::Held;
 use crate::icmp;
 use crate::ip::{self, Packet};
+use crate::losses::Losses;
 use crate::offload::vnet::VnetHeader;
 use crate::path_mtu::Paths;
 use crate::policy::{Action, Direction, Flow, Policy};
+use crate::published::Published;
 use crate::reassembly::{Added, Reassembly};
 use crate::sa::{Encapsulation, Sa};
-use crate::sealing::{Gone, Losses, Sealer};
+use crate::sealing::{Gone, Sealer};
 use crate::stats::{DropReason, XfrmStat};
-use crate::tables::{Published, Tables};
+use crate::tables::Tables;
 
 pub use crate::staging::{Datagram, Outer, Staging};
 
@@ -250,7 +253,7 @@ impl Outbound {
 
     /// Step 5: the whole datagram as a read, when its last fragment has come.
     fn put_together(&mut self, device: &Device, fragment: &[u8]) -> Option<Vec<u8>> {
-        let (added, lost) = self.reassembly.add(fragment);
+        let (added, lost) = self.reassembly.add(fragment, Instant::now());
         if lost > 0 {
             let reason = Some(DropReason::OutStateModeError);
             self.losses.add(device, fragment, lost, reason);

@@ -15,7 +15,7 @@ use crate::lifetime::Limits;
 use crate::modes;
 use crate::offload::segment::tests::tcp;
 use crate::offload::vnet::VnetHeader;
-use crate::outbound::{Datagram, Outbound, Staging};
+use crate::outbound::{Datagram, Outbound, Outer, Staging};
 use crate::policy::tests::policy;
 use crate::policy::{Direction, Policy, Selector, Template};
 use crate::replay::ReplayWindow;
@@ -30,6 +30,7 @@ mod life;
 mod nesting;
 mod outer_header;
 mod rekeying;
+mod rows;
 mod verdicts;
 
 const IF_ID: u32 = 7;

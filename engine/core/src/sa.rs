@@ -278,8 +278,10 @@ impl Sa {
     /// is new.
     pub fn check_limits(&self, packets: u64, octets: u64) -> (bool, bool) {
         let limits = &self.config.limits;
-        let octets = self.state.octets.load(Ordering::Relaxed) + octets;
-        let packets = self.state.packets.load(Ordering::Relaxed) + packets;
+        let counted = self.state.octets.load(Ordering::Relaxed);
+        let octets = counted.saturating_add(octets);
+        let counted = self.state.packets.load(Ordering::Relaxed);
+        let packets = counted.saturating_add(packets);
         let hard = limits.hard_reached(octets, packets);
         let reached = hard || limits.soft_reached(octets, packets);
         if reached && self.state.first_used.load(Ordering::Relaxed) == 0 {

@@ -6,20 +6,18 @@
 
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use rpds::HashTrieMapSync;
 
 use crate::device::Device;
 use crate::external_map::ExternalMap;
-use crate::grace::Grace;
 use crate::ip::ESP;
 use crate::policy::{Direction, Flow, Policy, Template};
 use crate::policy_index::PolicyIndex;
 use crate::sa::{Sa, SaConfig, DYING};
 use crate::sad::Larval;
-use crate::sys::Waker;
 
 /// In place of an if_id: the device of all those that have none of their own.
 pub const EXTERNAL: u32 = 0;
@@ -334,96 +332,5 @@ fn take_larval<K: Eq + Hash>(larvae: &mut Larvae<K>, key: K, larval: &Larval) {
         larvae.remove_mut(&key);
     } else {
         larvae.insert_mut(key, rest);
-    }
-}
-
-/// The current snapshot with its generation number.
-#[derive(Default)]
-pub struct Published {
-    generation: AtomicU64,
-    current: Mutex<Arc<Tables>>,
-    wakers: Mutex<Vec<Arc<Waker>>>,
-    pub grace: Grace,
-}
-
-impl Published {
-    /// Puts a new snapshot in force.
-    pub fn publish(&self, tables: Tables) {
-        let mut current = self
-            .current
-            .lock()
-            .expect("no worker panics while it holds the lock");
-        *current = Arc::new(tables);
-        self.generation.fetch_add(1, Ordering::Release);
-        for waker in self
-            .wakers
-            .lock()
-            .expect("no holder of the lock panics")
-            .iter()
-        {
-            waker.wake();
-        }
-    }
-
-    /// Wakes a worker at each publication, so that it lets go of what is no longer in force.
-    pub fn subscribe(&self, waker: Arc<Waker>) {
-        self.wakers
-            .lock()
-            .expect("no holder of the lock panics")
-            .push(waker);
-    }
-
-    /// The snapshot in force, taken anew if another was published since, and whether it is another
-    /// than that of `generation`, which follows.
-    pub fn refresh<'a>(
-        &self,
-        tables: &'a mut Option<Arc<Tables>>,
-        generation: &mut u64,
-    ) -> (&'a Tables, bool) {
-        let before = *generation;
-        if tables.is_none() || before != self.generation() {
-            let (current, fresh) = self.load();
-            *tables = Some(fresh);
-            *generation = current;
-        }
-        let tables = tables.get_or_insert_with(Arc::default);
-        (tables, *generation != before)
-    }
-
-    /// The current snapshot with its generation.
-    pub fn load(&self) -> (u64, Arc<Tables>) {
-        let current = self
-            .current
-            .lock()
-            .expect("no worker panics while it holds the lock");
-        (
-            self.generation.load(Ordering::Acquire),
-            Arc::clone(&current),
-        )
-    }
-
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_snapshot_that_is_held_gives_way_to_the_next() {
-        let published = Published::default();
-        let (mut tables, mut generation) = (None, 0);
-        published.refresh(&mut tables, &mut generation);
-        let next = Tables {
-            acquire: true,
-            ..Tables::default()
-        };
-        published.publish(next);
-        let (found, changed) = published.refresh(&mut tables, &mut generation);
-        assert!(found.acquire && changed);
-        let (found, changed) = published.refresh(&mut tables, &mut generation);
-        assert!(found.acquire && !changed);
     }
 }

@@ -14,14 +14,15 @@ use crate::device::Device;
 use crate::drop_ring::{DropRing, Dropped, Way};
 use crate::events::Events;
 use crate::icmp::ErrorLimit;
-use crate::inbound::Inbound;
+use crate::inbound::{Inbound, Received};
 use crate::offload::coalesce::Writes;
 use crate::offload::vnet::{self, VnetHeader};
 use crate::outbound::{Outbound, Staging};
 use crate::path_mtu::Paths;
+use crate::published::Published;
 use crate::stats::{DropReason, XfrmStat};
 use crate::sys::{self, Epoll, Waker};
-use crate::tables::{Published, Tables};
+use crate::tables::Tables;
 use crate::underlay::{Socket, SocketKind, Unsent, RECEIVE_BUFFER};
 
 /// Reads or receives per descriptor and wake, so that one busy device starves no other.
@@ -326,7 +327,7 @@ fn deliver(
     writes: &mut Writes,
     tables: &Tables,
     buffer: &mut [u8],
-    received: &[crate::inbound::Received],
+    received: &[Received],
     shared: &Shared,
 ) {
     let arena = RECEIVE_BUFFER..buffer.len();

@@ -16,11 +16,12 @@ use crate::external_map::ExternalMap;
 use crate::netlink::engine as e;
 use crate::netlink::wire::{Message, Refusal, NLM_F_DUMP};
 use crate::policy::{Direction, Policy};
+use crate::published::Published;
 use crate::sa::{clock, Sa, SaDirection, DELETED};
 use crate::sad::{key_of, Larval, Sad};
 use crate::spd::Spd;
 use crate::stats::XfrmStat;
-use crate::tables::{Published, Tables};
+use crate::tables::Tables;
 
 /// Multicast groups (`XFRMNLGRP_*`).
 pub const GROUP_ACQUIRE: u32 = 1;

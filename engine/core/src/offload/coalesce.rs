@@ -1,7 +1,7 @@
 //! Inner packets as few writes to TUN: consecutive segments of a TCP flow become one.
 //!
 //! A segment joins the one before if only sequence number, PSH, length and checksums differ, as in
-//! the kernel's `tcp_gro_receive()`, and if the checksum of both was right: the kernel believes us.
+//! the kernel's `tcp_gro_receive()`, and if the checksums of both were right: the kernel believes us.
 
 use super::vnet::{VnetHeader, DATA_VALID, GSO_TCPV4, GSO_TCPV6, NEEDS_CSUM};
 use crate::checksum;
@@ -144,11 +144,15 @@ impl Writes {
 }
 
 /// A packet that may join or be joined: TCP with payload, nothing but ACK and PSH, no options of
-/// IPv4, no extension headers, not to be fragmented, checksum right.
+/// IPv4, no extension headers, not to be fragmented, checksums right.
 fn candidate(octets: &[u8], parsed: &Packet, inner: Inner) -> Option<Head> {
     let version = octets[0] >> 4;
     let plain = match version {
-        4 => parsed.transport == 20 && octets[6] & 0x40 != 0,
+        4 => {
+            parsed.transport == 20
+                && octets[6] & 0x40 != 0
+                && checksum::fold(checksum::sum(&octets[..20], 0)) == 0xffff
+        }
         _ => parsed.transport == 40,
     };
     if parsed.flow.protocol != TCP || parsed.fragment || !plain || parsed.length != octets.len() {
@@ -360,6 +364,26 @@ mod tests {
         assert_eq!(writes.writes.len(), 3);
         assert_eq!(writes.writes[1].header, VnetHeader::default().encode());
         assert_eq!(buffer, packets.concat());
+    }
+
+    /// The host's IP layer drops it; a group would get a new one.
+    #[test]
+    fn a_wrong_checksum_of_the_ip_header_is_never_made_right() {
+        for wrong in 0..3 {
+            let mut packets = flow(4, &[1000, 1000, 1000]);
+            packets[wrong][10] ^= 1;
+            let (mut buffer, inners) = buffer_of(&packets);
+            let mut writes = Writes::default();
+            writes.coalesce(&mut buffer, &inners);
+            let at = inners[wrong].start;
+            assert_eq!(buffer[at..at + 1040], packets[wrong][..1040], "{wrong}");
+            let alone = writes
+                .writes
+                .iter()
+                .find(|write| writes.parts[write.parts.clone()] == [(at, inners[wrong].length)]);
+            let alone = alone.expect("it stands alone");
+            assert_eq!(alone.header, VnetHeader::default().encode());
+        }
     }
 
     #[test]

@@ -31,6 +31,25 @@ fn large(pair: &mut Pair) -> Vec<OnWire> {
     on_the_wire(&staging)
 }
 
+/// NEWAE may set the counters to anything: they end nothing but the SA.
+#[test]
+fn counters_near_their_end_end_the_sa_alone() {
+    let near = |sa: &Arc<Sa>| {
+        sa.state.octets.store(u64::MAX - 10, Relaxed);
+        sa.state.packets.store(u64::MAX - 1, Relaxed);
+    };
+    let mut pair = Pair::new(vec![ends(|| tunnel(Limits::NONE))]);
+    let packets = large(&mut pair);
+    near(&pair.sas[0].1);
+    assert_eq!(pair.open(&packets).len(), 1);
+    let left = packets.len() as u64 - 1;
+    assert_eq!(pair.stat.get(DropReason::InStateExpired), 1);
+    assert_eq!(pair.stat.get(DropReason::InStateInvalid), left - 1);
+    near(&pair.sas[0].0);
+    assert_eq!(large(&mut pair).len(), 1);
+    assert_eq!(pair.stat.get(DropReason::OutStateExpired), 1);
+}
+
 #[test]
 fn limits_hold_within_a_large_read() {
     let none = Limits::NONE;

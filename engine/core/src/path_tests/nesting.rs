@@ -1,6 +1,7 @@
 //! Packets in packets: what was verified on the way in, and in which order they come.
 
 use super::*;
+use crate::checksum;
 use crate::path_mtu::Paths;
 use crate::policy::Action;
 
@@ -148,6 +149,30 @@ fn esp_in_udp_in_a_tunnel_goes_on() {
     let mut pair = Pair::new(sas);
     assert_eq!(pair.through(&packet(6)), [packet(6)]);
     assert_eq!(pair.drops(), []);
+}
+
+/// A host drops UDP of IPv6 without a checksum (RFC 8200, 8.1), a kernel that opens the outer SA too.
+#[test]
+fn esp_in_udp_of_ipv6_has_a_checksum_in_a_tunnel() {
+    let sas = vec![
+        ends(|| SaConfig {
+            encapsulation: IN_UDP,
+            ..config(Mode::Tunnel, 1, V6.0, V6.1)
+        }),
+        ends(|| config(Mode::Tunnel, 2, V4.0, V4.1)),
+    ];
+    let out: Vec<Template> = sas.iter().map(|(sa, _)| template(sa)).collect();
+    let mut pair = Pair::with(sas, &out, &out[1..]);
+    let inner = Arc::clone(&pair.sas[0].1);
+    pair.receiver.remove_sa(&inner);
+    let delivered = pair.through(&packet(4));
+    let [octets] = delivered.as_slice() else {
+        panic!("{:?}", pair.drops());
+    };
+    let udp = &octets[40..];
+    let pseudo = checksum::pseudo_header(&octets[8..24], &octets[24..40], ip::UDP, udp.len());
+    assert_ne!(udp[6..8], [0, 0]);
+    assert_eq!(checksum::fold(checksum::sum(udp, pseudo)), 0xffff);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the outer header tells: type of service, ECN, DF, and what to do when the path is too narrow.
 
 use super::*;
+use crate::checksum;
 use crate::path_mtu::Paths;
 
 #[test]
@@ -54,6 +55,25 @@ fn congestion_passes_as_rfc_6040_says() {
                 assert_eq!(one.length, octets.len());
             }
         }
+    }
+}
+
+#[test]
+fn what_congestion_changes_makes_no_wrong_checksum_right() {
+    let mut pair = Pair::new(vec![ends(|| config(Mode::Tunnel, 1, V4.0, V4.1))]);
+    for (change, expected) in [(0, 0xffff), (0x0100, 0xfeff)] {
+        let mut octets = packet(4);
+        octets[1] = 1;
+        modes::identify(&mut octets, 0);
+        let sum = u16::from_be_bytes([octets[10], octets[11]]).wrapping_sub(change);
+        octets[10..12].copy_from_slice(&sum.to_be_bytes());
+        let before = checksum::fold(checksum::sum(&octets[..20], 0)).to_be();
+        let (mut packets, _) = pair.seal(&octets);
+        packets[0].0.tos |= 3;
+        let delivered = pair.open(&packets);
+        assert_eq!(delivered[0][1], 3);
+        let after = checksum::fold(checksum::sum(&delivered[0][..20], 0)).to_be();
+        assert_eq!((before, after), (expected, expected));
     }
 }
 

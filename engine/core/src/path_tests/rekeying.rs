@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::events::Event;
-use crate::tables::Published;
+use crate::published::Published;
 
 #[test]
 fn a_successor_in_newer_tables_is_found_when_the_sa_of_older_ones_is_gone() {

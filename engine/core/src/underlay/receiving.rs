@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::Ordering;
 
 use super::{Socket, SocketKind, RAW_BATCH, SLOT, UDP_GRO};
-use crate::inbound::Received;
+use crate::received::Received;
 use crate::sys::{self, Control, Meta, NAME};
 
 impl Socket {

@@ -62,8 +62,14 @@ impl Socket {
         }
         let target = target_of(&row.sa, &row.outer, Some(row.segment as u16));
         match sys::send(self.fd(), &target, octets) {
-            // Longer than the path: sent one by one, each meets its own fate.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE)) => {
+            // Longer than the path, or the way out takes no segments (EIO: before Linux 6.11 where the
+            // device makes no checksums): sent one by one, each meets its own fate.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EINVAL | libc::EMSGSIZE | libc::EIO)
+                ) =>
+            {
                 self.send_each(row, octets)
             }
             result => result.map_err(|error| (error, 0)),

@@ -9,36 +9,32 @@
 //! 5. a sequence number: else XfrmOutStateSeqError
 //! 6. it is sealed: else XfrmOutStateProtoError
 //!
-//! For the common bundle of one SA, all but the last is done for all segments at once, and that in place.
+//! For the common bundle of one SA, all but the last is done for all segments at once, and that in
+//! place; `nested` goes packet by packet.
+
+mod nested;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
 use crate::bundle::Bundle;
 use crate::device::Device;
-use crate::drop_ring::{DropRing, Dropped, Way};
 use crate::esp;
 use crate::events::{Event, Events};
 use crate::icmp;
-use crate::ip::{self, Packet};
-use crate::modes::{identify, ip_header, Wrapping, LONGEST_PACKET};
+use crate::ip::Packet;
+use crate::losses::Losses;
+use crate::modes::{Wrapping, LONGEST_PACKET};
 use crate::offload::segment::Segments;
 use crate::offload::vnet::VnetHeader;
 use crate::path_mtu::{self, Paths, ALWAYS_FITS};
-use crate::sa::{Encapsulation, Mode, Sa};
+use crate::sa::Sa;
 use crate::staging::{Outer, Staging};
-use crate::stats::{DropReason, XfrmStat};
+use crate::stats::DropReason;
 use crate::tables::Tables;
 
 /// The least MTU of IPv6 (RFC 8200, 5).
 const IPV6_MIN_MTU: usize = 1280;
-
-/// Where packets that are not sealed are counted and recorded.
-#[derive(Clone)]
-pub struct Losses {
-    stat: Arc<XfrmStat>,
-    ring: Arc<DropRing>,
-}
 
 /// What a worker needs to seal.
 pub struct Sealer {
@@ -68,35 +64,6 @@ enum Unsealed {
 /// The SA of a bundle was deleted or ran out since the bundle was found.
 pub struct Gone;
 
-impl Losses {
-    pub fn new(stat: Arc<XfrmStat>) -> Losses {
-        Losses {
-            stat,
-            ring: Arc::default(),
-        }
-    }
-
-    pub fn ring(&self) -> Arc<DropRing> {
-        Arc::clone(&self.ring)
-    }
-
-    /// Packets of one read, which begins with these octets.
-    pub fn add(&self, device: &Device, octets: &[u8], packets: u64, reason: Option<DropReason>) {
-        if packets == 0 {
-            return;
-        }
-        if let Some(reason) = reason {
-            self.stat.add(reason, packets);
-        }
-        device.stats.tx_errors.fetch_add(packets, Relaxed);
-        device.stats.tx_dropped.fetch_add(packets, Relaxed);
-        let name = reason.map_or("tx_dropped", DropReason::name);
-        self.ring
-            .record(|| Dropped::new(name, Way::Out, device.if_id).with_inner(octets));
-    }
-}
-
-/// A read that is being sealed.
 struct Read<'a> {
     device: &'a Device,
     octets: &'a [u8],
@@ -116,8 +83,7 @@ impl Sealer {
     }
 
     /// Seals a read, and counts what was sealed and what was not; gives the ICMP answer if there is
-    /// one. Where the bundle's SA is gone the caller
-    /// looks for another.
+    /// one. Where the bundle's SA is gone the caller looks for another.
     #[allow(clippy::too_many_arguments)]
     pub fn seal(
         &mut self,
@@ -304,122 +270,6 @@ impl Sealer {
             self.drop(read, all - within - 1, DropReason::OutStateInvalid);
         }
         granted
-    }
-
-    /// Several SAs, packet by packet, the first SA first.
-    fn seal_nested(
-        &mut self,
-        sas: &[Arc<Sa>],
-        read: &Read,
-        staging: &mut Staging,
-    ) -> Result<Sealed, Unsealed> {
-        let segments = &read.segments;
-        let mut sealed = Sealed::default();
-        // A packet that the first SA cannot carry is counted below.
-        if let Some(Ok(wrapping)) = sas
-            .first()
-            .map(|sa| Wrapping::of(sa, read.octets, read.packet))
-        {
-            self.fits(sas, &wrapping, read)?;
-        }
-        for n in 0..segments.count() {
-            let mut packet = vec![0; segments.length(n)];
-            segments.write(n, &mut packet);
-            match self.seal_through(sas, read.device, packet, staging) {
-                Ok(()) => {
-                    sealed.packets += 1;
-                    sealed.octets += segments.length(n) as u64;
-                }
-                Err(reason) => self.drop(read, 1, reason),
-            }
-        }
-        Ok(sealed)
-    }
-
-    fn seal_through(
-        &mut self,
-        sas: &[Arc<Sa>],
-        device: &Device,
-        mut packet: Vec<u8>,
-        staging: &mut Staging,
-    ) -> Result<(), DropReason> {
-        let (outermost, inner) = sas.split_last().ok_or(DropReason::OutError)?;
-        for sa in inner {
-            let (wrapping, sealed) = self.seal_packet(sa, device, &packet)?;
-            packet = self.outside(sa, &wrapping, &packet, &sealed);
-        }
-        let (wrapping, sealed) = self.seal_packet(outermost, device, &packet)?;
-        if !staging.has_room(sealed.len()) {
-            return Err(DropReason::OutError);
-        }
-        staging
-            .place(outermost, wrapping.outer_of(packet.len()), sealed.len())
-            .copy_from_slice(&sealed);
-        Ok(())
-    }
-
-    /// Steps 2 to 6 for one packet and SA.
-    fn seal_packet(
-        &self,
-        sa: &Arc<Sa>,
-        device: &Device,
-        packet: &[u8],
-    ) -> Result<(Wrapping, Vec<u8>), DropReason> {
-        let parsed = ip::parse(packet).ok_or(DropReason::OutStateModeError)?;
-        let wrapping = Wrapping::of(sa, packet, &parsed)?;
-        let payload = wrapping.payload(packet.len());
-        let padding = tfc_padding(sa, device, payload);
-        let length = esp::sealed_length(&sa.transform, payload, padding);
-        if length + wrapping.outer_length(sa) > LONGEST_PACKET {
-            return Err(DropReason::OutError);
-        }
-        if !sa.state.is_valid() {
-            return Err(DropReason::OutStateInvalid);
-        }
-        if sa.expires(&self.events, 0, 0) {
-            return Err(DropReason::OutStateExpired);
-        }
-        let sequence = sa.reserve_sequence(1).ok_or(DropReason::OutStateSeqError)?;
-        sa.state.count(1, payload as u64);
-        let mut sealed = vec![0; length];
-        let offset = esp::payload_offset(&sa.transform);
-        put_payload(&wrapping, packet, &mut sealed[offset..offset + payload]);
-        seal_in_place(sa, sequence, &wrapping, payload, padding, &mut sealed)?;
-        Ok((wrapping, sealed))
-    }
-
-    /// What was sealed as a whole IP packet, for the next SA.
-    fn outside(&mut self, sa: &Sa, wrapping: &Wrapping, inner: &[u8], sealed: &[u8]) -> Vec<u8> {
-        let outer = wrapping.outer_of(inner.len());
-        let mut packet = match sa.config.encapsulation {
-            Encapsulation::Esp => ip_header(&outer, ip::ESP, sealed.len()),
-            Encapsulation::Udp {
-                source_port,
-                destination_port,
-            } => {
-                // RFC 3948, 2.1: the checksum should be zero, over IPv6 as RFC 6935 allows.
-                let length = 8 + sealed.len();
-                let mut packet = ip_header(&outer, ip::UDP, length);
-                packet.extend(source_port.to_be_bytes());
-                packet.extend(destination_port.to_be_bytes());
-                packet.extend((length as u16).to_be_bytes());
-                packet.extend([0, 0]);
-                packet
-            }
-        };
-        let identification = match (sa.config.mode, inner) {
-            // The header is the packet's own.
-            (Mode::Transport | Mode::Beet, [first, _, _, _, high, low, ..]) if first >> 4 == 4 => {
-                u16::from_be_bytes([*high, *low])
-            }
-            _ => {
-                self.identification = self.identification.wrapping_add(1);
-                self.identification
-            }
-        };
-        identify(&mut packet, identification);
-        packet.extend(sealed);
-        packet
     }
 
     fn drop(&self, read: &Read, packets: u64, reason: DropReason) {

@@ -1,11 +1,10 @@
-//! The system calls of the packet path that the standard library does not have: the only unsafe
-//! code of this crate beside `crypto/ipsec_mb.rs`, each block a call with buffers that live longer
-//! than it.
+//! Datagrams with ancillary data, one or several per call.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Room for the control messages of one packet: addresses, mark, class, segment size.
+use super::check;
+
 pub const CONTROL: usize = 160;
 /// `struct sockaddr_in6` is the longest address.
 pub const NAME: usize = 28;
@@ -67,10 +66,6 @@ pub struct Meta {
     pub truncated: bool,
     pub name: [u8; NAME],
     pub control: Control,
-}
-
-fn check(result: libc::ssize_t) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
 fn zeroed_message() -> libc::msghdr {
@@ -235,180 +230,4 @@ pub fn send_many(fd: BorrowedFd, target: &Target, datagrams: &[&[u8]]) -> io::Re
         )
     };
     check(count as libc::ssize_t)
-}
-
-/// One read without waiting, if the descriptor is non-blocking.
-pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: the buffer is the caller's, with its length.
-    check(unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) })
-}
-
-/// One write of several parts.
-pub fn write_parts(fd: BorrowedFd, parts: &[io::IoSlice]) -> io::Result<usize> {
-    // SAFETY: `IoSlice` is guaranteed to have the layout of `iovec`.
-    check(unsafe {
-        libc::writev(
-            fd.as_raw_fd(),
-            parts.as_ptr().cast(),
-            parts.len() as libc::c_int,
-        )
-    })
-}
-
-/// A socket option that is a number.
-pub fn set_option(fd: BorrowedFd, level: i32, option: i32, value: i32) -> io::Result<()> {
-    // SAFETY: the value is a local number, whose size is told.
-    let result = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            level,
-            option,
-            std::ptr::from_ref(&value).cast(),
-            size_of::<i32>() as u32,
-        )
-    };
-    check(result as libc::ssize_t).map(|_| ())
-}
-
-/// How long a send may wait for room.
-pub fn set_send_timeout(fd: BorrowedFd, milliseconds: i64) -> io::Result<()> {
-    let time = libc::timeval {
-        tv_sec: 0,
-        tv_usec: milliseconds * 1000,
-    };
-    // SAFETY: the value is a local structure, whose size is told.
-    let result = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_SNDTIMEO,
-            std::ptr::from_ref(&time).cast(),
-            size_of::<libc::timeval>() as u32,
-        )
-    };
-    check(result as libc::ssize_t).map(|_| ())
-}
-
-/// Sets or clears O_NONBLOCK.
-pub fn set_nonblocking(fd: BorrowedFd, on: bool) -> io::Result<()> {
-    // SAFETY: fcntl with numbers only.
-    unsafe {
-        let flags = libc::fcntl(fd.as_raw_fd(), libc::F_GETFL);
-        check(flags as libc::ssize_t)?;
-        let flags = if on {
-            flags | libc::O_NONBLOCK
-        } else {
-            flags & !libc::O_NONBLOCK
-        };
-        check(libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) as libc::ssize_t).map(|_| ())
-    }
-}
-
-/// The name that a TUN descriptor's device has now; an error if it is none, or was deleted.
-pub fn tun_name(fd: BorrowedFd) -> io::Result<String> {
-    const TUNGETIFF: libc::Ioctl = 0x8004_54d2u32 as libc::Ioctl;
-    const IFNAMSIZ: usize = 16;
-    let mut request = [0u8; 40];
-    // SAFETY: `struct ifreq` has 40 octets, which the kernel fills.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), TUNGETIFF, request.as_mut_ptr()) };
-    check(result as libc::ssize_t)?;
-    let name = request[..IFNAMSIZ].split(|octet| *octet == 0).next();
-    Ok(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
-}
-
-/// As many open descriptors as the host allows: each queue of each device is one.
-pub fn raise_descriptor_limit() {
-    let both = |limit: libc::rlim_t| libc::rlimit {
-        rlim_cur: limit,
-        rlim_max: limit,
-    };
-    let mut current = both(0);
-    // SAFETY: the structures are local; what is refused changes nothing.
-    unsafe {
-        if libc::setrlimit(libc::RLIMIT_NOFILE, &both(1 << 20)) != 0
-            && libc::getrlimit(libc::RLIMIT_NOFILE, &mut current) == 0
-        {
-            libc::setrlimit(libc::RLIMIT_NOFILE, &both(current.rlim_max));
-        }
-    }
-}
-
-/// A set of descriptors to wait for.
-pub struct Epoll(OwnedFd);
-
-impl Epoll {
-    pub fn new() -> io::Result<Epoll> {
-        // SAFETY: a new descriptor, which nobody else owns.
-        unsafe {
-            let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);
-            check(fd as libc::ssize_t)?;
-            Ok(Epoll(OwnedFd::from_raw_fd(fd)))
-        }
-    }
-
-    /// Waits for input on `fd`, which `token` names.
-    pub fn add(&self, fd: BorrowedFd, token: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events: libc::EPOLLIN as u32,
-            u64: token,
-        };
-        self.control(libc::EPOLL_CTL_ADD, fd, &mut event)
-    }
-
-    pub fn remove(&self, fd: BorrowedFd) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: 0, u64: 0 };
-        self.control(libc::EPOLL_CTL_DEL, fd, &mut event)
-    }
-
-    fn control(&self, what: i32, fd: BorrowedFd, event: &mut libc::epoll_event) -> io::Result<()> {
-        // SAFETY: both descriptors are open, the event is the caller's.
-        let result = unsafe { libc::epoll_ctl(self.0.as_raw_fd(), what, fd.as_raw_fd(), event) };
-        check(result as libc::ssize_t).map(|_| ())
-    }
-
-    /// The tokens of descriptors that are ready; waits for ever if none is.
-    pub fn wait(&self, tokens: &mut Vec<u64>) -> io::Result<()> {
-        const MOST: usize = 64;
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; MOST];
-        tokens.clear();
-        // SAFETY: the array is local, with its length.
-        let count =
-            unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), MOST as i32, -1) };
-        match check(count as libc::ssize_t) {
-            Ok(count) => {
-                tokens.extend(events[..count].iter().map(|event| event.u64));
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// A counter that wakes who waits for it (eventfd(2)).
-pub struct Waker(OwnedFd);
-
-impl Waker {
-    pub fn new() -> io::Result<Waker> {
-        // SAFETY: a new descriptor, which nobody else owns.
-        unsafe {
-            let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
-            check(fd as libc::ssize_t)?;
-            Ok(Waker(OwnedFd::from_raw_fd(fd)))
-        }
-    }
-
-    pub fn wake(&self) {
-        // A counter that is full wakes as well.
-        let _ = write_parts(self.fd(), &[io::IoSlice::new(&1u64.to_ne_bytes())]);
-    }
-
-    /// Takes the wake-up.
-    pub fn clear(&self) {
-        let _ = read(self.fd(), &mut [0; 8]);
-    }
-
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        std::os::fd::AsFd::as_fd(&self.0)
-    }
 }
