@@ -32,6 +32,7 @@ from plutino.daemon.ike_worker import IkeWorker
 from plutino.daemon.key_log import KeyLog
 from plutino.daemon.ocsp_client import OcspClient
 from plutino.daemon.peer_spis import PeerSpis
+from plutino.daemon.sa_use import SaUses, inbound_sas
 from plutino.daemon.same_ends import SameEnds
 from plutino.daemon.stranger_log import StrangerLog
 from plutino.dataplane.mappings import NewMapping
@@ -113,6 +114,7 @@ class IkeService:
         self._failures: dict[str, str] = {}
         self._strangers = StrangerLog(log)
         self._early = EarlyEsp()
+        self._uses = SaUses(runtime, self._worker.tell)
         self._outbox = Outbox()
         self._wake = asyncio.Event()
         self._gone = asyncio.Event()
@@ -217,7 +219,7 @@ class IkeService:
 
     def open_sockets(self, *, on_kernel: bool) -> None:
         """Has what the gateway needs; again where the holder is another."""
-        self._on_kernel = on_kernel
+        self._on_kernel = self._uses.on_kernel = on_kernel
         tunnels = self._loaded.gateway.tunnels.values()
         versions = {one.remote.version for one in tunnels if one.ike and one.outer_version}
         self._sockets.open(sorted(versions | self._ways.versions), on_kernel=on_kernel)
@@ -283,6 +285,7 @@ class IkeService:
             task.cancel()
         self._responders.close()
         self._early.close()
+        self._uses.close()
         self._worker.close()
         self._sockets.close()
 
@@ -328,6 +331,7 @@ class IkeService:
             self._aims.pop(peer, None)
         for notice in outcome.notices:
             self._tell(notice)
+        self._uses.want(inbound_sas(self._loaded.gateway, self._children, outcome.unheard))
         for query in outcome.questions:
             self._ask_responder(query)
         for awaited in outcome.awaited:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from plutino.ike.child import Child, ChildInput, ChildState
+from plutino.ike.esp_use import want_use
 from plutino.ike.events import ChildrenChanged, ReauthenticationDue
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteIke, Liveness
@@ -133,8 +134,18 @@ def _established_due(session: Session, now: float) -> None:
             session.wanted[name] = now + session.pause(name)
             session.enqueue(CreateChild(session.peer.child(name)), now)
     liveness = _liveness_at(session)
-    if liveness is not None and liveness <= now:
+    if liveness is not None and liveness <= now and not _may_be_heard(session, now):
         session.enqueue(CheckMapping() if _has_mapping(session) else Liveness(), now)
+
+
+def _may_be_heard(session: Session, now: float) -> bool:
+    """Whether the data plane is asked first; what a NAT does to us it cannot know."""
+    return not _is_unmapped(session) and want_use(session, now)
+
+
+def _is_unmapped(session: Session) -> bool:
+    """Whether it is not known yet how the peer sees us."""
+    return session.seen_as is None and _has_mapping(session)
 
 
 def _has_mapping(session: Session) -> bool:
@@ -150,8 +161,8 @@ def _liveness_at(session: Session) -> float | None:
     after = session.peer.liveness_after
     if after is None or session.window.waiting or session.queue:
         return None
-    is_unknown = session.seen_as is None and _has_mapping(session)
-    return session.schedule.last_heard + (0.0 if is_unknown else after)
+    due = session.schedule.last_heard + (0.0 if _is_unmapped(session) else after)
+    return due if session.use_until is None else max(due, session.use_until)
 
 
 def _expire(session: Session, now: float) -> None:

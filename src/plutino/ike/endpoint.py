@@ -15,6 +15,7 @@ from plutino.ike.attempts import Attempts, Wanted
 from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.config import PeerConfig
 from plutino.ike.doubts import heed
+from plutino.ike.esp_use import ChildUse, note_use
 from plutino.ike.events import (
     ChildrenChanged,
     Event,
@@ -197,10 +198,7 @@ class Endpoint:
         elif not session.is_established or not session.peer.remotes:
             return
         elif session.may_move and session.abilities.mobike:
-            (_, here_port), (_, there_port) = session.path
-            here, there = path.ends
-            moved = Path(SocketAddress(here, here_port), SocketAddress(there, there_port))
-            change_path(session, moved, now)
+            change_path(session, path.ends, now)
             self._after(session, now)
         elif session.may_move or is_lost:
             ours = [one for one in self.sessions_of(session.peer.name) if one.is_initiator]
@@ -241,6 +239,12 @@ class Endpoint:
         for session, _ in self._registry.having(spi_in):
             follow_mapping(session, remote)
             self._after(session, now)
+
+    def note_use(self, peer: str, uses: Sequence[ChildUse], now: float) -> None:
+        """What the data plane knows of a peer's CHILD_SAs, where ``UseWanted`` has asked for it."""
+        for session in self.sessions_of(peer):
+            note_use(session, uses, now)
+            self._timers.plan(session)
 
     def take_answer(self, question: StatusQuestion, response: bytes, now: float) -> None:
         """What an OCSP responder has answered (DER); empty where nothing came."""

@@ -98,6 +98,7 @@ class Session:
         self.first_child: ChildConfig | None = None
         self.first_port = path.remote.port
         self.seen_as: bytes | None = None
+        self.use_until: float | None = None  # the data plane was asked whether ESP came
         self.initial_contact = False
         self.ends_with: str | None = None
         self.wanted: dict[str, float] = {}

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from plutino.ike.endpoint import Endpoint
-from plutino.ike.events import IkeClosed, IkeEstablished, Refused, SaAwaited
+from plutino.ike.events import IkeClosed, IkeEstablished, Refused, SaAwaited, UseWanted
 from plutino.ike.keys import SessionKeys
 from plutino.ike.saved import SavedStateError
 from plutino.ike.turns import Turn
@@ -27,6 +27,7 @@ from plutino.ike_process.commands import (
     GoBy,
     KeepUp,
     LetDown,
+    NoteUse,
     Rekey,
     SetPeers,
     TakeAnswer,
@@ -185,6 +186,8 @@ class Worker:
                 endpoint.rekey_child(spi, now)
             case FollowMapping(spi_in=spi, remote=remote):
                 endpoint.follow_mapping(spi, remote, now)
+            case NoteUse(peer=peer, uses=uses):
+                endpoint.note_use(peer, uses, now)
             case TakeAnswer(question=question, response=response):
                 endpoint.take_answer(question, response, now)
             case Ask(number=number):
@@ -250,6 +253,7 @@ class Worker:
             datagrams=tuple(endpoint.datagrams_to_send()),
             children=children,
             awaited=tuple(_awaited(one) for one in events if isinstance(one, SaAwaited)),
+            unheard=tuple(one.peer for one in events if isinstance(one, UseWanted)),
             saved=(*unusable, *self._news_of(saved)),
             notices=tuple(notices),
             ike_sas={peer: ike_sa_state(endpoint.sessions_of(peer)) for peer in touched},
