@@ -92,8 +92,7 @@ class Auth:
         if self.child is not None:
             self.offer = make_offer(session, self.child, with_key_exchange=False)
             payloads += self.offer.payloads()
-            if session.replaces_older:
-                expect_esp(session, self.offer)
+            expect_esp(session, self.offer)
         del now
         return payloads
 
