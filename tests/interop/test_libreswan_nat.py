@@ -106,19 +106,20 @@ def test_rekeys_behind_the_nat_lose_nothing(libreswan: Peer, inside: str) -> Non
 
 if EXHAUSTIVE:  # the mode, and the NAT, are looked at with strongSwan as well
 
-    @pytest.mark.parametrize("inside", [PARIS, BERLIN])
-    def test_transport_mode_of_the_engine(libreswan: Peer, inside: str) -> None:
-        """Of whom one is inside; TCP's checksums are those of other addresses (RFC 3948, 3.1.2)."""
-        lines = behind(inside, "type=transport").splitlines(keepends=True)
+    def test_transport_mode_of_the_engine(libreswan: Peer) -> None:
+        """libreswan is inside; TCP's checksums are those of other addresses (RFC 3948, 3.1.2).
+
+        Where we are, it refuses our selectors, which are of the address that it does not see.
+        """
+        lines = behind(BERLIN, "type=transport").splitlines(keepends=True)
         skipped = "subnet=", "ipsec-interface"
         theirs = "".join(one for one in lines if not any(word in one for word in skipped))
-        ours = NAMES if inside == PARIS else f'{NAMES}start = "listen"'
+        ours = f'{NAMES}start = "listen"'
         with mixed_pair(
-            libreswan, theirs, paris=ours, inside=inside, plane="userspace", mode="transport"
+            libreswan, theirs, paris=ours, inside=BERLIN, plane="userspace", mode="transport"
         ) as lab:
-            if inside == BERLIN:
-                until(lambda: "ready: " in lab.paris.last_words(), "plutino listens")
-                lab.whack("--name", "paris", "--initiate")
+            until(lambda: "ready: " in lab.paris.last_words(), "plutino listens")
+            lab.whack("--name", "paris", "--initiate")
             lab.paris.wait_until_up()
             target = ip_address(OUTER[4][lab.nat.public.name])
             sides = lab.nat.inside.namespace, lab.nat.public.namespace

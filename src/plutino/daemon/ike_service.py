@@ -14,7 +14,6 @@ from typing import Final
 
 from plutino.config.files import LoadedGateway
 from plutino.config.gateway import Gateway
-from plutino.config.tunnel import Tunnel
 from plutino.daemon.early_esp import EarlyEsp
 from plutino.daemon.ike_outbox import Outbox
 from plutino.daemon.ike_peers import (
@@ -24,6 +23,7 @@ from plutino.daemon.ike_peers import (
     ocsp_policy,
     peer_name,
     peers_of,
+    starts_now,
 )
 from plutino.daemon.ike_sockets import IkeSockets
 from plutino.daemon.ike_status import IkeState, report_ike
@@ -50,6 +50,7 @@ from plutino.ike_process.commands import (
     KeepUp,
     LetDown,
     Rekey,
+    SetOwnAddresses,
     SetPeers,
     TakeAnswer,
 )
@@ -108,6 +109,7 @@ class IkeService:
         self._told: set[str] = set()
         self._changed: set[str] = set()
         self._aims: dict[str, GoBy] = {}
+        self._told_addresses: frozenset[SetOwnAddresses] = frozenset()
         self._reqids: dict[int, list[str]] = {}
         self._same_ends = SameEnds(loaded.gateway)
         self._ike_sas: dict[str, IkeSaState | None] = {}
@@ -130,6 +132,7 @@ class IkeService:
         self._told = set()
         self._ike_sas.clear()
         self._aims.clear()
+        self._told_addresses = frozenset()
         commands: list[Command] = [SetPeers(tuple(self._peers.values()))]
         commands += [Adopt(*one) for one in self._store.load()]
         await self._worker.start(commands)
@@ -296,12 +299,15 @@ class IkeService:
 
     def _begin(self) -> None:
         """Begins what is to begin by itself and has not yet, where there is an address for it."""
+        addresses = frozenset(self._ways.own_addresses(self._peers))
+        self._worker.tell(*(addresses - self._told_addresses))
+        self._told_addresses = addresses
         tunnels = self._loaded.gateway.tunnels
         commands = []
         for name, peer in self._peers.items():
             if name in self._begun:
                 continue
-            wanted = tuple(one.name for one in peer.children if _starts_now(tunnels[one.name]))
+            wanted = tuple(one.name for one in peer.children if starts_now(tunnels[one.name]))
             path = self._ways.first(name)
             if wanted and path is not None:
                 self._begun.add(name)
@@ -428,7 +434,6 @@ class IkeService:
         reason = notice.reason if notice.reason.isprintable() else ascii(notice.reason)
         if not peer:
             self._strangers.tell(reason)
-            return
         if peer not in self._peers:
             return
         match notice.kind:
@@ -443,7 +448,3 @@ class IkeService:
                 self._log(f"tunnel '{peer}': {reason}")
             case NoticeKind.NOT_ADOPTED:
                 self._log(f"tunnel '{peer}': its saved IKE SA cannot be used: {reason}")
-
-
-def _starts_now(tunnel: Tunnel) -> bool:
-    return tunnel.ike is not None and tunnel.ike.start == "now"

@@ -14,7 +14,7 @@ from plutino.ike.active_child import ActiveChild, active_children
 from plutino.ike.attempts import Attempts, Wanted
 from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.config import PeerConfig
-from plutino.ike.doubts import heed
+from plutino.ike.doubts import Hints, heed
 from plutino.ike.esp_use import ChildUse, note_use
 from plutino.ike.events import (
     ChildrenChanged,
@@ -27,6 +27,7 @@ from plutino.ike.events import (
 from plutino.ike.exchanges.auth import Auth
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
+from plutino.ike.exchanges.own_addresses import tell_addresses
 from plutino.ike.exchanges.rekey_ike import RekeyIke
 from plutino.ike.half_open import HalfOpen
 from plutino.ike.held import resume
@@ -51,7 +52,6 @@ from plutino.model.policy import IpAddress
 
 MOST_AT_ONCE = 64
 """IKE SAs of ours that are on their way at a time."""
-_GOING = frozenset({SessionState.DELETING, SessionState.REPLACED})
 
 
 class Endpoint:
@@ -68,21 +68,24 @@ class Endpoint:
         self.set_peers(peers)
         self.random = random
         self._registry = Registry()
+        self._own_addresses: dict[str, tuple[IpAddress, ...]] = {}
         self._attempts = Attempts(random)
         self._ocsp = OcspQueries(random)
         self._spis = Spis(random, self._registry.by_spi)
         self._surroundings = Surroundings(
             random,
             date,
-            self._peers_at,
+            lambda path: self._by_address.at(path),  # noqa: PLW0108 -- another with other peers
             self._spis.new_ike,
             self._spis.new_child,
             self._has_other,
             self._ocsp.answers,
             note_keys,
+            self._own_addresses.get,
         )
         self._half_open = HalfOpen(random)
         self._strangers = Strangers()
+        self._hints = Hints(self._registry.having)
         self._contests: dict[bytes, Session] = {}
         self._outgoing: list[Datagram] = []
         self._events: list[Event] = []
@@ -114,6 +117,8 @@ class Endpoint:
 
     def receive(self, datagram: bytes, path: Path, now: float) -> None:
         """One datagram, from anybody; what makes no sense is dropped."""
+        for doubted in self._hints.heeded(datagram, path, now):
+            self._after(doubted, now)
         try:
             header = Header.parse(memoryview(datagram))
         except WireError:
@@ -135,7 +140,7 @@ class Endpoint:
         for name in children:
             self.peers[peer].child(name)
         self._attempts.want(peer, Wanted(path, tuple(children), next_attempt=now))
-        self._attempts.note(peer, is_down=not self._is_alive(peer))
+        self._attempts.note(peer, is_down=not self._registry.is_alive(peer))
         for session in self.sessions_of(peer):
             self._want(session, now)
         self._start_due(now)
@@ -205,6 +210,13 @@ class Endpoint:
             if all(one.established_at is not None for one in ours):
                 self._reauthenticate(session, path, now)
 
+    def set_own_addresses(self, peer: str, addresses: tuple[IpAddress, ...], now: float) -> None:
+        """Ours that a peer may use, the best first; it hears of others by MOBIKE."""
+        self._own_addresses[peer] = addresses
+        for session in self.sessions_of(peer):
+            tell_addresses(session, now)
+            self._after(session, now)
+
     def acquire(self, peer: str, child: str, path: Path, now: float) -> None:
         """Traffic wants a child that is not there."""
         wanted = self._attempts.get(peer)
@@ -220,9 +232,8 @@ class Endpoint:
 
     def rekey_ike(self, peer: str, now: float) -> None:
         """Replaces the IKE SAs of a peer, but for one that may be redundant yet."""
-        for session in self.sessions_of(peer):
-            is_new = session.predecessor is not None
-            if session.is_established and not is_new and not session.ahead(RekeyIke):
+        for session in filter(lambda one: one.is_established, self.sessions_of(peer)):
+            if session.predecessor is None and not session.ahead(RekeyIke):
                 session.enqueue(RekeyIke(), now)
                 self._after(session, now)
 
@@ -302,25 +313,19 @@ class Endpoint:
         """The IKE SAs of a peer that have not ended, the oldest first."""
         return [one for one in self._registry.of(peer) if not one.is_closed]
 
-    # First messages -----------------------------------------------------------------------------
+    # Inside ---------------------------------------------------------------------------------------
 
     def _receive_first(self, header: Header, datagram: bytes, path: Path, now: float) -> None:
         if header.is_response or header.responder_spi != NO_SPI or header.message_id != 0:
             return
-        reply, session, refusal = self._half_open.answer(
-            self._surroundings, header, datagram, path, now
-        )
+        answered = self._half_open.answer(self._surroundings, header, datagram, path, now)
+        reply, session, refusal = answered
         if reply is not None:
             self._outgoing.append(Datagram(path, reply))
         if refusal is not None:
             self._events.append(Refused("", f"IKE_SA_INIT of {path.remote}: {refusal}"))
         if session is not None:
             self._add(session, now)
-
-    def _peers_at(self, path: Path) -> Sequence[PeerConfig]:
-        return self._by_address.at(path)  # which is another with the peers
-
-    # IKE SAs ------------------------------------------------------------------------------------
 
     def _start_due(self, now: float) -> None:
         while self._registry.initiating < MOST_AT_ONCE:
@@ -345,7 +350,7 @@ class Endpoint:
 
     def _note(self, session: Session) -> None:
         for name in filter(self._attempts.get, self._registry.note(session)):
-            self._attempts.note(name, is_down=not self._is_alive(name))
+            self._attempts.note(name, is_down=not self._registry.is_alive(name))
 
     def _after(self, session: Session, now: float) -> None:
         """Takes what a session has to tell, with what follows for the others."""
@@ -407,16 +412,14 @@ class Endpoint:
                 if other is not session and other.is_established:
                     self._replace(other, session, now)
             return
-        others = [one for one in self.sessions_of(session.peer.name) if one is not session]
-        for other in others:
+        for other in [one for one in self.sessions_of(session.peer.name) if one is not session]:
             if session.initial_contact and is_older(other, session):
                 other.close("the peer has started anew", now)
                 self._after(other, now)
             elif other.is_initiator and not other.replaces_older:
                 self._contest(session, other, now)
-        rival = self._contests.pop(session.spi, None)
-        rival = None if rival is None else heir(rival)
-        if rival is not None and rival.is_established and session.is_established:
+        rival = heir(self._contests.pop(session.spi, session))
+        if rival is not session and rival.is_established and session.is_established:
             redundant = min(session, rival, key=lambda one: one.session_keys.lowest_nonce)
             self.delete(redundant, "redundant: both ends began at once", now)
 
@@ -438,12 +441,9 @@ class Endpoint:
         elif own.state is SessionState.AUTHENTICATING:
             self._contests[own.spi] = session
 
-    def _is_alive(self, peer: str) -> bool:
-        return any(one.state not in _GOING for one in self.sessions_of(peer))
-
     def _has_other(self, peer: str, spi: bytes) -> bool:
         """Whether another IKE SA is between the same identities, of whichever tunnel."""
         known = self.peers.get(peer)
         names = [peer] if known is None else self._by_identities[known.identities]
-        every = (one for name in names for one in self.sessions_of(name))
-        return any(one.spi != spi and may_be_known(one, peer) for one in every)
+        every = (one for name in names for one in self.sessions_of(name) if one.spi != spi)
+        return any(may_be_known(one, peer) for one in every)

@@ -23,6 +23,7 @@ from plutino.ike.exchanges.delete import DeleteChild, DeleteIke, Liveness
 from plutino.ike.exchanges.exchange import Exchange
 from plutino.ike.exchanges.followup import FollowupKe
 from plutino.ike.exchanges.mobike import CheckMapping, CheckReturn, UpdateAddresses
+from plutino.ike.exchanges.own_addresses import TellAddresses
 from plutino.ike.exchanges.window_size import SetWindow
 from plutino.ike.keys import CombinedCipher, IkeSuite, SessionKeys
 from plutino.ike.numbers import Protocol
@@ -43,11 +44,13 @@ _IV_SKIP: Final = 1 << 32
 """So many IVs are left out, more than can have been used since the IKE SA was saved."""
 _CHECKS_WITHIN: Final = 5.0
 """Seconds in which all that were silent for too long are asked whether they live."""
-_EXCHANGES: Final[Mapping[str, type[Liveness | CheckMapping | CheckReturn | SetWindow]]] = {
+_Kept = Liveness | CheckMapping | CheckReturn | SetWindow | TellAddresses
+_EXCHANGES: Final[Mapping[str, type[_Kept]]] = {
     "liveness": Liveness,
     "check-mapping": CheckMapping,
     "check-return": CheckReturn,
     "set-window": SetWindow,
+    "tell-addresses": TellAddresses,
 }
 _SAVED_CHILDREN: Final = frozenset(
     {ChildState.INSTALLED, ChildState.REPLACED, ChildState.DELETING, ChildState.STRAGGLING}

@@ -45,6 +45,7 @@ from plutino.ike.sending import header_of, seal, send
 from plutino.ike.state import SessionInput, SessionState, following
 from plutino.ike.surroundings import Surroundings
 from plutino.ike.window import LAST_ID, RequestWindow, ResponseWindow
+from plutino.model.policy import IpAddress
 
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 120.0
@@ -99,6 +100,8 @@ class Session:
         self.first_port = path.remote.port
         self.seen_as: bytes | None = None
         self.use_until: float | None = None  # the data plane was asked whether ESP came
+        self.hinted_at: float | None = None  # of a CHILD_SA that the peer may lack
+        self.told_addresses: tuple[IpAddress, ...] | None = None
         self.initial_contact = False
         self.ends_with: str | None = None
         self.wanted: dict[str, float] = {}

@@ -70,6 +70,14 @@ class GoBy:
 
 
 @dataclass(frozen=True, slots=True)
+class SetOwnAddresses:
+    """Ours that a peer may use, the best first: those of uplinks that carry something."""
+
+    peer: str
+    addresses: tuple[IpAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LetDown:
     """The peer's IKE SAs are deleted, and it is not connected again."""
 
@@ -120,6 +128,7 @@ Command = (
     | KeepUp
     | Acquire
     | GoBy
+    | SetOwnAddresses
     | LetDown
     | Rekey
     | FollowMapping

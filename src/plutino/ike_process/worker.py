@@ -29,6 +29,7 @@ from plutino.ike_process.commands import (
     LetDown,
     NoteUse,
     Rekey,
+    SetOwnAddresses,
     SetPeers,
     TakeAnswer,
     decode_commands,
@@ -192,11 +193,13 @@ class Worker:
                 endpoint.take_answer(question, response, now)
             case Ask(number=number):
                 self._answered = number
-            case KeepUp() | Acquire() | GoBy() | LetDown():
+            case KeepUp() | Acquire() | GoBy() | SetOwnAddresses() | LetDown():
                 if command.peer in endpoint.peers:
                     self._do_to_peer(command, now)
 
-    def _do_to_peer(self, command: KeepUp | Acquire | GoBy | LetDown, now: float) -> None:
+    def _do_to_peer(
+        self, command: KeepUp | Acquire | GoBy | SetOwnAddresses | LetDown, now: float
+    ) -> None:
         endpoint = self._endpoint
         match command:
             case KeepUp(peer=peer, path=path, children=children):
@@ -205,6 +208,8 @@ class Worker:
                 endpoint.acquire(peer, child, path, now)
             case GoBy(peer=peer, path=path, lost=lost):
                 endpoint.go_by(peer, path, lost, now)
+            case SetOwnAddresses(peer=peer, addresses=addresses):
+                endpoint.set_own_addresses(peer, addresses, now)
             case LetDown(peer=peer):
                 endpoint.let_down(peer, now)
 

@@ -32,6 +32,7 @@ from plutino.ike.exchanges.child_offer import (
 )
 from plutino.ike.exchanges.delete import DeleteUnusable
 from plutino.ike.exchanges.mobike import check_no_nats
+from plutino.ike.exchanges.own_addresses import first_addresses
 from plutino.ike.exchanges.window_size import own_window
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.message import Message
@@ -87,6 +88,7 @@ class Auth:
             payloads.append(NotifyPayload(NotifyType.INITIAL_CONTACT))
         if peer.mobike:
             payloads.append(NotifyPayload(NotifyType.MOBIKE_SUPPORTED))
+            payloads += first_addresses(session)
         payloads += own_window(session)
         payloads += ppk
         if self.child is not None:
@@ -153,6 +155,7 @@ def answer_auth(session: Session, message: Message, now: float) -> list[Payload]
     payloads += own_window(session)
     if session.abilities.mobike:
         payloads.append(NotifyPayload(NotifyType.MOBIKE_SUPPORTED))
+        payloads += first_addresses(session)
     session.initial_contact = message.notify(NotifyType.INITIAL_CONTACT) is not None
     establish(session, now)
     if message.first(SaPayload) is not None:

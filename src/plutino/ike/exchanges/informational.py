@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from plutino.ike.doubts import replace_unknown
 from plutino.ike.exchanges.delete import answer_deletes, deletes_ike
 from plutino.ike.exchanges.mobike import answer_addresses
 from plutino.ike.exchanges.window_size import answer_window
@@ -36,6 +37,7 @@ def answer_informational(
     if deletes_ike(message):
         session.ends_with = "the peer deleted the IKE SA"
         return []
+    replace_unknown(session, message, now)
     return [
         *answer_addresses(session, message, path, now),
         *answer_window(session, message),

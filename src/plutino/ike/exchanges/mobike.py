@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plutino.ike.errors import InvalidSyntaxError, PeerError, UnexpectedNatDetectedError
+from plutino.ike.exchanges.own_addresses import other_addresses, tell_addresses
 from plutino.ike.exchanges.sa_init import detect_nat, detection
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType
@@ -38,6 +39,7 @@ class UpdateAddresses:
             NotifyPayload(NotifyType.UPDATE_SA_ADDRESSES),
             *detection(session, session.path),
             NotifyPayload(NotifyType.COOKIE2, self.check),
+            *other_addresses(session),
         ]
 
     def response(self, session: Session, message: Message, now: float) -> None:
@@ -132,4 +134,5 @@ def answer_addresses(session: Session, message: Message, path: Path, now: float)
             heir = heir.successor
         if has_moved and not session.ahead(CheckReturn):
             session.enqueue(CheckReturn(), now)
+        tell_addresses(session, now)  # it has come to another one of ours
     return replies

@@ -305,6 +305,7 @@ def _between_the_same(old: Session, keys: SessionKeys, now: float) -> Session:
     new = kind(surroundings, old.path, old.candidates, is_initiator=keys.is_initiator, now=now)
     new.peer = peer
     new.may_move = old.may_move
+    new.told_addresses = old.told_addresses
     new.began = old.began
     new.initiator_spi = keys.exchanged.initiator_spi
     new.responder_spi = keys.exchanged.responder_spi
