@@ -12,7 +12,6 @@ from typing import Final
 
 from plutino.config.gateway import Gateway
 from plutino.config.numbers import tunnel_numbers
-from plutino.daemon.log import log
 from plutino.dataplane.engine_client import EngineClient
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.ike.esp_use import ChildUse
@@ -84,8 +83,7 @@ class SaUses:
             client = self._client()
             for peer, several in names.items():
                 found[peer] = tuple(_uses(client, several))
-        except (KernelError, PlaneError) as error:
-            log(f"warning: {error}")
+        except (KernelError, PlaneError):  # passes find it as well, and tell
             self._hang_up()
         return found
 

@@ -11,6 +11,7 @@ from plutino.ike.events import ChildrenChanged, ReauthenticationDue
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteIke, Liveness
 from plutino.ike.exchanges.mobike import CheckMapping
+from plutino.ike.exchanges.own_addresses import TellAddresses
 from plutino.ike.exchanges.rekey_ike import RekeyIke
 from plutino.ike.numbers import KEEPALIVE
 from plutino.ike.path import Datagram
@@ -70,7 +71,8 @@ def _established_times(session: Session) -> Iterator[float]:
         if may_rekey and child.rekey_at is not None and child.state is ChildState.INSTALLED:
             yield child.rekey_at
     if session.is_established:
-        for time in (schedule.rekey_at, schedule.reauthenticate_at, _liveness_at(session)):
+        own = session.told_at
+        for time in (schedule.rekey_at, schedule.reauthenticate_at, own, _liveness_at(session)):
             if time is not None:
                 yield time
         for name, time in session.children.missing(session.wanted).items():
@@ -133,6 +135,9 @@ def _established_due(session: Session, now: float) -> None:
         if time <= now and not session.makes(name):
             session.wanted[name] = now + session.pause(name)
             session.enqueue(CreateChild(session.peer.child(name)), now)
+    if session.told_at is not None and session.told_at <= now:
+        session.told_at = None
+        session.enqueue(TellAddresses(), now)
     liveness = _liveness_at(session)
     if liveness is not None and liveness <= now and not _may_be_heard(session, now):
         session.enqueue(CheckMapping() if _has_mapping(session) else Liveness(), now)

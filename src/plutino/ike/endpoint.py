@@ -27,7 +27,7 @@ from plutino.ike.events import (
 from plutino.ike.exchanges.auth import Auth
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteChild, DeleteIke
-from plutino.ike.exchanges.own_addresses import tell_addresses
+from plutino.ike.exchanges.own_addresses import plan_to_tell
 from plutino.ike.exchanges.rekey_ike import RekeyIke
 from plutino.ike.half_open import HalfOpen
 from plutino.ike.held import resume
@@ -214,8 +214,8 @@ class Endpoint:
         """Ours that a peer may use, the best first; it hears of others by MOBIKE."""
         self._own_addresses[peer] = addresses
         for session in self.sessions_of(peer):
-            tell_addresses(session, now)
-            self._after(session, now)
+            plan_to_tell(session, now)
+            self._timers.plan(session)
 
     def acquire(self, peer: str, child: str, path: Path, now: float) -> None:
         """Traffic wants a child that is not there."""

@@ -102,6 +102,7 @@ class Session:
         self.use_until: float | None = None  # the data plane was asked whether ESP came
         self.hinted_at: float | None = None  # of a CHILD_SA that the peer may lack
         self.told_addresses: tuple[IpAddress, ...] | None = None
+        self.told_at: float | None = None  # when the peer hears of others
         self.initial_contact = False
         self.ends_with: str | None = None
         self.wanted: dict[str, float] = {}

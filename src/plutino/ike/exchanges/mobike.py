@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plutino.ike.errors import InvalidSyntaxError, PeerError, UnexpectedNatDetectedError
-from plutino.ike.exchanges.own_addresses import other_addresses, tell_addresses
+from plutino.ike.exchanges.own_addresses import other_addresses, plan_to_tell
 from plutino.ike.exchanges.sa_init import detect_nat, detection
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType
@@ -134,5 +134,5 @@ def answer_addresses(session: Session, message: Message, path: Path, now: float)
             heir = heir.successor
         if has_moved and not session.ahead(CheckReturn):
             session.enqueue(CheckReturn(), now)
-        tell_addresses(session, now)  # it has come to another one of ours
+        plan_to_tell(session, now)  # it has come to another one of ours
     return replies

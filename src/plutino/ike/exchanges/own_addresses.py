@@ -6,7 +6,7 @@ They are those of the uplinks that carry something, without the one that the IKE
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType
@@ -16,7 +16,11 @@ from plutino.ike.payloads.notify import NotifyPayload
 if TYPE_CHECKING:
     from plutino.ike.session import Session
 
-_KINDS = {4: NotifyType.ADDITIONAL_IP4_ADDRESS, 6: NotifyType.ADDITIONAL_IP6_ADDRESS}
+_KINDS: Final = {4: NotifyType.ADDITIONAL_IP4_ADDRESS, 6: NotifyType.ADDITIONAL_IP6_ADDRESS}
+
+
+TELL_AFTER: Final = 2.0
+"""Seconds until the peer hears of a change that concerns nothing in use."""
 
 
 class TellAddresses:
@@ -55,7 +59,10 @@ def other_addresses(session: Session) -> list[NotifyPayload]:
     return [NotifyPayload(_KINDS[one.version], one.packed) for one in others]
 
 
-def tell_addresses(session: Session, now: float) -> None:
-    """The peer hears what has changed, if anything has."""
-    if session.is_established and not session.ahead(TellAddresses):
-        session.enqueue(TellAddresses(), now)
+def plan_to_tell(session: Session, now: float) -> None:
+    """The peer will hear what has changed, if anything has and it was not told by then.
+
+    A move comes first, and takes it along; uplinks that come and go are told of once.
+    """
+    if session.told_at is None:
+        session.told_at = now + TELL_AFTER
