@@ -23,6 +23,7 @@ from plutino.ike.message.protection import Opened, open_message
 from plutino.ike.message.rules import check_rules, checked
 from plutino.ike.moves import follow_request
 from plutino.ike.numbers import ExchangeType, NotifyType
+from plutino.ike.other_ways import follow_answer
 from plutino.ike.path import Path
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import NotifyPayload
@@ -57,6 +58,7 @@ def receive(session: Session, header: Header, datagram: bytes, path: Path, now: 
             session.schedule.heard(now)
             del session.window.waiting[header.message_id]
             cover(session, header, (whole.first_payload, whole.chain))
+            follow_answer(session, path, now)
             _take_response(session, header, whole, waiting.exchange, now)
     else:
         _take_piece(session, header, opened, path, now)

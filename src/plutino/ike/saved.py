@@ -68,7 +68,8 @@ class SavedStateError(Exception):
 def save(session: Session) -> bytes | None:
     """All of an IKE SA; None while it cannot be taken up again by another process."""
     related = session.predecessor is not None or session.successor is not None
-    if session.state is not SessionState.ESTABLISHED or related:
+    is_unproved = session.unproved_from is not None
+    if session.state is not SessionState.ESTABLISHED or related or is_unproved:
         return None
     if any(isinstance(one, _NOT_TO_BE_FORGOTTEN) for one in session.queue):
         return None
@@ -97,6 +98,7 @@ def save(session: Session) -> bytes | None:
         "deletes": _hex(*queued),
         "seen_as": None if session.seen_as is None else session.seen_as.hex(),
         "first_port": session.first_port,
+        "peer_addresses": [str(one) for one in session.peer_addresses],
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -144,6 +146,7 @@ def _restored(
     )
     session.seen_as = None if document["seen_as"] is None else bytes.fromhex(document["seen_as"])
     session.first_port = document["first_port"]
+    session.peer_addresses = tuple(map(ip_address, document.get("peer_addresses", ())))
     session.children.extend(_restored_child(one, peer) for one in document["children"])
     session.schedule = _restored_schedule(document["schedule"], session, now)
     session.window.next_id, session.window.size = document["window"]

@@ -36,6 +36,7 @@ from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, Protocol
 from plutino.ike.ordering import take_next
+from plutino.ike.other_ways import TRIED_AFTER, other_ways
 from plutino.ike.path import Datagram, Path
 from plutino.ike.payloads.notify import DeletePayload, NotifyPayload
 from plutino.ike.proposals import methods_of
@@ -98,6 +99,8 @@ class Session:
         self.pending_secret: bytes | None = None
         self.first_child: ChildConfig | None = None
         self.first_port = path.remote.port
+        self.peer_addresses: tuple[IpAddress, ...] = ()
+        self.unproved_from: Path | None = None  # where ESP goes until the peer has proved itself
         self.seen_as: bytes | None = None
         self.use_until: float | None = None  # the data plane was asked whether ESP came
         self.hinted_at: float | None = None  # of a CHILD_SA that the peer may lack
@@ -252,7 +255,9 @@ class Session:
             self.close(f"the peer does not answer {asked} at {self.path.remote}", now)
             return
         for one in again:
-            send(self, one.payloads, self.path, now)
+            ways = other_ways(self) if one.tries >= TRIED_AFTER else ()
+            for path in (self.path, *ways):
+                send(self, one.payloads, path, now)
         duties.do_due(self, now)
         self.pump(now)
 

@@ -37,6 +37,7 @@ from plutino.ike.exchanges.window_size import own_window
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType, PayloadType
+from plutino.ike.other_ways import note_addresses
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.identification import AuthPayload, CertPayload, IdPayload
 from plutino.ike.payloads.notify import NotifyPayload
@@ -118,6 +119,7 @@ class Auth:
         session.abilities.mobike = (
             peer.mobike and message.notify(NotifyType.MOBIKE_SUPPORTED) is not None
         )
+        note_addresses(session, message)
         establish(session, now)
         if self.offer is not None:
             _first_child(session, self.offer, message, now)
@@ -148,6 +150,7 @@ def answer_auth(session: Session, message: Message, now: float) -> list[Payload]
     session.abilities.mobike = (
         peer.mobike and message.notify(NotifyType.MOBIKE_SUPPORTED) is not None
     )
+    note_addresses(session, message)
     note_requests(session, message)
     payloads: list[Payload] = [own_id(session), *certificates(session)]
     payloads.append(AuthPayload(*prove(session, keys, message.header.message_id)))

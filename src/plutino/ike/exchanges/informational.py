@@ -10,6 +10,7 @@ from plutino.ike.exchanges.mobike import answer_addresses
 from plutino.ike.exchanges.window_size import answer_window
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import NotifyType
+from plutino.ike.other_ways import note_addresses
 from plutino.ike.path import Path
 from plutino.ike.payloads.generic import Payload
 
@@ -37,6 +38,7 @@ def answer_informational(
     if deletes_ike(message):
         session.ends_with = "the peer deleted the IKE SA"
         return []
+    note_addresses(session, message)
     replace_unknown(session, message, now)
     return [
         *answer_addresses(session, message, path, now),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plutino.ike.errors import InvalidSyntaxError, PeerError, UnexpectedNatDetectedError
+from plutino.ike.events import ChildrenChanged
 from plutino.ike.exchanges.own_addresses import other_addresses, plan_to_tell
 from plutino.ike.exchanges.sa_init import detect_nat, detection
 from plutino.ike.message.message import Message
@@ -44,6 +45,9 @@ class UpdateAddresses:
 
     def response(self, session: Session, message: Message, now: float) -> None:
         """The peer uses the new path; a NAT on it shows, unless we have left it meanwhile."""
+        if message.error is not None and session.unproved_from is not None:
+            session.close(f"the peer does not move with us: {message.error.name}", now)
+            return
         if message.error is not None:
             raise PeerError(
                 f"the peer does not follow to {session.path.local}: {message.error.name}"
@@ -51,6 +55,7 @@ class UpdateAddresses:
         _check_cookie(message, self.check)
         if session.path == self.path:
             detect_nat(session, message, session.path)
+            _let_esp_follow(session)
 
 
 @dataclass(slots=True)
@@ -98,6 +103,13 @@ class CheckMapping:
         before, session.seen_as = session.seen_as, b"" if there is None else there.data
         if before and session.seen_as and before != session.seen_as:
             session.enqueue(UpdateAddresses(), now)
+
+
+def _let_esp_follow(session: Session) -> None:
+    """The peer has shown that it receives where it is by now (RFC 4555, 3.7)."""
+    if session.unproved_from is not None:
+        session.unproved_from = None
+        session.tell(ChildrenChanged(session.peer.name, "the peer is at another of its addresses"))
 
 
 def _check_cookie(message: Message, sent: bytes) -> None:

@@ -271,6 +271,7 @@ def hand_over(old: Session, new: Session, now: float) -> None:
     old.half_made.clear()
     new.wanted = old.wanted
     new.move(old.path)
+    new.peer_addresses, new.unproved_from = old.peer_addresses, old.unproved_from
     if new.may_move and old.ahead(UpdateAddresses):
         new.queue.append(UpdateAddresses())  # the peer may have left the old one unheard
     if new.is_initiator and new.peer.window > 1:
