@@ -71,12 +71,16 @@ def test_to_addresses_of_the_file_nothing_is_added() -> None:
 def test_who_only_says_to_be_there_gets_no_esp() -> None:
     """b answers with another's address as its own, and receives nothing there."""
     pair = pair_of()
+    tried: list[Datagram] = []
 
     def lie(name: str, datagram: Datagram) -> Iterable[Datagram]:
         _here, there = datagram.path
         if name == "b":
             return (replace(datagram, path=Path(SocketAddress(B2, 4500), there)),)
-        return () if there.address == B2 else (datagram,)
+        if there.address == B2:
+            tried.append(datagram)
+            return ()
+        return (datagram,)
 
     count = 0
 
@@ -89,14 +93,14 @@ def test_who_only_says_to_be_there_gets_no_esp() -> None:
         return lie(name, datagram)
 
     pair.hook = late
-    seen = set()
+    seen: set[object] = set()
 
     def is_over() -> bool:
         seen.update(one.path.remote.address for one in pair.a.child_sas())
         return not pair.a.child_sas()
 
     assert pair.run(300, is_over)
-    assert to_second(pair)
+    assert tried
     assert seen == {B}
 
 
