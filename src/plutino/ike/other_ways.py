@@ -47,10 +47,14 @@ def note_addresses(session: Session, message: Message) -> None:
 
 
 def other_ways(session: Session) -> Iterator[Path]:
-    """Where a request is tried besides, each with our address as it is."""
+    """Where a request is tried besides, each with our address as it is.
+
+    Nowhere as long as the peer has to prove itself: COOKIE2 goes to that address alone.
+    """
     abilities = session.abilities
     is_free = not session.peer.remotes and session.may_move and session.is_established
-    if not is_free or not abilities.mobike or abilities.nat_there:
+    is_proved = session.unproved_from is None
+    if not is_free or not is_proved or not abilities.mobike or abilities.nat_there:
         return
     here, there = session.path
     for address in session.peer_addresses:
