@@ -65,7 +65,7 @@ def test_a_peer_whose_esp_comes_is_not_given_up(plane: str) -> None:
         until_it_passes(pair)
         there = ip_address(INNER[BERLIN][0])
         with stopped(pair.berlin):
-            end = time.monotonic() + 5.0  # longer than one that is silent is waited for
+            end = time.monotonic() + 4.0  # longer than one that is silent is waited for
             while time.monotonic() < end:
                 assert ping(pair.paris.namespace, there, count=5)[0] == 5
             assert "does not answer" not in pair.paris.last_words()
