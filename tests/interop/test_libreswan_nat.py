@@ -1,15 +1,18 @@
 """plutino with libreswan and a NAT between: whoever is behind it, and when its ports change."""
 
 from functools import partial
+from ipaddress import ip_address
 
 import pytest
 
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.peers.packages import LIBRESWAN, Peer
+from plutino.lab.traffic import ping, transfer
 from plutino.lab.wire import FrameKind
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream
 from tests.support.libreswan_lab import BY_NAME, NAMES, Mixed, connection, mixed_pair
+from tests.support.multihomed_lab import run
 from tests.support.nat_network import GATEWAY, INSIDE
 from tests.support.until import until
 
@@ -99,3 +102,38 @@ def test_rekeys_behind_the_nat_lose_nothing(libreswan: Peer, inside: str) -> Non
                 assert not {one for one in stream.lost() if one >= mark}
         assert lab.nat.ports() == ports
         lab.assert_nothing_in_clear()
+
+
+if EXHAUSTIVE:  # the mode, and the NAT, are looked at with strongSwan as well
+
+    def test_transport_mode_of_the_engine(libreswan: Peer) -> None:
+        """libreswan is inside; TCP's checksums are those of other addresses (RFC 3948, 3.1.2).
+
+        Where we are, it refuses our selectors, which are of the address that it does not see.
+        """
+        lines = behind(BERLIN, "type=transport").splitlines(keepends=True)
+        skipped = "subnet=", "ipsec-interface"
+        theirs = "".join(one for one in lines if not any(word in one for word in skipped))
+        ours = f'{NAMES}start = "listen"'
+        with mixed_pair(
+            libreswan, theirs, paris=ours, inside=BERLIN, plane="userspace", mode="transport"
+        ) as lab:
+            until(lambda: "ready: " in lab.paris.last_words(), "plutino listens")
+            lab.whack("--name", "paris", "--initiate")
+            lab.paris.wait_until_up()
+            target = ip_address(OUTER[4][lab.nat.public.name])
+            sides = lab.nat.inside.namespace, lab.nat.public.namespace
+
+            def assert_passes() -> None:
+                until(lambda: ping(sides[0], target, count=1)[0] == 1, "packets pass")
+                found = transfer(*sides, target, octets=1 << 20)
+                assert found.intact, found
+
+            assert_passes()
+            assert "mode transport" in run(lab.berlin.namespace, "ip xfrm state")
+            before = lab.children()
+            lab.rekey_child()
+            until(partial(lab.child_renewed, before), "a new CHILD_SA")
+            assert_passes()
+            lab.assert_nothing_in_clear()
+            assert FrameKind.ESP not in lab.nat.kinds()

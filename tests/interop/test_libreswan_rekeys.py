@@ -6,14 +6,23 @@ As a responder it sends by a new CHILD_SA as soon as it has answered (RFC 7296, 
 import fcntl
 import re
 from functools import partial
+from ipaddress import ip_address
 
 import pytest
 
-from plutino.lab.demo import PARIS
+from plutino.lab.demo import BERLIN, INNER, PARIS
 from plutino.lab.peers.packages import Peer
+from plutino.lab.traffic import ping
 from plutino.lab.wire import FrameKind
 from tests.support.fault_stream import Stream
-from tests.support.libreswan_lab import BY_NAME, NAMES, Mixed, connection, mixed_pair
+from tests.support.libreswan_lab import (
+    BY_NAME,
+    NAMES,
+    Mixed,
+    address_interface,
+    connection,
+    mixed_pair,
+)
 from tests.support.rekeys import IKE_REKEYS, OFTEN, REKEYS, Changes, traffic, until_so_many
 from tests.support.until import until
 
@@ -48,6 +57,43 @@ def test_what_comes_while_an_installation_waits(libreswan: Peer, plane: str) -> 
                 assert not back.received & {*range(mark + 10, mark + 30)}
                 fcntl.flock(lock, fcntl.LOCK_UN)
                 until_so_many(partial(child_rekeys, lab), 1, "CHILD_SAs")
+
+
+class Waiting(Stream):
+    """Begins before anything can pass."""
+
+    def until_it_passes(self) -> None:
+        """Not yet."""
+
+
+@pytest.mark.parametrize("plane", ["kernel", "userspace"])
+def test_what_comes_before_the_first_child_sa_is_in_force(libreswan: Peer, plane: str) -> None:
+    """libreswan sends as soon as it has answered, while Paris is busy with something else."""
+    ours = 'start = "on-traffic"'
+    with mixed_pair(libreswan, connection(), paris=ours, plane=plane) as lab:
+        until(lambda: "ready: " in lab.paris.last_words(), "plutino listens")
+        with (
+            (lab.paris.folder / "run" / "default" / "pass.lock").open() as lock,
+            Waiting(lab, INNER[PARIS][0], back=True, interval=0.02) as back,
+        ):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            ping(lab.paris.namespace, ip_address(INNER[BERLIN][0]), count=1, timeout=0.1)
+            until(lambda: bool(lab.children()), "libreswan has a CHILD_SA")
+            address_interface(lab.berlin, lab.interface)
+            lab.tap.catch_up()
+            before = lab.tap.count(FrameKind.ESP)
+
+            def has_sent() -> bool:
+                lab.tap.catch_up()
+                return lab.tap.count(FrameKind.ESP) >= before + 20
+
+            until(has_sent, "it sends by it")
+            mark = back.sent
+            assert not back.received
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            wanted = {*range(mark - 15, mark)}
+            until(lambda: wanted <= back.received, "all that it sent meanwhile arrives")
+            assert not back.repeated
 
 
 def has_rekeyed(lab: Mixed, before: int) -> bool:

@@ -190,6 +190,23 @@ def test_it_moves_to_another_address_and_back(strongswan: Peer) -> None:
         assert lab.spis() == before[1] or PLANE == "userspace"
 
 
+def test_it_is_told_of_our_other_address(strongswan: Peer) -> None:
+    """RFC 4555, 3.4: in IKE_AUTH, and where there is none any more later."""
+    second = "192.0.2.11"
+    conf = swanctl_conf(4, ts=TS).replace("id = 192.0.2.1\n", "id = paris.example\n")
+    own = 'local-id = "paris.example"\nstart = "listen"'
+    with mixed_pair(strongswan, PLANE, conf, paris=own, second=second) as lab:
+        until(lambda: "ready: " in lab.paris.last_words(), "plutino listens")
+        lab.swanctl("--initiate", "--child", "net")
+        lab.until_it_passes()
+        assert f"got additional MOBIKE peer address: {second}" in lab.strongswan.log()
+        before = lab.ike_sas(), lab.spis()
+        run(lab.paris.namespace, f"ip address del {second}/24 dev wire")
+        until(lambda: "N(NO_ADD_ADDR)" in lab.strongswan.log(), "it hears that there is none")
+        lab.until_it_passes()
+        assert (lab.ike_sas(), lab.spis()) == before
+
+
 def test_the_peer_deletes_and_we_begin_anew(strongswan: Peer) -> None:
     with mixed_pair(strongswan, PLANE, swanctl_conf(4, ts=TS)) as lab:
         lab.until_it_passes()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from plutino.ike import session as session_module
+from plutino.ike import receiving
 from plutino.ike.auth.credentials import RemotePresharedKey
 from plutino.ike.auth.identity import Identity
 from plutino.ike.config import ChildConfig
@@ -41,7 +41,7 @@ def answer_with(
                 return list(change(payloads))
         return payloads
 
-    monkeypatch.setattr(session_module, "answer", answer)
+    monkeypatch.setattr(receiving, "answer", answer)
     return asked
 
 

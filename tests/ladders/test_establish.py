@@ -11,7 +11,7 @@ from plutino.ike import half_open
 from plutino.ike.auth.credentials import RemotePresharedKey
 from plutino.ike.auth.identity import Identity
 from plutino.ike.config import PeerConfig, PostquantumKey
-from plutino.ike.events import IkeClosed, Refused
+from plutino.ike.events import IkeClosed, Refused, SaAwaited
 from plutino.ike.exchanges import sa_init
 from plutino.ike.exchanges.auth import Auth
 from plutino.ike.message.header import Header
@@ -48,6 +48,20 @@ def test_four_messages_make_an_ike_sa_and_a_child() -> None:
         "b> IKE_AUTH {IDr,AUTH,N(MOBIKE_SUPPORTED),SA,TSi,TSr} reply",
     ]
     assert [one.path.local.port for one in pair.sent] == [500, 500, 4500, 4500]
+
+
+@pytest.mark.parametrize("childless", [False, True])
+def test_esp_of_the_first_child_is_awaited_before_it_is_asked_for(childless: bool) -> None:
+    """RFC 7296, 2.8: who answers may send at once."""
+    pair = IkePair(a=peer("a", childless=childless), b=peer("b", childless=childless))
+    pair.hook = lambda name, datagram: () if name == "b" and pair.current("b") else (datagram,)
+    pair.start()
+    assert pair.run(1, lambda: bool(pair.current("b")))
+    assert not pair.current("a")
+    (told,) = (one for one in pair.events["a"] if isinstance(one, SaAwaited))
+    (theirs,) = pair.current("b")
+    assert told.spi_in == theirs.child.spi_out
+    assert told.path.ends == (A, B)
 
 
 def test_another_key_exchange_is_asked_for() -> None:

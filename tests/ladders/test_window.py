@@ -202,7 +202,7 @@ def test_an_ike_sa_that_fails_ends_within_the_window(monkeypatch: pytest.MonkeyP
         payloads = answers.answer(own, message, path, now)
         return [] if message.header.message_id == first + 1 else payloads
 
-    monkeypatch.setattr("plutino.ike.session.answer", answer)
+    monkeypatch.setattr("plutino.ike.receiving.answer", answer)
     late: list[Datagram] = []
     requests: set[int] = set()
 

@@ -1,7 +1,7 @@
 """Two IKE endpoints on virtual time, with a network between them that misbehaves on demand."""
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +16,8 @@ from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.config import ChildConfig, Lifetimes, PeerConfig
 from plutino.ike.crypto.encryption import NotAuthenticError
 from plutino.ike.endpoint import Endpoint
-from plutino.ike.events import Event
+from plutino.ike.esp_use import ChildUse
+from plutino.ike.events import Event, UseWanted
 from plutino.ike.message.chain import parse_chain
 from plutino.ike.message.header import Header
 from plutino.ike.message.message import describe
@@ -99,6 +100,8 @@ class Network:
         self.hook: Callable[[str, Datagram], Iterable[Datagram]] | None = None
         self.responder: Callable[[StatusQuestion], tuple[float, bytes]] | None = None
         """After how many seconds an OCSP responder answers what; never, without one."""
+        self.uses: Callable[[str], Sequence[ChildUse] | None] = lambda _name: ()
+        """What the data plane of an endpoint knows of its CHILD_SAs; None: it does not answer."""
         self.blocked = False
         self.silent = False
         self._flights: list[_Flight] = []
@@ -146,7 +149,14 @@ class Network:
                 if self.responder is not None:
                     delay, response = self.responder(question)
                     self._after(delay, partial(self._answer, name, question, response))
-            self.events[name] += endpoint.next_events()
+            events = endpoint.next_events()
+            self.events[name] += events
+            for event in events:
+                if isinstance(event, UseWanted):
+                    self.trace.append(f"{name} looks at its ESP")
+                    uses = self.uses(name)
+                    if uses is not None:
+                        endpoint.note_use(event.peer, uses, self.now)
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Lets virtual time pass; True once ``until`` holds, False if it never did."""

@@ -46,10 +46,6 @@ def test_over_others(above: str, below: str) -> None:
     assert build(leaf, upper, stranger, lower, root, trusted=[stranger, root]) == expected
 
 
-def constraints() -> tuple[x509.ExtensionType, bool]:
-    return x509.NameConstraints([x509.DNSName("example")], None), False
-
-
 def unknown() -> tuple[x509.ExtensionType, bool]:
     return x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\5\0"), True
 
@@ -77,10 +73,6 @@ def server() -> tuple[x509.ExtensionType, bool]:
             lambda root: issue("below", root, authority=True, signs_certificates=False),
             "is no authority",
         ),
-        (
-            lambda root: issue("below", root, authority=True, extensions=(constraints(),)),
-            "2.5.29.30",
-        ),
         (lambda root: issue("below", root, authority=True, extensions=(unknown(),)), "1.2.3.4"),
         (
             lambda root: issue("below", root, authority=True, extensions=(OCSP_SIGNING,)),
@@ -98,7 +90,7 @@ def server() -> tuple[x509.ExtensionType, bool]:
         ),
     ],
     ids=[
-        "leaf", "leaf that signs", "out of date", "weak", "usage", "constraints", "critical",
+        "leaf", "leaf that signs", "out of date", "weak", "usage", "critical",
         "purpose", "another of its name", "another",
     ],
 )  # fmt: skip

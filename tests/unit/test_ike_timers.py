@@ -29,4 +29,4 @@ def test_a_time_that_is_put_off_is_not_forgotten() -> None:
     pair.run(29)
     assert not pair.trace
     pair.run(2)
-    assert pair.trace[0] == "b> INFORMATIONAL {}"
+    assert pair.trace[:2] == ["b looks at its ESP", "b> INFORMATIONAL {}"]

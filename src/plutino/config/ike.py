@@ -247,7 +247,8 @@ class IkeKeying(Table):
         Field(
             ge=1,
             le=3600,
-            description="Seconds of silence after which the peer is asked whether it lives.",
+            description="Seconds of silence after which the peer is asked whether it lives. "
+            "ESP that comes is no silence.",
         ),
     ] = 30.0
     retransmit_after: Annotated[

@@ -8,8 +8,9 @@ request for a CHILD_SA ─ expect: a raw socket, which gets copies of ESP of tha
 answer, SA in force    ─ take, deliver: they are sent to ourselves, by ``lo``, and come once more
 ```
 What came between the two steps of an installation comes twice, which replay protection is for. An
-outsider gains nothing by it: the SPI is encrypted until the peer uses it, what is kept is bounded
-for each SA and for all, and others' packets are copied nowhere.
+outsider gains nothing by it: the SPI is encrypted until the peer uses it, and who takes the peer's
+place before it has proved itself reads it and has no SA that comes in force. What is kept is
+bounded for each SA and for all, and others' packets are copied nowhere.
 """
 
 import asyncio

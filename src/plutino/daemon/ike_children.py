@@ -77,6 +77,10 @@ class IkeChildren:
             found[tunnel] = tuple(one for one in several if one.tunnel == tunnel)
         return found
 
+    def of_peer(self, peer: str) -> tuple[ChildSa, ...]:
+        """Those of one peer."""
+        return self._by_peer.get(peer, ())
+
     def peers(self) -> set[str]:
         """Who has any."""
         return {peer for peer, children in self._by_peer.items() if children}

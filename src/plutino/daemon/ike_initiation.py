@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from plutino.config.gateway import Gateway
-from plutino.config.tunnel import Tunnel
-from plutino.daemon.ike_peers import Ways, peer_name
+from plutino.daemon.ike_peers import Ways, peer_name, starts_now
 from plutino.desired.sas import tunnel_reqid
 from plutino.ike.config import PeerConfig
-from plutino.ike_process.commands import Acquire, Command, GoBy, KeepUp
+from plutino.ike_process.commands import Acquire, Command, GoBy, KeepUp, SetOwnAddresses
 
 _PATIENCE: Final = 1.0
 """Seconds that the end which began an IKE SA has to move it off a lost path."""
@@ -30,6 +29,7 @@ class IkeInitiation:
         self._tell = tell
         self._begun: set[str] = set()
         self._aims: dict[str, GoBy] = {}
+        self._told_addresses: frozenset[SetOwnAddresses] = frozenset()
         self._reqids: dict[int, list[str]] = {}
         self._leaving: asyncio.TimerHandle | None = None
 
@@ -45,6 +45,7 @@ class IkeInitiation:
         """The process is another one, which has been told nothing."""
         self._begun.clear()
         self._aims.clear()
+        self._told_addresses = frozenset()
         self.begin()
         self._take_best(patient=True)
 
@@ -61,12 +62,15 @@ class IkeInitiation:
 
     def begin(self) -> None:
         """Begins what is to begin by itself and has not yet, where there is an address for it."""
+        addresses = frozenset(self.ways.own_addresses(self._peers))
+        self._tell(*(addresses - self._told_addresses))
+        self._told_addresses = addresses
         tunnels = self._gateway.tunnels
         commands: list[Command] = []
         for name, peer in self._peers.items():
             if name in self._begun:
                 continue
-            wanted = tuple(one.name for one in peer.children if _starts_now(tunnels[one.name]))
+            wanted = tuple(one.name for one in peer.children if starts_now(tunnels[one.name]))
             path = self.ways.first(name)
             if wanted and path is not None:
                 self._begun.add(name)
@@ -109,7 +113,3 @@ class IkeInitiation:
         }
         self._tell(*(one for name, one in wanted.items() if self._aims.get(name) != one))
         self._aims = wanted
-
-
-def _starts_now(tunnel: Tunnel) -> bool:
-    return tunnel.ike is not None and tunnel.ike.start == "now"

@@ -1,6 +1,6 @@
 """The gateway file's tunnels to the peers of the IKE core, and to its paths. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -36,6 +36,7 @@ from plutino.ike.narrowing import selector_of_side
 from plutino.ike.path import Path, first_path
 from plutino.ike.payloads.proposal import Transform
 from plutino.ike.proposals import Suite
+from plutino.ike_process.commands import SetOwnAddresses
 from plutino.model.child_sa import ChildSa
 from plutino.model.path import TunnelPaths
 from plutino.model.policy import IpAddress, Mode
@@ -59,6 +60,11 @@ def peer_name(gateway: Gateway, tunnel: str) -> str | None:
     """Whose IKE SA makes a tunnel's keys; None where IKE does not."""
     ike = gateway.tunnels[tunnel].ike
     return None if ike is None else ike.ike_sa_of or tunnel
+
+
+def starts_now(tunnel: Tunnel) -> bool:
+    """Whether a tunnel is brought up without anybody asking for it."""
+    return tunnel.ike is not None and tunnel.ike.start == "now"
 
 
 def may_have(gateway: Gateway, peer: str, child: ChildSa) -> bool:
@@ -173,6 +179,16 @@ class Ways:
         if several.active.remote.is_unspecified:
             return None
         return first_path(several.active.local, several.active.remote)
+
+    def own_addresses(self, names: Iterable[str]) -> Iterator[SetOwnAddresses]:
+        """Of tunnels with uplinks: our addresses that carry something, the best first."""
+        for name in names:
+            several = self._paths.get(name)
+            if several is None or len({one.local for one in several.every}) == 1:
+                continue
+            usable = (one.local for one in several.every if one.usable)
+            found = dict.fromkeys(one for one in usable if one is not None)
+            yield SetOwnAddresses(name, tuple(found))
 
     def outside(self, name: str) -> Outside:
         """How what is not for the tunnel itself, and yet of it, gets to the network."""

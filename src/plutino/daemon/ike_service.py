@@ -30,6 +30,7 @@ from plutino.daemon.ike_store import IkeStore
 from plutino.daemon.ike_worker import IkeWorker
 from plutino.daemon.key_log import KeyLog
 from plutino.daemon.ocsp_client import OcspClient
+from plutino.daemon.sa_use import SaUses, inbound_sas
 from plutino.dataplane.mappings import NewMapping
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.ike.auth.ocsp import StatusQuestion
@@ -89,6 +90,7 @@ class IkeService:
         self._installer = IkeInstaller(self._children, install, self._send, log)
         self._initiation = IkeInitiation(loaded.gateway, self._peers, self._worker.tell)
         self._notices = IkeNoticeLog(log)
+        self._uses = SaUses(runtime, self._worker.tell)
         self._ike_sas: dict[str, IkeSaState | None] = {}
         self._gone = asyncio.Event()
         self._restarts: set[asyncio.Task[None]] = set()
@@ -153,7 +155,7 @@ class IkeService:
 
     def open_sockets(self, *, on_kernel: bool) -> None:
         """Has what the gateway needs; again where the holder is another."""
-        self._on_kernel = on_kernel
+        self._on_kernel = self._uses.on_kernel = on_kernel
         tunnels = self._gateway.tunnels.values()
         versions = {one.remote.version for one in tunnels if one.ike and one.outer_version}
         self._sockets.open(sorted(versions | self._ways.versions), on_kernel=on_kernel)
@@ -206,6 +208,7 @@ class IkeService:
         self._initiation.close()
         self._installer.close()
         self._responders.close()
+        self._uses.close()
         self._worker.close()
         self._sockets.close()
 
@@ -232,6 +235,7 @@ class IkeService:
         for notice in outcome.notices:
             if not notice.peer or notice.peer in self._peers:
                 self._notices.tell(notice)
+        self._uses.want(inbound_sas(self._gateway, self._children.of_peer, outcome.unheard))
         for query in outcome.questions:
             self._ask_responder(query)
         for awaited in outcome.awaited:

@@ -37,7 +37,8 @@ def active_children(sessions: Sequence[Session]) -> list[ActiveChild]:
     found: list[ActiveChild] = []
     for session, child in usable:
         outbound = sending.get(child.config.name) is child
-        found.append(ActiveChild(session.peer, session.path, is_in_udp(session), child, outbound))
+        path = session.unproved_from or session.path
+        found.append(ActiveChild(session.peer, path, is_in_udp(session), child, outbound))
     return found
 
 

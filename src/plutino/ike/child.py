@@ -74,7 +74,7 @@ class Child:
     """One CHILD_SA. ``spi_in`` is ours, ``spi_out`` the peer's, 4 bytes each.
 
     ``outbound`` says that we send by it. ``lowest_nonce`` decides which one of two that came about
-    at once is redundant (RFC 7296, 2.8.1).
+    at once is redundant (RFC 7296, 2.8.1). ``packets`` had come by it at ``looked_at``.
     """
 
     config: ChildConfig
@@ -93,6 +93,11 @@ class Child:
     straggling_until: float | None = None
     replaced: bool = False
     state: ChildState = field(default=ChildState.INSTALLED)
+    packets: int = 0
+    looked_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.looked_at = self.created
 
     def advance(self, event: ChildInput) -> None:
         """The only writer of ``state``; ValueError for what must not happen in it."""

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from plutino.ike.child import Child, ChildInput, ChildState
+from plutino.ike.esp_use import want_use
 from plutino.ike.events import ChildrenChanged, ReauthenticationDue
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteIke, Liveness
 from plutino.ike.exchanges.mobike import CheckMapping
+from plutino.ike.exchanges.own_addresses import TellAddresses
 from plutino.ike.exchanges.rekey_ike import RekeyIke
 from plutino.ike.numbers import KEEPALIVE
 from plutino.ike.path import Datagram
@@ -69,7 +71,8 @@ def _established_times(session: Session) -> Iterator[float]:
         if may_rekey and child.rekey_at is not None and child.state is ChildState.INSTALLED:
             yield child.rekey_at
     if session.is_established:
-        for time in (schedule.rekey_at, schedule.reauthenticate_at, _liveness_at(session)):
+        own = session.told_at
+        for time in (schedule.rekey_at, schedule.reauthenticate_at, own, _liveness_at(session)):
             if time is not None:
                 yield time
         for name, time in session.children.missing(session.wanted).items():
@@ -132,9 +135,22 @@ def _established_due(session: Session, now: float) -> None:
         if time <= now and not session.makes(name):
             session.wanted[name] = now + session.pause(name)
             session.enqueue(CreateChild(session.peer.child(name)), now)
+    if session.told_at is not None and session.told_at <= now:
+        session.told_at = None
+        session.enqueue(TellAddresses(), now)
     liveness = _liveness_at(session)
-    if liveness is not None and liveness <= now:
+    if liveness is not None and liveness <= now and not _may_be_heard(session, now):
         session.enqueue(CheckMapping() if _has_mapping(session) else Liveness(), now)
+
+
+def _may_be_heard(session: Session, now: float) -> bool:
+    """Whether the data plane is asked first; what a NAT does to us it cannot know."""
+    return not _is_unmapped(session) and want_use(session, now)
+
+
+def _is_unmapped(session: Session) -> bool:
+    """Whether it is not known yet how the peer sees us."""
+    return session.seen_as is None and _has_mapping(session)
 
 
 def _has_mapping(session: Session) -> bool:
@@ -150,8 +166,8 @@ def _liveness_at(session: Session) -> float | None:
     after = session.peer.liveness_after
     if after is None or session.window.waiting or session.queue:
         return None
-    is_unknown = session.seen_as is None and _has_mapping(session)
-    return session.schedule.last_heard + (0.0 if is_unknown else after)
+    due = session.schedule.last_heard + (0.0 if _is_unmapped(session) else after)
+    return due if session.use_until is None else max(due, session.use_until)
 
 
 def _expire(session: Session, now: float) -> None:

@@ -14,12 +14,14 @@ from plutino.ike.active_child import ActiveChild, active_children
 from plutino.ike.attempts import Wanted
 from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.config import PeerConfig
-from plutino.ike.doubts import heed
+from plutino.ike.doubts import Hints, heed
+from plutino.ike.esp_use import ChildUse, note_use
 from plutino.ike.events import (
     Event,
 )
 from plutino.ike.exchanges.create_child import CreateChild
 from plutino.ike.exchanges.delete import DeleteChild
+from plutino.ike.exchanges.own_addresses import plan_to_tell
 from plutino.ike.exchanges.rekey_ike import RekeyIke
 from plutino.ike.held import resume
 from plutino.ike.keys import SessionKeys
@@ -51,6 +53,7 @@ class Endpoint:
     ) -> None:
         self._sas = Sessions(peers, random, date, note_keys)
         self._strangers = Strangers()
+        self._hints = Hints(self._sas.registry.having)
 
     @property
     def sessions(self) -> dict[bytes, Session]:
@@ -78,6 +81,8 @@ class Endpoint:
 
     def receive(self, datagram: bytes, path: Path, now: float) -> None:
         """One datagram, from anybody; what makes no sense is dropped."""
+        for doubted in self._hints.heeded(datagram, path, now):
+            self._sas.changed(doubted, now)
         try:
             header = Header.parse(memoryview(datagram))
         except WireError:
@@ -99,7 +104,7 @@ class Endpoint:
         for name in children:
             self.peers[peer].child(name)
         self._sas.attempts.want(peer, Wanted(path, tuple(children), next_attempt=now))
-        self._sas.attempts.note(peer, is_down=not self._sas.is_alive(peer))
+        self._sas.attempts.note(peer, is_down=not self._sas.registry.is_alive(peer))
         for session in self.sessions_of(peer):
             self._sas.want(session, now)
         self._sas.start_due(now)
@@ -154,15 +159,19 @@ class Endpoint:
         elif not session.is_established or not session.peer.remotes:
             return
         elif session.may_move and session.abilities.mobike:
-            (_, here_port), (_, there_port) = session.path
-            here, there = path.ends
-            moved = Path(SocketAddress(here, here_port), SocketAddress(there, there_port))
-            change_path(session, moved, now)
+            change_path(session, path.ends, now)
             self._sas.changed(session, now)
         elif session.may_move or is_lost:
             ours = [one for one in self.sessions_of(session.peer.name) if one.is_initiator]
             if all(one.established_at is not None for one in ours):
                 self._sas.reauthenticate(session, path, now)
+
+    def set_own_addresses(self, peer: str, addresses: tuple[IpAddress, ...], now: float) -> None:
+        """Ours that a peer may use, the best first; it hears of others by MOBIKE."""
+        self._sas.own_addresses[peer] = addresses
+        for session in self.sessions_of(peer):
+            plan_to_tell(session, now)
+            self._sas.timers.plan(session)
 
     def acquire(self, peer: str, child: str, path: Path, now: float) -> None:
         """Traffic wants a child that is not there."""
@@ -198,6 +207,12 @@ class Endpoint:
         for session, _ in self._sas.registry.having(spi_in):
             follow_mapping(session, remote)
             self._sas.changed(session, now)
+
+    def note_use(self, peer: str, uses: Sequence[ChildUse], now: float) -> None:
+        """What the data plane knows of a peer's CHILD_SAs, where ``UseWanted`` has asked for it."""
+        for session in self.sessions_of(peer):
+            note_use(session, uses, now)
+            self._sas.timers.plan(session)
 
     def take_answer(self, question: StatusQuestion, response: bytes, now: float) -> None:
         """What an OCSP responder has answered (DER); empty where nothing came."""

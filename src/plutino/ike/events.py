@@ -68,6 +68,13 @@ class SaAwaited:
     udp: bool
 
 
+@dataclass(frozen=True, slots=True)
+class UseWanted:
+    """Nothing came by IKE for so long that ESP of the peer's CHILD_SAs counts (RFC 7296, 2.4)."""
+
+    peer: str
+
+
 Event = (
     IkeEstablished
     | IkeClosed
@@ -76,4 +83,5 @@ Event = (
     | PathChanged
     | ReauthenticationDue
     | SaAwaited
+    | UseWanted
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from plutino.ike.exchanges.mobike import UpdateAddresses
 from plutino.ike.path import Path, SocketAddress
 from plutino.ike.state import SessionState
+from plutino.model.policy import IpAddress
 
 if TYPE_CHECKING:
     from plutino.ike.session import Session
@@ -38,13 +39,14 @@ def follow_mapping(session: Session, remote: SocketAddress) -> None:
         session.move(Path(session.path.local, remote))
 
 
-def change_path(session: Session, path: Path, now: float) -> None:
-    """We go by other addresses; the peer is told, after what it still has to answer.
+def change_path(session: Session, ends: tuple[IpAddress, IpAddress], now: float) -> None:
+    """We go by other addresses, ours first; the peer is told, after what it still has to answer.
 
     That is sent again at once, and by the new path (RFC 4555, 3.5). Only with ``may_move``, and
     with a peer that has MOBIKE.
     """
-    session.move(path)
+    (here, there), (local, remote) = ends, session.path
+    session.move(Path(SocketAddress(here, local.port), SocketAddress(there, remote.port)))
     for one in session.window.waiting.values():
         one.due = now
     if not any(isinstance(one, UpdateAddresses) for one in session.queue):

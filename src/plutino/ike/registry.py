@@ -8,6 +8,7 @@ from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.session import Session
 from plutino.ike.state import SessionState
 
+_GOING = {SessionState.DELETING, SessionState.REPLACED}
 _ON_THEIR_WAY = {SessionState.INITIATING, SessionState.AUTHENTICATING}
 
 
@@ -64,6 +65,11 @@ class Registry:
     def of(self, peer: str) -> list[Session]:
         """The IKE SAs of a peer, the oldest first."""
         return list(self._by_peer.get(peer, {}).values())
+
+    def is_alive(self, peer: str) -> bool:
+        """Whether one of them is there to stay, or on its way."""
+        states = (one.state for one in self._by_peer.get(peer, {}).values() if not one.is_closed)
+        return any(one not in _GOING for one in states)
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self.by_spi.values()))

@@ -23,6 +23,7 @@ from plutino.ike.exchanges.delete import DeleteChild, DeleteIke, Liveness
 from plutino.ike.exchanges.exchange import Exchange
 from plutino.ike.exchanges.followup import FollowupKe
 from plutino.ike.exchanges.mobike import CheckMapping, CheckReturn, UpdateAddresses
+from plutino.ike.exchanges.own_addresses import TellAddresses
 from plutino.ike.exchanges.window_size import SetWindow
 from plutino.ike.keys import CombinedCipher, IkeSuite, SessionKeys
 from plutino.ike.numbers import Protocol
@@ -43,11 +44,13 @@ _IV_SKIP: Final = 1 << 32
 """So many IVs are left out, more than can have been used since the IKE SA was saved."""
 _CHECKS_WITHIN: Final = 5.0
 """Seconds in which all that were silent for too long are asked whether they live."""
-_EXCHANGES: Final[Mapping[str, type[Liveness | CheckMapping | CheckReturn | SetWindow]]] = {
+_Kept = Liveness | CheckMapping | CheckReturn | SetWindow | TellAddresses
+_EXCHANGES: Final[Mapping[str, type[_Kept]]] = {
     "liveness": Liveness,
     "check-mapping": CheckMapping,
     "check-return": CheckReturn,
     "set-window": SetWindow,
+    "tell-addresses": TellAddresses,
 }
 _SAVED_CHILDREN: Final = frozenset(
     {ChildState.INSTALLED, ChildState.REPLACED, ChildState.DELETING, ChildState.STRAGGLING}
@@ -65,7 +68,8 @@ class SavedStateError(Exception):
 def save(session: Session) -> bytes | None:
     """All of an IKE SA; None while it cannot be taken up again by another process."""
     related = session.predecessor is not None or session.successor is not None
-    if session.state is not SessionState.ESTABLISHED or related:
+    is_unproved = session.unproved_from is not None
+    if session.state is not SessionState.ESTABLISHED or related or is_unproved:
         return None
     if any(isinstance(one, _NOT_TO_BE_FORGOTTEN) for one in session.queue):
         return None
@@ -94,6 +98,7 @@ def save(session: Session) -> bytes | None:
         "deletes": _hex(*queued),
         "seen_as": None if session.seen_as is None else session.seen_as.hex(),
         "first_port": session.first_port,
+        "peer_addresses": [str(one) for one in session.peer_addresses],
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -141,6 +146,7 @@ def _restored(
     )
     session.seen_as = None if document["seen_as"] is None else bytes.fromhex(document["seen_as"])
     session.first_port = document["first_port"]
+    session.peer_addresses = tuple(map(ip_address, document.get("peer_addresses", ())))
     session.children.extend(_restored_child(one, peer) for one in document["children"])
     session.schedule = _restored_schedule(document["schedule"], session, now)
     session.window.next_id, session.window.size = document["window"]

@@ -50,7 +50,7 @@ class Schedule:
 
     def heard(self, now: float) -> None:
         """Something authentic came that had not come before (RFC 7296, 2.4)."""
-        self.last_heard = now
+        self.last_heard = max(self.last_heard, now)
 
 
 def fraction(random: Callable[[int], bytes]) -> float:

@@ -1,64 +1,56 @@
 """One IKE SA: takes datagrams and time, gives datagrams, events and CHILD_SAs (RFC 7296).
 
 The flow: ``receive`` opens a datagram, orders it by its message id, checks it against the rules and
-hands it to the exchange that answers it, or to the one that waits for it. ``handle_timer`` repeats
-requests and starts what is due. Exchanges are in ``plutino.ike.exchanges``.
+hands it to the exchange that answers it, or to the one that waits for it (``receiving``).
+``handle_timer`` repeats requests and starts what is due (``duties``). What goes out is made in
+``sending``. Exchanges are in ``plutino.ike.exchanges``.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 from typing import TypeVar
 
 from plutino.ike import duties
 from plutino.ike.abilities import Abilities
-from plutino.ike.auth.ocsp import StatusWantedError
 from plutino.ike.auth.octets import IntermediateOctets
 from plutino.ike.child import ChildInput
 from plutino.ike.children import Children
 from plutino.ike.config import ChildConfig, PeerConfig
-from plutino.ike.crypto.encryption import NotAuthenticError
 from plutino.ike.errors import PeerError
-from plutino.ike.events import ChildrenChanged, Event, IkeClosed, PathChanged, Refused
-from plutino.ike.exchanges.answers import answer
+from plutino.ike.events import ChildrenChanged, Event, IkeClosed, PathChanged
 from plutino.ike.exchanges.auth import Auth
 from plutino.ike.exchanges.create_child import CreateChild
-from plutino.ike.exchanges.delete import DeleteIke, deletes_ike
+from plutino.ike.exchanges.delete import DeleteIke
 from plutino.ike.exchanges.exchange import Exchange
 from plutino.ike.exchanges.followup import FollowupKe
-from plutino.ike.exchanges.intermediate import Intermediate, cover, cover_own, mix
+from plutino.ike.exchanges.intermediate import Intermediate, cover_own
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE
 from plutino.ike.exchanges.rekey_ike import RekeyIke, hand_over
 from plutino.ike.exchanges.sa_init import InitRecord, SaInit
-from plutino.ike.exchanges.window_size import follow_window
 from plutino.ike.half_made import HalfMades
 from plutino.ike.held import Held
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.message.message import Message
-from plutino.ike.message.protection import Opened, open_message, seal_fragments
-from plutino.ike.message.rules import check_rules, checked
-from plutino.ike.moves import follow_request
-from plutino.ike.numbers import ExchangeType, Flag, NotifyType, Protocol
+from plutino.ike.numbers import ExchangeType, Protocol
 from plutino.ike.ordering import take_next
+from plutino.ike.other_ways import TRIED_AFTER, other_ways
 from plutino.ike.path import Datagram, Path
-from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.notify import DeletePayload, NotifyPayload
 from plutino.ike.proposals import methods_of
+from plutino.ike.receiving import receive
 from plutino.ike.schedule import Schedule, back_off
+from plutino.ike.sending import header_of, seal, send
 from plutino.ike.state import SessionInput, SessionState, following
 from plutino.ike.surroundings import Surroundings
 from plutino.ike.window import LAST_ID, RequestWindow, ResponseWindow
-from plutino.model.errors import WireError
+from plutino.model.policy import IpAddress
 
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 120.0
 """Seconds between attempts at a child that the peer refuses: doubled each time."""
-MAX_DATAGRAM = 65000
-"""Bytes of a message that is not cut into fragments."""
-
 _Kind = TypeVar("_Kind")
 
 
@@ -107,7 +99,13 @@ class Session:
         self.pending_secret: bytes | None = None
         self.first_child: ChildConfig | None = None
         self.first_port = path.remote.port
+        self.peer_addresses: tuple[IpAddress, ...] = ()
+        self.unproved_from: Path | None = None  # where ESP goes until the peer has proved itself
         self.seen_as: bytes | None = None
+        self.use_until: float | None = None  # the data plane was asked whether ESP came
+        self.hinted_at: float | None = None  # of a CHILD_SA that the peer may lack
+        self.told_addresses: tuple[IpAddress, ...] | None = None
+        self.told_at: float | None = None  # when the peer hears of others
         self.initial_contact = False
         self.ends_with: str | None = None
         self.wanted: dict[str, float] = {}
@@ -205,14 +203,14 @@ class Session:
                 self.close(error.reason, now)
                 return
             if payloads is not None:
-                header = self._header(exchange.exchange_type, self.window.next_id)
+                header = header_of(self, exchange.exchange_type, self.window.next_id)
                 message = Message(header, tuple(payloads))
                 cover_own(self, message)
-                datagrams = self._encode(message)
+                datagrams = seal(self, message)
                 if exchange.exchange_type is ExchangeType.IKE_SA_INIT:
                     self.record.request = datagrams[0]  # AUTH covers it
                 self.window.send(exchange, datagrams, now)
-                self._send(datagrams, self.path, now)
+                send(self, datagrams, self.path, now)
 
     def underway(self, kind: type[_Kind]) -> list[_Kind]:
         """Our requests of a kind whose response, or that of a key exchange after, is to come."""
@@ -232,124 +230,7 @@ class Session:
 
     def receive(self, header: Header, datagram: bytes, path: Path, now: float) -> bool:
         """A datagram that bears our SPI; False where it is not authentic and leaves no trace."""
-        if self.is_closed or header.is_from_initiator == self.is_initiator:
-            return False
-        waiting = self.window.waiting.get(header.message_id) if header.is_response else None
-        if header.is_response and waiting is None:
-            return False
-        if header.exchange_type == ExchangeType.IKE_SA_INIT:
-            is_awaited = waiting is not None and self.keys is None
-            self._receive_clear(header, datagram, path, now)
-            return is_awaited
-        if self.keys is None:
-            return False
-        try:
-            opened = open_message(header, memoryview(datagram), self.keys.cipher_in)
-        except (NotAuthenticError, WireError):
-            return False
-        if waiting is not None:
-            whole = waiting.reassembly.add(opened)
-            if whole is not None:
-                self.schedule.heard(now)
-                del self.window.waiting[header.message_id]
-                cover(self, header, (whole.first_payload, whole.chain))
-                self._take_response(header, whole, waiting.exchange, now)
-        else:
-            self._take_piece(header, opened, path, now)
-        self.pump(now)
-        return True
-
-    def _receive_clear(self, header: Header, datagram: bytes, path: Path, now: float) -> None:
-        """The response of IKE_SA_INIT; anybody may have sent it, so errors are not believed."""
-        waiting = self.window.waiting.get(header.message_id)
-        if not header.is_response or waiting is None or self.keys is not None:
-            return
-        try:
-            message = Message.parse_clear(header, memoryview(datagram))
-            check_rules(message)
-            waiting.exchange.response(self, message, now)
-        except (WireError, PeerError) as error:
-            self.tell(Refused(self.peer.name, f"IKE_SA_INIT of {path.remote}: {error}"))
-            return
-        self.schedule.heard(now)
-        if self.window.waiting.get(header.message_id) is waiting:
-            del self.window.waiting[header.message_id]  # else it was sent anew
-        self.pump(now)
-
-    def _take_response(
-        self, header: Header, opened: Opened, exchange: Exchange, now: float
-    ) -> None:
-        try:
-            message = checked(header, opened)
-        except PeerError as error:  # no exchange has a use for it
-            self.tell(Refused(self.peer.name, f"{header.exchange_name}: {error.reason}"))
-            self.fail(error, now)
-            return
-        if self.established_at is not None and message.notify(NotifyType.INVALID_SYNTAX):
-            self.close("the peer found our request malformed, which ends it there as well", now)
-            return
-        try:
-            exchange.response(self, message, now)
-            follow_window(self, message)
-        except StatusWantedError as wanted:
-            again = partial(self._take_response, header, opened, exchange)
-            self.held = Held(wanted.questions, again, exchange)
-        except PeerError as error:
-            self.tell(Refused(self.peer.name, f"{header.exchange_name}: {error.reason}"))
-            if error.fatal:
-                self.fail(error, now)
-
-    def _take_piece(self, header: Header, opened: Opened, path: Path, now: float) -> None:
-        """A request, or a fragment of one: an answer that was given is given again.
-
-        The responder may be done before we know who it is: its requests wait to come again.
-        """
-        is_early = self.is_initiator and self.state is SessionState.AUTHENTICATING
-        if is_early or self.held is not None:
-            return
-        given = self.responses.answer_to(header.message_id)
-        if given is not None:
-            if opened.number == 1:
-                self._send(given, path, now)
-            return
-        self.responses.add(header, opened, path)
-        while not self.is_closed and (request := self.responses.take_next()) is not None:
-            self.schedule.heard(now)
-            self._take_request(request.header, request.opened, request.path, now)
-
-    def _take_request(self, header: Header, opened: Opened, path: Path, now: float) -> None:
-        failure: PeerError | None = None
-        payloads: Sequence[Payload]
-        try:
-            message = checked(header, opened)
-            cover(self, header, (opened.first_payload, opened.chain))
-            follow_request(self, path)
-            if self.predecessor is not None and not deletes_ike(message):
-                # It uses this IKE SA, which has won over our own request to replace the old one.
-                hand_over(self.predecessor, self, now)
-            payloads = answer(self, message, path, now)
-            follow_window(self, message)
-        except StatusWantedError as wanted:
-            self.held = Held(wanted.questions, partial(self._take_request, header, opened, path))
-            return
-        except PeerError as error:
-            failure, reason = error, f"{header.exchange_name}: {error.reason}"
-            if not error.fatal:
-                self.tell(Refused(self.peer.name, reason))
-            payloads = (NotifyPayload(error.notify, error.data),)
-        reply = self._header(header.exchange_type, header.message_id, response=True)
-        message = Message(reply, tuple(payloads))
-        cover_own(self, message)
-        datagrams = self._encode(message)
-        self.responses.answered(header.message_id, datagrams)
-        self._send(datagrams, path, now)
-        if self.pending_secret is not None:
-            secret, self.pending_secret = self.pending_secret, None
-            mix(self, secret)
-        if failure is not None and failure.fatal:
-            self.close(reason, now)
-        elif self.ends_with is not None:
-            self.close(self.ends_with, now)
+        return receive(self, header, datagram, path, now)
 
     def move(self, path: Path) -> None:
         """The IKE SA and its children go by another path from now on."""
@@ -374,7 +255,9 @@ class Session:
             self.close(f"the peer does not answer {asked} at {self.path.remote}", now)
             return
         for one in again:
-            self._send(one.payloads, self.path, now)
+            ways = other_ways(self) if one.tries >= TRIED_AFTER else ()
+            for path in (self.path, *ways):
+                send(self, one.payloads, path, now)
         duties.do_due(self, now)
         self.pump(now)
 
@@ -392,11 +275,11 @@ class Session:
             self.enqueue(DeleteIke(error.reason), now, first=True)
             return
         if self.keys is not None and not self.additional:  # else no INFORMATIONAL may come yet
-            header = self._header(ExchangeType.INFORMATIONAL, self.window.next_id)
+            header = header_of(self, ExchangeType.INFORMATIONAL, self.window.next_id)
             is_up = self.established_at is not None
             why = () if is_up else (NotifyPayload(error.notify, error.data),)
             told = Message(header, (*why, DeletePayload(Protocol.IKE)))
-            self._send(self._encode(told), self.path, now)
+            send(self, seal(self, told), self.path, now)
         self.close(error.reason, now)
 
     def close(self, reason: str, now: float) -> None:
@@ -423,26 +306,3 @@ class Session:
     def tell(self, event: Event) -> None:
         """One more event for the daemon."""
         self.events.append(event)
-
-    # The wire -----------------------------------------------------------------------------------
-
-    def _header(self, exchange: int, message_id: int, *, response: bool = False) -> Header:
-        flags = int(Flag.INITIATOR) * self.is_initiator + int(Flag.RESPONSE) * response
-        return Header(self.initiator_spi, self.responder_spi, 0, exchange, flags, message_id)
-
-    def _encode(self, message: Message) -> list[bytes]:
-        if message.header.exchange_type == ExchangeType.IKE_SA_INIT:
-            return [message.encode_clear()]
-        assert self.keys is not None
-        limit = self.peer.fragment_size if self.abilities.fragmentation else None
-        size = self._room(limit) if limit is not None else MAX_DATAGRAM
-        return seal_fragments(message, self.keys.cipher_out, self.surroundings.random, size)
-
-    def _room(self, packet: int) -> int:
-        """Bytes of a datagram in an IP packet of a size: without IP, UDP and non-ESP marker."""
-        return packet - (20 if self.path.local.address.version == 4 else 40) - 8 - 4
-
-    def _send(self, payloads: Sequence[bytes], path: Path, now: float) -> None:
-        if path == self.path:
-            self.schedule.last_sent = now  # what goes elsewhere keeps no mapping of a NAT
-        self.outgoing.extend(Datagram(path, one) for one in payloads)

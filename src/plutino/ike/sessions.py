@@ -30,10 +30,10 @@ from plutino.ike.spis import Spis
 from plutino.ike.state import SessionState
 from plutino.ike.surroundings import Surroundings
 from plutino.ike.timers import Timers
+from plutino.model.policy import IpAddress
 
 MOST_AT_ONCE = 64
 """IKE SAs of ours that are on their way at a time."""
-_GOING = frozenset({SessionState.DELETING, SessionState.REPLACED})
 
 
 class Sessions:
@@ -52,6 +52,7 @@ class Sessions:
         self.ocsp = OcspQueries(random)
         self.half_open = HalfOpen(random)
         self.timers = Timers()
+        self.own_addresses: dict[str, tuple[IpAddress, ...]] = {}
         self.spis = Spis(random, self.registry.by_spi)
         self.surroundings = Surroundings(
             random,
@@ -62,6 +63,7 @@ class Sessions:
             self._has_other,
             self.ocsp.answers,
             note_keys,
+            self.own_addresses.get,
         )
         self._rivals = Rivals()
         self._outgoing: list[Datagram] = []
@@ -128,7 +130,7 @@ class Sessions:
 
     def _note(self, session: Session) -> None:
         for name in filter(self.attempts.get, self.registry.note(session)):
-            self.attempts.note(name, is_down=not self.is_alive(name))
+            self.attempts.note(name, is_down=not self.registry.is_alive(name))
 
     def changed(self, session: Session, now: float) -> None:
         """Takes what a session has to tell, with what follows for the others."""
@@ -191,10 +193,6 @@ class Sessions:
             else:
                 ending.session.close(ending.reason, now)
                 self.changed(ending.session, now)
-
-    def is_alive(self, peer: str) -> bool:
-        """Whether it has an IKE SA that is to stay, or one on its way."""
-        return any(one.state not in _GOING for one in self.of(peer))
 
     def _has_other(self, peer: str, spi: bytes) -> bool:
         """Whether another IKE SA is between the same identities, of whichever tunnel."""

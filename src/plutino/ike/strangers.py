@@ -10,7 +10,7 @@ from typing import Final
 from plutino.ike.allowance import Allowance
 from plutino.ike.message.header import NO_SPI, Header
 from plutino.ike.message.message import Message
-from plutino.ike.numbers import MAJOR_VERSION, ExchangeType, Flag, NotifyType
+from plutino.ike.numbers import MAJOR_VERSION, ExchangeType, Flag, NotifyType, PayloadType
 from plutino.ike.payloads.notify import NotifyPayload
 
 ANSWERS_PER_SECOND: Final = 5.0
@@ -45,5 +45,10 @@ class Strangers:
 
 
 def _is_of_an_ike_sa(header: Header) -> bool:
-    """Whether it speaks of one that has begun: first messages have other answers."""
-    return header.exchange_type != ExchangeType.IKE_SA_INIT and header.responder_spi != NO_SPI
+    """Whether it speaks of one that has begun: first messages have other answers.
+
+    One-way notifies are no requests (1.5).
+    """
+    is_first = header.exchange_type == ExchangeType.IKE_SA_INIT
+    is_one_way = header.next_payload == PayloadType.NOTIFY
+    return not is_first and not is_one_way and header.responder_spi != NO_SPI

@@ -8,6 +8,7 @@ from plutino.ike.auth.ocsp import Answers
 from plutino.ike.config import PeerConfig
 from plutino.ike.keys import SessionKeys
 from plutino.ike.path import Path
+from plutino.model.policy import IpAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class Surroundings:
     ``peers_at`` lists whom a path may belong to. ``new_ike_spi`` gives 8 bytes and
     ``new_child_spi`` 4 that no other SA has. ``has_other_session`` says whether a peer has an IKE
     SA besides the one of this SPI. ``answers`` are those of OCSP responders so far. ``note_keys``
-    gets the keys of each IKE SA, for debugging.
+    gets the keys of each IKE SA, for debugging. ``own_addresses`` are ours that a peer may use, the
+    best first, where it matters.
     """
 
     random: Callable[[int], bytes]
@@ -28,3 +30,4 @@ class Surroundings:
     has_other_session: Callable[[str, bytes], bool]
     answers: Answers
     note_keys: Callable[[SessionKeys], None] | None = None
+    own_addresses: Callable[[str], Sequence[IpAddress] | None] = lambda _peer: None

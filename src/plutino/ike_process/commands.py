@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from plutino.ike.auth.ocsp import StatusQuestion
 from plutino.ike.config import PeerConfig
+from plutino.ike.esp_use import ChildUse
 from plutino.ike.path import Path, SocketAddress
 from plutino.model.policy import IpAddress
 from plutino.model.private_key import PrivateKey
@@ -69,6 +70,14 @@ class GoBy:
 
 
 @dataclass(frozen=True, slots=True)
+class SetOwnAddresses:
+    """Ours that a peer may use, the best first: those of uplinks that carry something."""
+
+    peer: str
+    addresses: tuple[IpAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LetDown:
     """The peer's IKE SAs are deleted, and it is not connected again."""
 
@@ -91,6 +100,14 @@ class FollowMapping:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteUse:
+    """What has come by a peer's CHILD_SAs; none where the data plane cannot tell."""
+
+    peer: str
+    uses: tuple[ChildUse, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TakeAnswer:
     """What an OCSP responder has answered; empty where nothing came."""
 
@@ -106,7 +123,18 @@ class Ask:
 
 
 Command = (
-    SetPeers | Adopt | KeepUp | Acquire | GoBy | LetDown | Rekey | FollowMapping | TakeAnswer | Ask
+    SetPeers
+    | Adopt
+    | KeepUp
+    | Acquire
+    | GoBy
+    | SetOwnAddresses
+    | LetDown
+    | Rekey
+    | FollowMapping
+    | NoteUse
+    | TakeAnswer
+    | Ask
 )
 _COMMANDS: Final = get_args(Command)
 

@@ -136,6 +136,7 @@ class _Wire:
     saved: list[SavedState]
     awaited: list[AwaitedSa]
     questions: list[OcspQuery]
+    unheard: list[str]
     notices: list[Notice]
     ike_sas: dict[str, IkeSaState | None]
     key_lines: list[str]
@@ -149,6 +150,7 @@ class Outcome:
 
     First ``saved`` is kept, then ``children`` (all of each peer that has others than before) are
     installed, ESP for what is ``awaited`` is expected, and only then go the ``datagrams``.
+    ``unheard`` are the peers whose ESP counts, since nothing else came of them (``NoteUse``).
     ``key_lines`` are for Wireshark, ``answered`` is the number of the last question, ``open``
     counts the IKE SAs that have not ended.
     """
@@ -158,6 +160,7 @@ class Outcome:
     saved: tuple[SavedState, ...] = ()
     awaited: tuple[AwaitedSa, ...] = ()
     questions: tuple[OcspQuery, ...] = ()
+    unheard: tuple[str, ...] = ()
     notices: tuple[Notice, ...] = ()
     ike_sas: dict[str, IkeSaState | None] = field(default_factory=dict)
     key_lines: tuple[str, ...] = field(default=(), repr=False)
@@ -184,6 +187,7 @@ def encode_outcome(outcome: Outcome) -> bytes:
         saved=list(outcome.saved),
         awaited=list(outcome.awaited),
         questions=list(outcome.questions),
+        unheard=list(outcome.unheard),
         notices=list(outcome.notices),
         ike_sas=outcome.ike_sas,
         key_lines=list(outcome.key_lines),
@@ -208,6 +212,7 @@ def decode_outcome(octets: bytes) -> Outcome:
             saved=tuple(wire.saved),
             awaited=tuple(wire.awaited),
             questions=tuple(wire.questions),
+            unheard=tuple(wire.unheard),
             notices=tuple(wire.notices),
             ike_sas=wire.ike_sas,
             key_lines=tuple(wire.key_lines),

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from plutino.ike.endpoint import Endpoint
-from plutino.ike.events import IkeClosed, IkeEstablished, Refused, SaAwaited
+from plutino.ike.events import IkeClosed, IkeEstablished, Refused, SaAwaited, UseWanted
 from plutino.ike.keys import SessionKeys
 from plutino.ike.saved import SavedStateError
 from plutino.ike.turns import Turn
@@ -27,7 +27,9 @@ from plutino.ike_process.commands import (
     GoBy,
     KeepUp,
     LetDown,
+    NoteUse,
     Rekey,
+    SetOwnAddresses,
     SetPeers,
     TakeAnswer,
     decode_commands,
@@ -185,15 +187,19 @@ class Worker:
                 endpoint.rekey_child(spi, now)
             case FollowMapping(spi_in=spi, remote=remote):
                 endpoint.follow_mapping(spi, remote, now)
+            case NoteUse(peer=peer, uses=uses):
+                endpoint.note_use(peer, uses, now)
             case TakeAnswer(question=question, response=response):
                 endpoint.take_answer(question, response, now)
             case Ask(number=number):
                 self._answered = number
-            case KeepUp() | Acquire() | GoBy() | LetDown():
+            case KeepUp() | Acquire() | GoBy() | SetOwnAddresses() | LetDown():
                 if command.peer in endpoint.peers:
                     self._do_to_peer(command, now)
 
-    def _do_to_peer(self, command: KeepUp | Acquire | GoBy | LetDown, now: float) -> None:
+    def _do_to_peer(
+        self, command: KeepUp | Acquire | GoBy | SetOwnAddresses | LetDown, now: float
+    ) -> None:
         endpoint = self._endpoint
         match command:
             case KeepUp(peer=peer, path=path, children=children):
@@ -202,6 +208,8 @@ class Worker:
                 endpoint.acquire(peer, child, path, now)
             case GoBy(peer=peer, path=path, lost=lost):
                 endpoint.go_by(peer, path, lost, now)
+            case SetOwnAddresses(peer=peer, addresses=addresses):
+                endpoint.set_own_addresses(peer, addresses, now)
             case LetDown(peer=peer):
                 endpoint.let_down(peer, now)
 
@@ -250,6 +258,7 @@ class Worker:
             datagrams=tuple(endpoint.datagrams_to_send()),
             children=children,
             awaited=tuple(_awaited(one) for one in events if isinstance(one, SaAwaited)),
+            unheard=tuple(one.peer for one in events if isinstance(one, UseWanted)),
             saved=(*unusable, *self._news_of(saved)),
             notices=tuple(notices),
             ike_sas={peer: ike_sa_state(endpoint.sessions_of(peer)) for peer in touched},

@@ -117,6 +117,16 @@ class SecurityAssociation:
 
 
 @dataclass(frozen=True, slots=True)
+class SaName:
+    """What a data plane finds an SA by (``struct xfrm_usersa_id`` and XFRMA_MARK)."""
+
+    destination: IpAddress
+    spi: Spi
+    mark: Mark | None = None
+    protocol: int = 50
+
+
+@dataclass(frozen=True, slots=True)
 class SaUse:
     """What an SA has done so far: octets of inner packets, packets, drops and times.
 
@@ -127,6 +137,7 @@ class SaUse:
     packets: int = 0
     added: int = 0
     first_used: int = 0
+    last_used: int = 0
     replay_window_drops: int = 0
     replay_drops: int = 0
     integrity_failures: int = 0

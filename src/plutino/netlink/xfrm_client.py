@@ -1,5 +1,6 @@
 """XFRM requests over any netlink socket: the kernel's, or the engine's that speaks the same."""
 
+import errno
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Final, Generic, TypeVar
 from plutino.model.errors import KernelError, PlaneError, WireError
 from plutino.model.numbers import SPI_RESERVED, U32_MAX
 from plutino.model.policy import Default, Policy, PolicyDefaults
-from plutino.model.sa import SaUse, SecurityAssociation
+from plutino.model.sa import SaName, SaUse, SecurityAssociation
 from plutino.netlink.socket import NetlinkSocket, Request
 from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Message
 from plutino.netlink.xfrm.constants import MessageType, SadAttribute, SpdAttribute, Xfrma
@@ -19,6 +20,7 @@ from plutino.netlink.xfrm.convert import (
     policy_message,
     sa_id_message,
     sa_message,
+    sa_name_message,
 )
 from plutino.netlink.xfrm.messages import XfrmMessage
 from plutino.netlink.xfrm.structures import SadHashInfo, UserSaId, UserSaInfo, UserSpiInfo
@@ -101,6 +103,18 @@ class XfrmClient:
         """Dump of the SAs that the model can express, with their use; all of ours are."""
         parsed = _sas.parse(self._replies("list SAs", MessageType.GETSA))
         return tuple(pair for pair in parsed if pair is not None)
+
+    def find_use(self, name: SaName) -> SaUse | None:
+        """XFRM_MSG_GETSA: the use of one SA; None if there is none of that name."""
+        step = f"look at SA {name.spi:#010x} to {name.destination}"
+        request = sa_name_message(name, MessageType.GETSA)
+        try:
+            parsed = parse_sa(self._ask(step, request, MessageType.NEWSA))
+        except KernelError as error:
+            if error.errno != errno.ESRCH:
+                raise
+            return None
+        return None if parsed is None else parsed[1]
 
     def add_policy(self, policy: Policy) -> None:
         """XFRM_MSG_NEWPOLICY; EEXIST if its identity is taken."""

@@ -83,6 +83,7 @@ FULL = Outcome(
         AwaitedSa("berlin", ip_address("192.0.2.1"), ip_address("192.0.2.2"), 256, udp=False),
         AwaitedSa("berlin", ip_address("fd00::1"), ip_address("fd00::2"), 0xFFFFFFFF, udp=True),
     ),
+    unheard=("berlin", "rome"),
     questions=(OcspQuery("berlin", "http://ocsp.example/", b"\0\xff"),),
     notices=(Notice(NoticeKind.UP, "berlin"), Notice(NoticeKind.REFUSED, "", "no proposal")),
     ike_sas={

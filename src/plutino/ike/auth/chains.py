@@ -2,7 +2,7 @@
 
 ``cryptography`` builds and checks them by the Web's rules, which know no authority with a key on an
 Edwards curve (RFC 8410). Chains over such are checked here, by fewer rules and stricter ones:
-name constraints, and what else is critical, are refused and not judged.
+what is critical and not judged is refused.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
+from plutino.ike.auth.name_constraints import check_names
 from plutino.ike.errors import AuthenticationFailedError
 from plutino.model.private_key import SMALLEST_RSA
 from plutino.model.x509_errors import MALFORMED
@@ -106,9 +107,18 @@ class _Walk:
                 found = self._extend(longer)
                 if found is not None:
                     return found
-            elif any(map(_is_edwards, longer[1:])):
+            elif any(map(_is_edwards, longer[1:])) and self._may_certify(longer):
                 return longer
         return None
+
+    def _may_certify(self, chain: list[x509.Certificate]) -> bool:
+        """By the name constraints of a chain whose signatures are right."""
+        try:
+            check_names(chain)
+        except MALFORMED as error:
+            self._why = str(error)
+            return False
+        return True
 
     def _check_issued(self, one: x509.Certificate, issuer: x509.Certificate) -> None:
         if self._verified >= MOST_SIGNATURES:
@@ -152,7 +162,7 @@ def _check_authority(one: x509.Certificate, below: int) -> None:
         elif isinstance(value, x509.ExtendedKeyUsage):
             if not USAGES & set(value):
                 raise ValueError(f"{who} is no authority for certificates of IKE")
-        elif extension.critical or isinstance(value, x509.NameConstraints):
+        elif extension.critical and not isinstance(value, x509.NameConstraints):
             number = extension.oid.dotted_string
             raise ValueError(f"{who} has extension {number}, which is not judged with such keys")
     if basic is None or not basic.ca or usage is None or not usage.key_cert_sign:

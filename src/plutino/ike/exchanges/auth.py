@@ -32,10 +32,12 @@ from plutino.ike.exchanges.child_offer import (
 )
 from plutino.ike.exchanges.delete import DeleteUnusable
 from plutino.ike.exchanges.mobike import check_no_nats
+from plutino.ike.exchanges.own_addresses import first_addresses
 from plutino.ike.exchanges.window_size import own_window
 from plutino.ike.keys import SessionKeys
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType, PayloadType
+from plutino.ike.other_ways import note_addresses
 from plutino.ike.payloads.generic import Payload
 from plutino.ike.payloads.identification import AuthPayload, CertPayload, IdPayload
 from plutino.ike.payloads.notify import NotifyPayload
@@ -87,13 +89,13 @@ class Auth:
             payloads.append(NotifyPayload(NotifyType.INITIAL_CONTACT))
         if peer.mobike:
             payloads.append(NotifyPayload(NotifyType.MOBIKE_SUPPORTED))
+            payloads += first_addresses(session)
         payloads += own_window(session)
         payloads += ppk
         if self.child is not None:
             self.offer = make_offer(session, self.child, with_key_exchange=False)
             payloads += self.offer.payloads()
-            if session.replaces_older:
-                expect_esp(session, self.offer)
+            expect_esp(session, self.offer)
         del now
         return payloads
 
@@ -117,6 +119,7 @@ class Auth:
         session.abilities.mobike = (
             peer.mobike and message.notify(NotifyType.MOBIKE_SUPPORTED) is not None
         )
+        note_addresses(session, message)
         establish(session, now)
         if self.offer is not None:
             _first_child(session, self.offer, message, now)
@@ -147,6 +150,7 @@ def answer_auth(session: Session, message: Message, now: float) -> list[Payload]
     session.abilities.mobike = (
         peer.mobike and message.notify(NotifyType.MOBIKE_SUPPORTED) is not None
     )
+    note_addresses(session, message)
     note_requests(session, message)
     payloads: list[Payload] = [own_id(session), *certificates(session)]
     payloads.append(AuthPayload(*prove(session, keys, message.header.message_id)))
@@ -154,6 +158,7 @@ def answer_auth(session: Session, message: Message, now: float) -> list[Payload]
     payloads += own_window(session)
     if session.abilities.mobike:
         payloads.append(NotifyPayload(NotifyType.MOBIKE_SUPPORTED))
+        payloads += first_addresses(session)
     session.initial_contact = message.notify(NotifyType.INITIAL_CONTACT) is not None
     establish(session, now)
     if message.first(SaPayload) is not None:

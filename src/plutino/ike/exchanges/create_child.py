@@ -98,8 +98,7 @@ class CreateChild:
             return None
         random = session.surroundings.random
         self.offer = make_offer(session, self.config, with_key_exchange=True)
-        if self.replaces is not None:  # else there is no traffic yet
-            expect_esp(session, self.offer)
+        expect_esp(session, self.offer)
         self.nonce = random(NONCE_SIZE)
         ke: list[Payload] = []
         if self.method is None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from plutino.ike.doubts import replace_unknown
 from plutino.ike.exchanges.delete import answer_deletes, deletes_ike
 from plutino.ike.exchanges.mobike import answer_addresses
 from plutino.ike.exchanges.window_size import answer_window
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import NotifyType
+from plutino.ike.other_ways import note_addresses
 from plutino.ike.path import Path
 from plutino.ike.payloads.generic import Payload
 
@@ -36,6 +38,8 @@ def answer_informational(
     if deletes_ike(message):
         session.ends_with = "the peer deleted the IKE SA"
         return []
+    note_addresses(session, message)
+    replace_unknown(session, message, now)
     return [
         *answer_addresses(session, message, path, now),
         *answer_window(session, message),

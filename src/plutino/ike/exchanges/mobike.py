@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plutino.ike.errors import InvalidSyntaxError, PeerError, UnexpectedNatDetectedError
+from plutino.ike.events import ChildrenChanged
+from plutino.ike.exchanges.own_addresses import other_addresses, plan_to_tell
 from plutino.ike.exchanges.sa_init import detect_nat, detection
 from plutino.ike.message.message import Message
 from plutino.ike.numbers import ExchangeType, NotifyType
@@ -38,10 +40,14 @@ class UpdateAddresses:
             NotifyPayload(NotifyType.UPDATE_SA_ADDRESSES),
             *detection(session, session.path),
             NotifyPayload(NotifyType.COOKIE2, self.check),
+            *other_addresses(session),
         ]
 
     def response(self, session: Session, message: Message, now: float) -> None:
         """The peer uses the new path; a NAT on it shows, unless we have left it meanwhile."""
+        if message.error is not None and session.unproved_from is not None:
+            session.close(f"the peer does not move with us: {message.error.name}", now)
+            return
         if message.error is not None:
             raise PeerError(
                 f"the peer does not follow to {session.path.local}: {message.error.name}"
@@ -49,6 +55,7 @@ class UpdateAddresses:
         _check_cookie(message, self.check)
         if session.path == self.path:
             detect_nat(session, message, session.path)
+            _let_esp_follow(session)
 
 
 @dataclass(slots=True)
@@ -98,6 +105,13 @@ class CheckMapping:
             session.enqueue(UpdateAddresses(), now)
 
 
+def _let_esp_follow(session: Session) -> None:
+    """The peer has shown that it receives where it is by now (RFC 4555, 3.7)."""
+    if session.unproved_from is not None:
+        session.unproved_from = None
+        session.tell(ChildrenChanged(session.peer.name, "the peer is at another of its addresses"))
+
+
 def _check_cookie(message: Message, sent: bytes) -> None:
     """InvalidSyntaxError, which ends the IKE SA, if COOKIE2 did not come back (RFC 4555, 3.7)."""
     cookie = message.notify(NotifyType.COOKIE2)
@@ -132,4 +146,5 @@ def answer_addresses(session: Session, message: Message, path: Path, now: float)
             heir = heir.successor
         if has_moved and not session.ahead(CheckReturn):
             session.enqueue(CheckReturn(), now)
+        plan_to_tell(session, now)  # it has come to another one of ours
     return replies

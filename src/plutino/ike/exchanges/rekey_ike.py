@@ -271,6 +271,7 @@ def hand_over(old: Session, new: Session, now: float) -> None:
     old.half_made.clear()
     new.wanted = old.wanted
     new.move(old.path)
+    new.peer_addresses, new.unproved_from = old.peer_addresses, old.unproved_from
     if new.may_move and old.ahead(UpdateAddresses):
         new.queue.append(UpdateAddresses())  # the peer may have left the old one unheard
     if new.is_initiator and new.peer.window > 1:
@@ -305,6 +306,7 @@ def _between_the_same(old: Session, keys: SessionKeys, now: float) -> Session:
     new = kind(surroundings, old.path, old.candidates, is_initiator=keys.is_initiator, now=now)
     new.peer = peer
     new.may_move = old.may_move
+    new.told_addresses = old.told_addresses
     new.began = old.began
     new.initiator_spi = keys.exchanged.initiator_spi
     new.responder_spi = keys.exchanged.responder_spi

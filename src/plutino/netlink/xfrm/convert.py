@@ -25,6 +25,7 @@ from plutino.model.sa import (
     Offload,
     OffloadMode,
     SaDirection,
+    SaName,
     SaUse,
     SecurityAssociation,
     UdpEncapsulation,
@@ -138,11 +139,15 @@ def sa_message(sa: SecurityAssociation, kind: MessageType = MessageType.NEWSA) -
 
 def sa_id_message(sa: SecurityAssociation, kind: MessageType = MessageType.DELSA) -> XfrmMessage:
     """DELSA or GETSA: the SA's identity alone."""
-    return XfrmMessage.build(
-        kind,
-        UserSaId(encode_address(sa.destination), sa.spi, family_of(sa.destination), sa.protocol),
-        _mark_attribute(sa.mark),
-    )
+    name = SaName(sa.destination, sa.spi, sa.mark, sa.protocol)
+    return sa_name_message(name, kind)
+
+
+def sa_name_message(name: SaName, kind: MessageType) -> XfrmMessage:
+    """The same by what an SA is found by."""
+    family = family_of(name.destination)
+    number = UserSaId(encode_address(name.destination), name.spi, family, name.protocol)
+    return XfrmMessage.build(kind, number, _mark_attribute(name.mark))
 
 
 def parse_sa(message: XfrmMessage) -> tuple[SecurityAssociation, SaUse] | None:
@@ -197,6 +202,7 @@ def parse_sa(message: XfrmMessage) -> tuple[SecurityAssociation, SaUse] | None:
         packets=info.curlft.packets,
         added=info.curlft.add_time,
         first_used=info.curlft.use_time,
+        last_used=message.find(Xfrma.LASTUSED, int) or 0,
         replay_window_drops=info.stats.replay_window,
         replay_drops=info.stats.replay,
         integrity_failures=info.stats.integrity_failed,
