@@ -315,6 +315,7 @@ class Session:
         self.responses.add(header, opened, path)
         while not self.is_closed and (request := self.responses.take_next()) is not None:
             self.schedule.heard(now)
+            self.window.ask_anew(now)
             self._take_request(request.header, request.opened, request.path, now)
 
     def _take_request(self, header: Header, opened: Opened, path: Path, now: float) -> None:

@@ -21,9 +21,7 @@ from plutino.netfilter.generation import ruleset_generation
 PROGRAM: Final = "nft"
 _FAMILY: Final = "inet"
 _CHANGED: Final = "# changed by others"
-_PASSING: Final = re.compile(
-    r'''"(?:handle|packets|bytes)": [0-9]+|\{"metainfo": \{[^{}]*\}\}'''
-)
+_PASSING: Final = re.compile(r""""(?:handle|packets|bytes)": [0-9]+|\{"metainfo": \{[^{}]*\}\}""")
 """What a listing shows and a change by others is not; in a text a quote would have a backslash.
 
 A listing of thousands of rules is not taken apart for it: that would take as long as nft itself.
