@@ -50,7 +50,7 @@ from plutino.dataplane.held_sockets import HeldSockets
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.health import Health
 from plutino.desired.remotes import with_remotes
-from plutino.ike_process.collector import spare_what_is_there
+from plutino.ike_process.collector import spare_what_is_there, without_collection
 from plutino.model.errors import ConfigError, PlaneError, PlutinoError
 from plutino.netlink.route_events import route_event_socket
 from plutino.netlink.socket import NetlinkSocket, NotificationsLostError
@@ -284,7 +284,7 @@ class Daemon:
     async def _in_thread(self, work: Callable[[], _Value]) -> _Value:
         """Blocking work, one piece at a time, while the loop goes on answering."""
         async with self._one_at_a_time:
-            return await asyncio.get_running_loop().run_in_executor(None, work)
+            return await asyncio.get_running_loop().run_in_executor(None, without_collection, work)
 
     # --- what wakes it
 
