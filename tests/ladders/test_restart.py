@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from plutino.ike.endpoint import Endpoint
+from plutino.ike.exchanges.delete import Liveness
+from plutino.ike.message.header import Header
 from plutino.ike.saved import SavedStateError
 from tests.support.ike_network import IkePair, child, peer
 
@@ -72,6 +74,56 @@ def test_a_liveness_check_is_taken_up_with_its_number() -> None:
     assert [len(one.window.waiting) for one in new.sessions.values()] == [1]
     assert pair.run(10, pair.is_settled)
     assert inits(pair) == 1
+
+
+@pytest.mark.parametrize("away", [40, 65])
+def test_who_was_away_for_long_is_asked_again_when_it_speaks(away: float) -> None:
+    """A daemon of ten thousand tunnels takes its time; its peers have repeated themselves in vain.
+
+    The last time is 41 s after the first, and after 71 s a peer is given up.
+    """
+    pair = IkePair(a=peer("a", liveness_after=30.0), b=peer("b", liveness_after=30.0))
+    pair.establish()
+    kept = set(pair.a.sessions)
+    pair.blocked = True
+    pair.run(30 + away)
+    pair.blocked = False
+    pair.restart("b")
+    assert pair.run(60, lambda: not any(one.window.waiting for one in pair.a.sessions.values()))
+    pair.run(60)
+    assert set(pair.a.sessions) == kept
+    assert inits(pair) == 1
+
+
+def test_a_request_has_all_its_tries_after_a_restart() -> None:
+    """Nobody listened meanwhile."""
+    pair = IkePair(a=peer("a", liveness_after=30.0), b=peer("b", liveness_after=None))
+    pair.establish()
+    kept = set(pair.a.sessions)
+    pair.blocked = True
+    pair.run(30 + 45)
+    pair.now += 3600
+    pair.blocked = False
+    pair.restart("a")
+    assert pair.run(10, pair.is_settled)
+    assert set(pair.a.sessions) == kept
+    assert inits(pair) == 1
+
+
+def test_who_speaks_and_never_answers_is_given_up() -> None:
+    """RFC 7296, 2.4."""
+    pair = IkePair(a=peer("a", liveness_after=5.0), b=peer("b", liveness_after=None))
+    pair.establish()
+    (ours,) = pair.a.sessions.values()
+    (theirs,) = pair.b.sessions.values()
+    pair.hook = lambda name, one: (
+        (one,) if name == "a" or not Header.parse(memoryview(one.payload)).is_response else ()
+    )
+    for _ in range(60):
+        theirs.enqueue(Liveness(), pair.now)
+        theirs.pump(pair.now)
+        pair.run(5)
+    assert ours.is_closed
 
 
 def test_no_iv_comes_twice() -> None:

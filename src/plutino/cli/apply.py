@@ -6,7 +6,6 @@ import click
 
 from plutino.cli.target import FILE, load_target, print_json, remember_source
 from plutino.control.client import ask_daemon
-from plutino.daemon.passes import run_pass
 from plutino.model.errors import PlaneError
 
 
@@ -24,6 +23,8 @@ def apply(ctx: click.Context, file: Path, as_json: bool) -> None:
     problems: tuple[str, ...] = ()
     daemon = ask_daemon(runtime.control_socket, "ping")
     if daemon is None:
+        from plutino.daemon.passes import run_pass  # noqa: PLC0415 -- half a second to load
+
         result = run_pass(loaded, runtime)
         remember_source(runtime, file)
         steps = [step.to_json() for step in result.steps]

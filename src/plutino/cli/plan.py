@@ -6,7 +6,6 @@ import click
 
 from plutino.cli.target import FILE, load_target, print_json
 from plutino.control.client import ask_daemon
-from plutino.daemon.passes import plan_pass
 
 
 @click.command(epilog="Example: plutino plan /etc/plutino/paris.toml")
@@ -20,6 +19,8 @@ def plan(file: Path, as_json: bool) -> None:
         answer = ask_daemon(runtime.control_socket, "plan")  # it knows the keys of IKE
         told, words, problems = answer["steps"], answer["words"], answer["problems"]
     else:
+        from plutino.daemon.passes import plan_pass  # noqa: PLC0415 -- half a second to load
+
         steps, found = plan_pass(loaded, runtime)
         told, words = [one.to_json() for one in steps], [one.describe() for one in steps]
         problems = list(found)

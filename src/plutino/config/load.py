@@ -61,18 +61,18 @@ def load_text(text: str, file: str) -> Gateway:
     except RecursionError:
         why = "is nested too deeply to be a gateway file"
         raise ConfigError.single(file, "", why) from None
-    lines = key_lines(text)
     try:
         gateway = Gateway.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(_validation_problems(error, document, lines, file)) from None
+        raise ConfigError(_validation_problems(error, document, key_lines(text), file)) from None
     if not gateway.tunnels:
         raise ConfigError.single(file, "", "there is no tunnel in this file", _EXAMPLE)
-    problems = [
-        Problem(file, _line(lines, path), _dotted(path), why, hint)
-        for path, why, hint in check_gateway(gateway)
-    ]
-    if problems:
+    if findings := list(check_gateway(gateway)):
+        lines = key_lines(text)
+        problems = (
+            Problem(file, _line(lines, path), _dotted(path), why, hint)
+            for path, why, hint in findings
+        )
         raise ConfigError(list(dict.fromkeys(problems)))
     return separate_pairs(gateway)
 

@@ -8,7 +8,10 @@ from plutino.control.protocol import Request, encode_request, parse_answer
 from plutino.model.errors import PlaneError
 
 TIMEOUT = 60.0
-"""Seconds; a reload does a whole pass."""
+"""Seconds."""
+LONG_TIMEOUT = 600.0
+"""Of what looks at all tunnels: ten thousand take a minute on a slow machine."""
+_LONG = frozenset({"status", "plan", "reload"})
 
 
 def ask_daemon(path: Path, method: str) -> Any:
@@ -17,7 +20,7 @@ def ask_daemon(path: Path, method: str) -> Any:
     Raises PlaneError if it refuses or does not answer.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
-        connection.settimeout(TIMEOUT)
+        connection.settimeout(LONG_TIMEOUT if method in _LONG else TIMEOUT)
         try:
             connection.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):

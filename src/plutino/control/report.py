@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic import TypeAdapter
+from plutino.control.typed_json import encode_value, parse_value
 
 
 class State(StrEnum):
@@ -159,15 +159,12 @@ class StatusReport:
     version: int = 1
 
 
-_ADAPTER = TypeAdapter(StatusReport)
-
-
 def encode_report(report: StatusReport) -> dict[str, Any]:
     """For JSON."""
-    encoded: dict[str, Any] = _ADAPTER.dump_python(report, mode="json")
+    encoded: dict[str, Any] = encode_value(report)
     return encoded
 
 
 def parse_report(document: object) -> StatusReport:
     """From JSON. Raises ValueError for anything else."""
-    return _ADAPTER.validate_python(document)
+    return parse_value(StatusReport, document)

@@ -281,11 +281,13 @@ def _surroundings(gateway: Gateway, routes: RouteClients, ways: Ways) -> Surroun
 def _path_mtus(
     gateway: Gateway, routes: RouteClients, surroundings: Surroundings
 ) -> Iterator[tuple[str, int]]:
+    links = {one.index: one for one in surroundings.links.values() if one.namespace is None}
     for name, tunnel in gateway.tunnels.items():
         path = choose_paths(gateway, name, surroundings).active
         if path.remote.is_unspecified:
             continue
-        found = routes.home.path_mtu(path.remote, path.local, path.set_mark.value)
+        mark = path.set_mark.value
+        found = routes.home.path_mtu(path.remote, path.local, mark, links=links)
         if path.uplink is not None:
             # Before its table is there, the way may still be another.
             device = gateway.uplinks[path.uplink].interface

@@ -22,7 +22,7 @@ from plutino.daemon.watches import Watches
 from plutino.dataplane.choice import KERNEL
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.desired.remotes import with_remotes
-from plutino.ike_process.collector import spare_what_is_there
+from plutino.ike_process.collector import spare_what_is_there, without_collection
 from plutino.model.errors import PlutinoError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Reconciler:
     async def in_thread(self, work: Callable[[], _Value]) -> _Value:
         """Blocking work, one piece at a time, while the loop goes on answering."""
         async with self._one_at_a_time:
-            return await asyncio.get_running_loop().run_in_executor(None, work)
+            return await asyncio.get_running_loop().run_in_executor(None, without_collection, work)
 
     def close(self) -> None:
         """Stops IKE and what resolves names; the tunnels stay up."""

@@ -121,12 +121,8 @@ def _build(
     ike: IkeState,
 ) -> StatusReport:
     desired = compile_desired(loaded, routes, {}, load_ways(runtime.health), ike.children)
-    observed = observe(
-        desired.instance,
-        plane,
-        system_of(desired.instance, runtime, routes),
-        desired.sysctls,
-    )
+    system = system_of(desired.instance, runtime, routes)
+    observed = observe(desired.instance, plane, system, desired.sysctls)
     try:
         steps = diff(desired, observed)
     except ConflictError as error:
@@ -166,7 +162,7 @@ def _build(
             )
         )
     stat = dict({} if plane is None else plane.xfrm_stat())
-    stat[GUARD_DROPS] = system_of(desired.instance, runtime, routes).netfilter.dropped(COMMENT)
+    stat[GUARD_DROPS] = system.netfilter.dropped(COMMENT)
     return StatusReport(
         instance=desired.instance,
         state=_overall([tunnel.state for tunnel in tunnels], problems),

@@ -12,7 +12,7 @@ from plutino.model.errors import WireError
 from plutino.model.numbers import IfId, Spi
 from plutino.model.policy import IpAddress
 from plutino.model.sa import SaDirection
-from plutino.netlink.wire import Attribute, encode_attributes, parse_attributes
+from plutino.netlink.wire import Attribute, encode_attributes, parse_attributes, parse_payloads
 
 
 class EngineMessage(IntEnum):
@@ -309,7 +309,7 @@ def _number(number: int, value: int) -> Attribute:
 
 
 def _parse(payload: bytes, what: str) -> Mapping[int, bytes]:
-    return {one.number: one.payload for one in parse_attributes(payload, what=what)}
+    return parse_payloads(payload, what=what)
 
 
 def _u32(found: Mapping[int, bytes], number: int, what: str) -> int:

@@ -53,7 +53,10 @@ class DataPlane(Protocol):
         ...
 
     def bind_routes(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
-        """Routes into links of ours as rtnetlink shows them, completed with ``if_id``."""
+        """Routes into links of ours as rtnetlink shows them, completed with ``if_id``.
+
+        After ``bind_links``, which finds out what links there are.
+        """
         ...
 
     def add_routes(self, routes: Sequence[Route]) -> None:

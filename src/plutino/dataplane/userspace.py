@@ -43,6 +43,7 @@ class UserspacePlane:
         self._client = client
         self._routes = routes
         self._count = 0
+        self._external: str | None = None
         self._xfrm = XfrmClient(client.socket)
 
     @classmethod
@@ -108,6 +109,7 @@ class UserspacePlane:
     def bind_links(self, links: tuple[Link, ...]) -> tuple[Link, ...]:
         """The links, completed with what the engine serves of them."""
         devices = {one.name: one for one in self._client.list_devices()}
+        self._external = next((one.name for one in devices.values() if one.if_id is None), None)
         alias = link_alias(self.instance)
         self._count = sum(one.alias == alias for one in links)
         return tuple(_completed(one, devices.get(one.name)) for one in links)
@@ -246,12 +248,12 @@ class UserspacePlane:
 
     def bind_routes(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
         """The routes, with the if_id that the engine gives to packets out of the external link."""
-        if not (external := self._external()):
+        if self._external is None:
             return routes
         if_ids = self._client.list_maps()
         return tuple(
             replace(route, if_id=if_ids.get(route.destination))
-            if route.interface == external
+            if route.interface == self._external
             else route
             for route in routes
         )
@@ -275,10 +277,6 @@ class UserspacePlane:
         for route in routes:
             if route.if_id is not None:
                 self._client.delete_map(route.destination)
-
-    def _external(self) -> str | None:
-        devices = self._client.list_devices()
-        return next((one.name for one in devices if one.if_id is None), None)
 
     # --- SAs and policies
 

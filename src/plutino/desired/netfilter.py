@@ -7,6 +7,7 @@ answered by the same one. And the largest segment of TCP is held to what
 a tunnel's MTU lets pass, in both directions.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -133,14 +134,22 @@ def _exemptions(gateway: Gateway, interfaces: list[Interface]) -> Iterator[str]:
 
 
 def _segments(interfaces: list[Interface]) -> Iterator[str]:
-    lines = []
+    """A rule for each MTU, not for each interface: every packet that is forwarded meets them."""
+    names: dict[int, list[str]] = defaultdict(list)
     for one in interfaces:
+        names[one.mtu].append(f'"{one.name}"')
+    lines = []
+    for mtu, several in names.items():
+        yield f"""\
+  set mtu{mtu} {{
+    type ifname; size {len(several)}; elements = {{ {", ".join(several)} }}
+  }}"""
         for family, headers in _TCP_HEADERS.items():
             version = "ipv4" if family == "ip" else "ipv6"
-            size = one.mtu - headers
+            size = mtu - headers
             for way in ("iifname", "oifname"):
                 lines.append(
-                    f'    {way} "{one.name}" meta nfproto {version} tcp flags & (syn | rst) == syn '
+                    f"    {way} @mtu{mtu} meta nfproto {version} tcp flags & (syn | rst) == syn "
                     f"tcp option maxseg size > {size} tcp option maxseg size set {size}"
                 )
     if lines:

@@ -126,6 +126,7 @@ def _take_piece(session: Session, header: Header, opened: Opened, path: Path, no
     session.responses.add(header, opened, path)
     while not session.is_closed and (request := session.responses.take_next()) is not None:
         session.schedule.heard(now)
+        session.window.ask_anew(now)
         _take_request(session, request.header, request.opened, request.path, now)
 
 

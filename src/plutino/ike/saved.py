@@ -151,7 +151,7 @@ def _restored(
     session.schedule = _restored_schedule(document["schedule"], session, now)
     session.window.next_id, session.window.size = document["window"]
     for one in document["waiting"]:
-        outstanding = _restored_waiting(one, session)
+        outstanding = _restored_waiting(one, session, now)
         session.window.waiting[outstanding.message_id] = outstanding
     session.responses.size, session.responses.next_id = document["responses"]
     for id_, parts in document["answers"]:
@@ -223,7 +223,8 @@ def _waiting(one: Outstanding[Exchange]) -> Document | None:
     return None if kind is None else saved | {"kind": kind}
 
 
-def _restored_waiting(saved: Document, session: Session) -> Outstanding[Exchange]:
+def _restored_waiting(saved: Document, session: Session, now: float) -> Outstanding[Exchange]:
+    """With all its tries: a silence that nobody has listened to tells nothing."""
     exchange: Exchange
     if saved["kind"] == "delete-child":
         spi = bytes.fromhex(saved["child"])
@@ -231,7 +232,7 @@ def _restored_waiting(saved: Document, session: Session) -> Outstanding[Exchange
     else:
         exchange = _EXCHANGES[saved["kind"]]()
     payloads = tuple(map(bytes.fromhex, saved["payloads"]))
-    return Outstanding(exchange, saved["message_id"], payloads, saved["due"], saved["tries"])
+    return Outstanding(exchange, saved["message_id"], payloads, min(saved["due"], now))
 
 
 # --- children

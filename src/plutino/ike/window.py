@@ -18,13 +18,17 @@ _Exchange = TypeVar("_Exchange")
 
 @dataclass(slots=True)
 class Outstanding(Generic[_Exchange]):
-    """A request that waits for its response. ``due`` is when it is sent again."""
+    """A request that waits for its response. ``due`` is when it is sent again.
+
+    ``is_asked_anew``: it has had more tries since the peer has come back.
+    """
 
     exchange: _Exchange
     message_id: int
     payloads: Sequence[bytes]
     due: float
     tries: int = 0
+    is_asked_anew: bool = False
     reassembly: Reassembly = field(default_factory=Reassembly)
 
 
@@ -49,6 +53,17 @@ class RequestWindow(Generic[_Exchange]):
         due = now + self.retransmission.first
         self.waiting[self.next_id] = Outstanding(exchange, self.next_id, payloads, due)
         self.next_id += 1
+
+    def ask_anew(self, now: float) -> None:
+        """The peer speaks: it may have been away, and has missed what waits for a long time.
+
+        That is sent soon, and has all its tries, but only once: who speaks and never answers is
+        given up all the same (RFC 7296, 2.4).
+        """
+        soon = now + self.retransmission.first
+        for one in self.waiting.values():
+            if one.due > soon and not one.is_asked_anew:
+                one.is_asked_anew, one.tries, one.due = True, 0, soon
 
     def restart(self) -> None:
         """Forgets what waits and counts from zero again, as after a cookie (RFC 7296, 2.6)."""

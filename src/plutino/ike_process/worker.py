@@ -98,7 +98,7 @@ class Worker:
         self._selector.register(self._descriptors, selectors.EVENT_READ, self._read_descriptor)
         told_at, is_told = float("-inf"), True
         while not self._is_over:
-            due = self._endpoint.next_timer()
+            due = self._next_timer()
             if not is_told:
                 due = told_at + _GATHER if due is None else min(due, told_at + _GATHER)
             wait = None if due is None else max(due - time.monotonic(), 0.0)
@@ -108,11 +108,22 @@ class Worker:
                     key.data()
             self._serve_strangers()
             now = time.monotonic()
-            self._endpoint.handle_timer(now)
+            self._look_after_timers(now)
             is_told = self._is_over or now >= told_at + _GATHER
             if is_told:
                 self._tell()
                 told_at = now
+
+    def _next_timer(self) -> float | None:
+        """None without a socket: nobody is heard then, and no silence tells anything.
+
+        A new daemon brings sockets after its first pass, which may take longer than peers have.
+        """
+        return self._endpoint.next_timer() if self._sockets else None
+
+    def _look_after_timers(self, now: float) -> None:
+        if self._sockets:
+            self._endpoint.handle_timer(now)
 
     # What comes in ------------------------------------------------------------------------------
 

@@ -7,11 +7,12 @@ the text: a table is as we made it if it still lists like that.
 import errno
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from plutino.model.errors import KernelError, PlaneError
 from plutino.model.netfilter import NetfilterTable
@@ -20,8 +21,11 @@ from plutino.netfilter.generation import ruleset_generation
 PROGRAM: Final = "nft"
 _FAMILY: Final = "inet"
 _CHANGED: Final = "# changed by others"
-_PASSING: Final = frozenset({"handle", "packets", "bytes"})
-"""What a listing shows and a change by others is not."""
+_PASSING: Final = re.compile(r""""(?:handle|packets|bytes)": [0-9]+|\{"metainfo": \{[^{}]*\}\}""")
+"""What a listing shows and a change by others is not; in a text a quote would have a backslash.
+
+A listing of thousands of rules is not taken apart for it: that would take as long as nft itself.
+"""
 
 
 class NetfilterClient:
@@ -34,6 +38,7 @@ class NetfilterClient:
     def __init__(self, name: str, memory: Path | None) -> None:
         self._name = name
         self._memory = memory
+        self._seen: str | None = None
 
     @staticmethod
     def is_there() -> bool:
@@ -50,21 +55,22 @@ class NetfilterClient:
         """What is there: our text, or a remark if others changed it; None if nothing."""
         if not self.is_there():
             return None
-        listing = self._listing()
-        if listing is None:
+        self._seen = self._list()
+        if self._seen is None:
             return None
         kept = self._read()
-        if kept.get("listing") == listing:
+        if kept.get("listing") == _digest(self._seen):
             return NetfilterTable(self._name, str(kept.get("body")))
         return NetfilterTable(self._name, _CHANGED)
 
     def dropped(self, comment: str) -> int:
-        """Packets that rules with that comment have counted; 0 where there is no such rule."""
-        command = [PROGRAM, "-j", "list", "table", _FAMILY, self._name]
+        """Packets that rules with that comment had counted when it was observed.
+
+        0 where there is no such rule.
+        """
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            found = json.loads(done.stdout)["nftables"] if done.returncode == 0 else []
-        except (OSError, ValueError, KeyError):
+            found = [] if self._seen is None else json.loads(self._seen)["nftables"]
+        except (ValueError, KeyError):
             return 0
         rules = [one["rule"] for one in found if "rule" in one]
         return sum(
@@ -81,7 +87,7 @@ class NetfilterClient:
         # Adding first makes the deletion right in any case.
         script = f"table {name}\ndelete table {name}\ntable {name} {{\n{table.body}\n}}\n"
         _run(f"load nftables table {table.name}", ["-f", "-"], script)
-        self._write({"body": table.body, "listing": self._listing() or ""})
+        self._write({"body": table.body, "listing": _digest(self._list() or "")})
 
     def delete(self) -> None:
         """Take it away."""
@@ -89,17 +95,10 @@ class NetfilterClient:
         if self._memory is not None:
             self._memory.unlink(missing_ok=True)
 
-    def _listing(self) -> str | None:
+    def _list(self) -> str | None:
         command = [PROGRAM, "-j", "list", "table", _FAMILY, self._name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            return None
-        try:
-            found = json.loads(done.stdout)["nftables"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise PlaneError(f"nft's listing of {self._name} cannot be read: {error}") from error
-        lasting = [_without_passing(one) for one in found if "metainfo" not in one]
-        return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
+        return done.stdout if done.returncode == 0 else None
 
     def _read(self) -> Mapping[str, object]:
         try:
@@ -117,12 +116,8 @@ class NetfilterClient:
             raise PlaneError(f"{self._memory} cannot be written: {error.strerror}") from error
 
 
-def _without_passing(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_passing(one) for key, one in value.items() if key not in _PASSING}
-    if isinstance(value, list):
-        return [_without_passing(one) for one in value]
-    return value
+def _digest(listing: str) -> str:
+    return hashlib.sha256(_PASSING.sub("", listing).encode()).hexdigest()
 
 
 def _run(step: str, arguments: list[str], script: str = "") -> None:

@@ -15,6 +15,7 @@ from plutino.netlink.route.constants import RouteMessage
 from plutino.netlink.route.links import (
     LinkChange,
     encode_link_change,
+    encode_link_dump,
     encode_link_group,
     encode_link_header,
     encode_link_name,
@@ -24,12 +25,14 @@ from plutino.netlink.route.links import (
     encode_vti_change,
     encode_xfrm_if_id,
     parse_link,
+    parse_link_name,
     parse_link_stats,
 )
 from plutino.netlink.socket import NETLINK_ROUTE, NetlinkSocket, Request
 from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, Message
 
 _Value = TypeVar("_Value", Link, Address, Route, Rule)
+_Parsed = TypeVar("_Parsed")
 _CREATE = NLM_F_CREATE | NLM_F_EXCL
 _REPLACE = NLM_F_CREATE | NLM_F_REPLACE
 _FEW = 4
@@ -67,7 +70,7 @@ class LinkClient:
 
     def list_links(self) -> tuple[Link, ...]:
         """All links."""
-        return self._dump("list links", RouteMessage.GETLINK, encode_link_header(), parse_link)
+        return self._dump("list links", RouteMessage.GETLINK, encode_link_dump(), parse_link)
 
     def find_link(self, name: str) -> Link | None:
         """The link of that name, or None."""
@@ -78,7 +81,7 @@ class LinkClient:
         """Of those links among ``names`` that are there; a few are not looked for among all."""
         if len(names) > _FEW_NAMES:
             wanted = set(names)
-            return {one.name: one.index for one in self.list_links() if one.name in wanted}
+            return {name: index for index, name in self._names().items() if name in wanted}
         found = filter(None, map(self.find_link, names))
         return {one.name: one.index for one in found}
 
@@ -257,12 +260,17 @@ class LinkClient:
     def _dump(
         self, step: str, kind: int, payload: bytes, parse: Callable[[bytes], _Value | None]
     ) -> tuple[_Value, ...]:
+        parsed = self._parsed(step, kind, payload, parse)
+        return tuple(self._placed(value) for value in parsed if value is not None)
+
+    def _parsed(
+        self, step: str, kind: int, payload: bytes, parse: Callable[[bytes], _Parsed]
+    ) -> list[_Parsed]:
         messages = self._socket.request(step, kind, payload, flags=NLM_F_DUMP)
         try:
-            parsed = [parse(message.payload) for message in messages]
+            return [parse(message.payload) for message in messages]
         except WireError as error:
             raise PlaneError(f"{step}: the answer cannot be read: {error}") from error
-        return tuple(self._placed(value) for value in parsed if value is not None)
 
     def _placed(self, value: _Value) -> _Value:
         if self.namespace is None or isinstance(value, Rule):
@@ -281,7 +289,8 @@ class LinkClient:
         return next((one.payload for one in replies if one.type == RouteMessage.NEWLINK), None)
 
     def _names(self) -> Mapping[int, str]:
-        return {link.index: link.name for link in self.list_links()}
+        dump = encode_link_dump()
+        return dict(self._parsed("list links", RouteMessage.GETLINK, dump, parse_link_name))
 
     def _index(self, name: str, step: str) -> int:
         link = self.find_link(name)

@@ -1,9 +1,9 @@
 """Addresses, routes and rules beside the links of the current network namespace, over rtnetlink."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from plutino.model.errors import KernelError, PlaneError
 from plutino.model.link import Address, Link, Route
@@ -35,8 +35,7 @@ _Value = TypeVar("_Value", Link, Address, Route, Rule)
 _CREATE = NLM_F_CREATE | NLM_F_EXCL
 _REPLACE = NLM_F_CREATE | NLM_F_REPLACE
 _NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES)
-_FEW = 4
-"""Up to so many links are deleted one by one."""
+_NO_LINKS: Final[Mapping[int, Link]] = {}
 
 
 class RouteClient(LinkClient):
@@ -176,20 +175,28 @@ class RouteClient(LinkClient):
         )
 
     def path_mtu(
-        self, destination: IpAddress, source: IpAddress | None = None, mark: int = 0
+        self,
+        destination: IpAddress,
+        source: IpAddress | None = None,
+        mark: int = 0,
+        *,
+        links: Mapping[int, Link] = _NO_LINKS,
     ) -> tuple[str, int] | None:
-        """Outgoing link and MTU in bytes towards an address; None if there is no way."""
+        """Outgoing link and MTU in bytes towards an address; None if there is no way.
+
+        ``links`` are those that are known, by index: who asks for many paths has them.
+        """
         try:
             answer = self._path(destination, source, mark)
         except KernelError as error:
             # Our own address may not be there yet: the way is the same without it.
             if source is not None and error.errno in (errno.EINVAL, errno.ENETUNREACH):
-                return self.path_mtu(destination, None, mark)
+                return self.path_mtu(destination, None, mark, links=links)
             if error.errno in _NO_WAY:
                 return None
             raise
         index, mtu = parse_route_answer(answer)
-        link = self._link_at(index)
+        link = links.get(index) or self._link_at(index)
         return None if link is None else (link.name, min(mtu or link.mtu, link.mtu))
 
     def is_of_this_machine(self, address: IpAddress, mark: int = 0) -> bool:

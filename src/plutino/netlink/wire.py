@@ -76,24 +76,34 @@ def parse_attributes(data: bytes, *, what: str) -> tuple[Attribute, ...]:
 
     The padding after the last attribute may be missing, as ``nla_ok`` allows.
     """
-    attributes: list[Attribute] = []
-    offset = 0
-    header = Attribute.FIXED.size
-    while offset < len(data):
-        if len(data) - offset < header:
+    return tuple(Attribute(kind, payload) for kind, payload in _split(data, what))
+
+
+def parse_payloads(data: bytes, *, what: str) -> dict[int, bytes]:
+    """The same by number, the last of each: a link has dozens of attributes, and few matter."""
+    return {kind & NLA_TYPE_MASK: payload for kind, payload in _split(data, what)}
+
+
+def _split(data: bytes, what: str) -> list[tuple[int, bytes]]:
+    data = bytes(data)
+    found: list[tuple[int, bytes]] = []
+    offset, end = 0, len(data)
+    header = _ATTRIBUTE_HEADER
+    while offset < end:
+        if end - offset < header:
             raise WireError(what, offset=offset, why="attribute header truncated")
-        length, number = Attribute.FIXED.unpack_from(data, offset)
+        length, kind = _unpack_attribute(data, offset)
         if length < header:
             raise WireError(what, offset=offset, why=f"attribute length {length} is below {header}")
-        if length > len(data) - offset:
+        if length > end - offset:
             raise WireError(
                 what,
                 offset=offset,
-                why=f"attribute {number & NLA_TYPE_MASK} of {length} bytes reaches past the end",
+                why=f"attribute {kind & NLA_TYPE_MASK} of {length} bytes reaches past the end",
             )
-        attributes.append(Attribute(number, bytes(data[offset + header : offset + length])))
-        offset += align(length)
-    return tuple(attributes)
+        found.append((kind, data[offset + header : offset + length]))
+        offset += (length + ALIGNMENT - 1) & -ALIGNMENT
+    return found
 
 
 def encode_attribute(number: int, payload: bytes) -> bytes:
@@ -108,6 +118,7 @@ def encode_attribute(number: int, payload: bytes) -> bytes:
 
 _ATTRIBUTE_HEADER: Final = Attribute.FIXED.size
 _pack_attribute: Final = Attribute.FIXED.pack
+_unpack_attribute: Final = Attribute.FIXED.unpack_from
 _PADDING: Final = (b"", bytes(3), bytes(2), bytes(1))
 """By the length modulo ``ALIGNMENT``."""
 

@@ -7,6 +7,7 @@ Those that move are in ``routes``.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import eq
 from typing import TypeVar
 
 from plutino.desired.state import DesiredState, ObservedState
@@ -16,7 +17,7 @@ from plutino.model.interface import Interface
 from plutino.model.link import Address, Link, Namespace, Route, RouteType, link_alias
 from plutino.model.numbers import IfId
 from plutino.model.policy import PolicyDefaults
-from plutino.model.sa import ReplayState, SecurityAssociation
+from plutino.model.sa import SecurityAssociation
 from plutino.model.subject import Subject
 from plutino.plan.routes import route_steps
 from plutino.plan.step import Step, StepAction
@@ -319,10 +320,6 @@ def _some(value: _Value | None) -> tuple[_Value, ...]:
     return () if value is None else (value,)
 
 
-def _same(value: _Value) -> _Value:
-    return value
-
-
 def _sa_steps(
     wanted: tuple[SecurityAssociation, ...], there: tuple[SecurityAssociation, ...]
 ) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
@@ -332,8 +329,9 @@ def _sa_steps(
     same keys and SPI moves, with its numbers: under a key none may come twice.
     """
     replaced, steps = [], []
-    moved = _moved(wanted, there)
-    for step in _keyed_steps(wanted, there, lambda sa: sa.identity, _settled):
+    found = tuple(_keyed_steps(wanted, there, lambda sa: sa.identity, _is_same))
+    moved = _moved(found, wanted, there)
+    for step in found:
         before, after = step.previous, step.subject
         if step.action is StepAction.DELETE and after in moved.values():
             continue
@@ -353,15 +351,24 @@ def _sa_steps(
 
 
 def _moved(
-    wanted: tuple[SecurityAssociation, ...], there: tuple[SecurityAssociation, ...]
+    steps: Sequence[Step],
+    wanted: tuple[SecurityAssociation, ...],
+    there: tuple[SecurityAssociation, ...],
 ) -> Mapping[SecurityAssociation, SecurityAssociation]:
     """What is made anew, and the SA that it was until then."""
+    changed = [
+        step.subject
+        for step in steps
+        if isinstance(step.subject, SecurityAssociation) and step.action is not StepAction.DELETE
+    ]
+    if not changed:
+        return {}
     identities = {sa.identity for sa in wanted}
     by_key = {(sa.spi, sa.direction, sa.keys): sa for sa in there}
     moved = {}
-    for sa in wanted:
+    for sa in changed:
         before = by_key.get((sa.spi, sa.direction, sa.keys))
-        if before is None or _settled(before) == _settled(sa) or may_update(before, sa):
+        if before is None or may_update(before, sa):
             continue
         if before.identity == sa.identity or before.identity not in identities:
             moved[sa] = before
@@ -375,13 +382,13 @@ def _ends(sa: SecurityAssociation) -> tuple[object, object]:
 def may_update(before: SecurityAssociation, after: SecurityAssociation) -> bool:
     """Whether only output mark, ports or if_id differ, and none of them is taken away."""
     taken_over = replace(
-        _settled(before),
+        before,
         output_mark=after.output_mark,
         encapsulation=after.encapsulation,
         if_id=after.if_id,
     )
     return (
-        taken_over == _settled(after)
+        _is_same(taken_over, after)
         and (before.encapsulation is None) == (after.encapsulation is None)
         and (after.output_mark is not None or before.output_mark is None)
         and after.if_id != 0
@@ -392,7 +399,7 @@ def _keyed_steps(
     wanted: tuple[_Value, ...],
     there: tuple[_Value, ...],
     identity: Callable[[_Value], object],
-    settled: Callable[[_Value], _Value] = _same,
+    is_same: Callable[[_Value, _Value], bool] = eq,
 ) -> Iterator[Step]:
     old = {identity(one): one for one in there}
     new = {identity(one) for one in wanted}
@@ -400,13 +407,15 @@ def _keyed_steps(
         before = old.get(identity(one))
         if before is None:
             yield Step(StepAction.CREATE, one, "it is missing")
-        elif before != one and settled(before) != settled(one):
+        elif not is_same(before, one):
             yield Step(StepAction.UPDATE, one, "it differs", before)
     for one in there:
         if identity(one) not in new:
             yield Step(StepAction.DELETE, one, "it is not wanted")
 
 
-def _settled(sa: SecurityAssociation) -> SecurityAssociation:
-    """Without what runs: numbers sent and seen are no difference."""
-    return replace(sa, replay=ReplayState(window=sa.replay.window))
+def _is_same(before: SecurityAssociation, after: SecurityAssociation) -> bool:
+    """But for what runs: numbers sent and seen are no difference."""
+    if before.replay.window != after.replay.window:
+        return False
+    return replace(before, replay=after.replay) == after

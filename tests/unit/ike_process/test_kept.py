@@ -9,9 +9,12 @@ from socket import socketpair
 from plutino.config.files import LoadedGateway, SharedKeys
 from plutino.config.load import load_text
 from plutino.daemon.ike_peers import peers_of
+from plutino.ike.exchanges.delete import Liveness
 from plutino.ike.path import Path, first_path
+from plutino.ike.saved import save
 from plutino.ike_process.commands import Adopt, KeepUp, LetDown, SetPeers
 from plutino.ike_process.outcome import SavedState
+from plutino.ike_process.receiving import Source
 from plutino.ike_process.worker import Worker
 from plutino.model.secret import Secret
 
@@ -84,3 +87,27 @@ def test_what_was_taken_up_is_let_go_of_as_well() -> None:
         after._do(LetDown("t"), time.monotonic())
         ((*_, gone), _) = until_silent(after, east)
         assert gone == SavedState("t", last.spi, None)
+
+
+def test_nobody_is_asked_before_anybody_can_be_heard() -> None:
+    """The first pass of a daemon may take longer than a peer has to answer."""
+    with worker(*ENDS) as west, worker(*reversed(ENDS)) as east, worker(*ENDS) as after:
+        (peer,) = west._endpoint.peers.values()
+        assert peer.local is not None
+        keep_up = KeepUp("t", first_path(peer.local, peer.remotes[0]), ("t",))
+        west._do(keep_up, time.monotonic())
+        until_silent(west, east)
+        (session,) = west._endpoint.sessions.values()
+        session.enqueue(Liveness(), time.monotonic())
+        session.pump(time.monotonic())
+        now = time.monotonic()
+        saved = save(session)
+        assert saved is not None
+        after._do(Adopt("t", session.initiator_spi, saved), now)
+        after._look_after_timers(now)
+        assert not after._outcome().datagrams
+        ours, its = socketpair()
+        with ours, its:
+            after._sockets[Source.ENGINE, 500] = ours
+            after._look_after_timers(now)
+            assert after._outcome().datagrams

@@ -35,6 +35,7 @@ class Ifla(IntEnum):
     AF_SPEC = 26
     GROUP = 27
     NET_NS_FD = 28
+    EXT_MASK = 29
     GSO_MAX_SEGS = 40
 
 
@@ -127,6 +128,8 @@ IN6_ADDR_GEN_MODE_NONE = 1
 RTN_OF_THIS_MACHINE = {2, 3, 4}
 """``RTN_LOCAL``, ``RTN_BROADCAST`` and ``RTN_ANYCAST``: what goes there comes to this machine."""
 RTAX_MTU = 2
+RTEXT_FILTER_SKIP_STATS = 8
+"""``linux/rtnetlink.h``: a dump without counters."""
 RTM_F_CLONED = 0x200
 RTNH_F_ONLINK = 4
 RT_SCOPE_UNIVERSE = 0

@@ -7,7 +7,7 @@ from typing import Final
 
 from plutino.model.errors import WireError
 from plutino.model.policy import IpAddress
-from plutino.netlink.wire import NLA_F_NESTED, Attribute, encode_attributes, parse_attributes
+from plutino.netlink.wire import NLA_F_NESTED, Attribute, encode_attributes, parse_payloads
 
 Attributes = Mapping[int, bytes]
 U32: Final = struct.Struct("=I")
@@ -19,8 +19,7 @@ def parse_fixed(
     """The fixed structure at the start, and the attributes after it. Raises WireError."""
     if len(payload) < form.size:
         raise WireError(what, offset=len(payload), why="fixed structure truncated")
-    attributes = parse_attributes(payload[form.size :], what=what)
-    return form.unpack_from(payload), {one.number: one.payload for one in attributes}
+    return form.unpack_from(payload), parse_payloads(payload[form.size :], what=what)
 
 
 def parse_u32(attributes: Attributes, which: int, default: int = 0) -> int:

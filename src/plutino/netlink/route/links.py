@@ -26,6 +26,7 @@ from plutino.netlink.route.constants import (
     IFLA_INET6_ADDR_GEN_MODE,
     IFLA_VRF_TABLE,
     IN6_ADDR_GEN_MODE_NONE,
+    RTEXT_FILTER_SKIP_STATS,
     TC_H_ROOT,
     TCA_KIND,
     VETH_INFO_PEER,
@@ -43,7 +44,7 @@ from plutino.netlink.route.fields import (
     text_attribute,
     u32_attribute,
 )
-from plutino.netlink.wire import Attribute, encode_attributes, parse_attributes
+from plutino.netlink.wire import Attribute, encode_attributes, parse_payloads
 
 KIND_XFRM: Final = "xfrm"
 """The kind of the kernel's XFRM interfaces (``net/xfrm/xfrm_interface_core.c``)."""
@@ -54,6 +55,7 @@ KIND_VRF: Final = "vrf"
 _LINK: Final = struct.Struct("=BxHiII")
 _QDISC: Final = struct.Struct("=BxxxiIII")
 _BE32: Final = struct.Struct("!I")
+_WITHOUT_COUNTERS: Final = u32_attribute(Ifla.EXT_MASK, RTEXT_FILTER_SKIP_STATS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,19 @@ def encode_link_name(name: str) -> bytes:
     return encode_link_header() + encode_attributes([text_attribute(Ifla.IFNAME, name)])
 
 
+def encode_link_dump() -> bytes:
+    """RTM_GETLINK of all links, without their counters, which are most of each answer."""
+    return encode_link_header() + encode_attributes([_WITHOUT_COUNTERS])
+
+
+def parse_link_name(payload: bytes) -> tuple[int, str]:
+    """Index and name alone, from RTM_NEWLINK: of thousands where nothing else is asked for."""
+    (_family, _type, index, _flags, _change), attributes = parse_fixed(
+        _LINK, payload, "RTM_NEWLINK"
+    )
+    return index, parse_text(attributes.get(Ifla.IFNAME, b""))
+
+
 def parse_link(payload: bytes) -> Link:
     """From RTM_NEWLINK or RTM_DELLINK."""
     (_family, _type, index, flags, _change), attributes = parse_fixed(_LINK, payload, "RTM_NEWLINK")
@@ -225,15 +240,13 @@ def parse_link(payload: bytes) -> Link:
 
 def _parse_info(octets: bytes | None) -> tuple[str | None, Mapping[int, bytes]]:
     """Kind and data of IFLA_LINKINFO; data of kinds that we know only, since others may be odd."""
-    info = {}
+    info: Mapping[int, bytes] = {}
     if octets is not None:
-        several = parse_attributes(octets, what="IFLA_LINKINFO")
-        info = {one.number: one.payload for one in several}
+        info = parse_payloads(octets, what="IFLA_LINKINFO")
     kind = parse_text(info[IflaInfo.KIND]) if IflaInfo.KIND in info else None
     if kind not in (KIND_XFRM, KIND_VRF, *KINDS_VTI) or IflaInfo.DATA not in info:
         return kind, {}
-    several = parse_attributes(info[IflaInfo.DATA], what="IFLA_INFO_DATA")
-    return kind, {one.number: one.payload for one in several}
+    return kind, parse_payloads(info[IflaInfo.DATA], what="IFLA_INFO_DATA")
 
 
 def _parse_vti(data: Mapping[int, bytes]) -> VtiEnds | None:

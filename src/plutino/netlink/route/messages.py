@@ -35,7 +35,6 @@ from plutino.netlink.route.constants import (
     Rta,
 )
 from plutino.netlink.route.fields import (
-    U32,
     Attributes,
     nested_attribute,
     parse_fixed,
@@ -44,7 +43,7 @@ from plutino.netlink.route.fields import (
     u32_attribute,
 )
 from plutino.netlink.route.nexthops import encode_nexthops, parse_nexthops
-from plutino.netlink.wire import Attribute, encode_attributes, parse_attributes
+from plutino.netlink.wire import Attribute, encode_attributes, parse_payloads
 
 _ADDRESS: Final = struct.Struct("=BBBBI")
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")
@@ -169,8 +168,8 @@ def parse_route(payload: bytes, names: Mapping[int, str]) -> Route | None:
 def _parse_encap(attributes: Attributes) -> IfId | None:
     if attributes.get(Rta.ENCAP_TYPE) != _U16.pack(LWTUNNEL_ENCAP_XFRM):
         return None
-    several = parse_attributes(attributes.get(Rta.ENCAP, b""), what="RTA_ENCAP")
-    if_id = parse_u32({one.number: one.payload for one in several}, LWT_XFRM_IF_ID)
+    found = parse_payloads(attributes.get(Rta.ENCAP, b""), what="RTA_ENCAP")
+    if_id = parse_u32(found, LWT_XFRM_IF_ID)
     return IfId(if_id) if if_id else None
 
 
@@ -198,9 +197,5 @@ def leads_to_this_machine(payload: bytes) -> bool:
 def parse_route_answer(payload: bytes) -> tuple[int, int | None]:
     """Index of the outgoing link, and the MTU of the route itself if it has one, in bytes."""
     _, attributes = parse_fixed(_ROUTE, payload, "RTM_NEWROUTE")
-    mtu = None
-    if Rta.METRICS in attributes:
-        for one in parse_attributes(attributes[Rta.METRICS], what="RTA_METRICS"):
-            if one.number == RTAX_MTU and len(one.payload) == U32.size:
-                mtu = int(U32.unpack(one.payload)[0])
-    return parse_u32(attributes, Rta.OIF), mtu
+    metrics = parse_payloads(attributes.get(Rta.METRICS, b""), what="RTA_METRICS")
+    return parse_u32(attributes, Rta.OIF), parse_u32(metrics, RTAX_MTU) or None

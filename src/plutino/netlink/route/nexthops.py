@@ -8,7 +8,7 @@ from plutino.model.errors import WireError
 from plutino.model.link import NextHop
 from plutino.netlink.route.constants import RTNH_F_ONLINK, Rta
 from plutino.netlink.route.fields import parse_ip
-from plutino.netlink.wire import Attribute, align, encode_attributes, parse_attributes
+from plutino.netlink.wire import Attribute, align, encode_attributes, parse_payloads
 
 _NEXTHOP: Final = struct.Struct("=HBBi")
 """Length, flags, weight less one, index."""
@@ -43,7 +43,7 @@ def _nexthops(octets: bytes, names: Mapping[int, str]) -> Iterator[NextHop]:
                 "RTA_MULTIPATH", offset=offset, why=f"next hop of {length} bytes does not fit"
             )
         inside = octets[offset + _NEXTHOP.size : offset + length]
-        found = {one.number: one.payload for one in parse_attributes(inside, what="rtnexthop")}
+        found = parse_payloads(inside, what="rtnexthop")
         yield NextHop(
             interface=names.get(index, f"#{index}"),
             gateway=parse_ip(found[Rta.GATEWAY]) if Rta.GATEWAY in found else None,
