@@ -32,6 +32,18 @@ def edit(host: Host, old: str, new: str) -> None:
     host.file.write_text(text.replace(old, new))
 
 
+def test_a_route_of_others_in_the_way_leaves_all_as_it_was(paris: Host) -> None:
+    ip(paris, "link add lan type veth peer name lan2")
+    ip(paris, "link set lan up")
+    ip(paris, "route add 10.2.0.0/16 dev lan metric 50")
+    before = everything(paris)
+    done = paris.plutino("apply", paris.file)
+    assert done.returncode == 1
+    assert "hint: a route of others has the same prefix and metric" in done.stderr
+    assert "could not be undone" not in done.stderr
+    assert everything(paris) == before
+
+
 def test_plan_prints_what_apply_does_and_a_second_apply_does_nothing(paris: Host) -> None:
     before = everything(paris)
     planned = steps(paris, "plan")

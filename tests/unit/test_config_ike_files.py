@@ -238,6 +238,19 @@ def test_what_is_wrong_with_keys_is_told(folder: Folder) -> None:
         assert words in folder.why(lines)
 
 
+def test_each_refusal_names_the_key_that_names_the_file(folder: Folder) -> None:
+    for old, key in (
+        ('"own.pem"', "certificate"),
+        ('"own.key"', "private-key"),
+        ('"ca.pem"', "authorities"),
+    ):
+        folder.write("junk", b"nothing of use\n")
+        why = folder.why(CERTIFICATES.replace(old, '"junk"'))
+        assert f"gateway.toml: tunnels.berlin.ike.{key}: {folder.path / 'junk'} holds no" in why
+        why = folder.why(CERTIFICATES.replace(old, '"gone"'))
+        assert f"gateway.toml: tunnels.berlin.ike.{key}: {folder.path / 'gone'} cannot" in why
+
+
 def test_each_end_proves_itself_by_what_the_file_says(folder: Folder) -> None:
     """Its own key or the other one's, of whatever kind."""
     berlin = issue("berlin", root())
@@ -321,6 +334,7 @@ def test_a_shared_key_of_one_end_is_a_secret_too(folder: Folder) -> None:
     folder.write("psk", b"short\n")
     why = folder.why('private-key = "own.key"\nremote-psk-file = "psk"')
     assert "at least 16 are needed" in why
+    assert "gateway.toml: tunnels.berlin.ike.remote-psk-file: " in why
     assert "short" not in why
 
 

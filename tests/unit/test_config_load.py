@@ -172,3 +172,38 @@ def test_tunnels_share_an_interface_by_selectors() -> None:
 
 def test_nesting_without_end() -> None:
     assert "deep" in problems("x = " + "[" * 100_000)[0][2]
+
+
+TUNNEL = """[tunnels.berlin]
+interface = "ipsec1"
+local     = "192.0.2.1"
+remote    = "198.51.100.2"
+ike.psk-file = "berlin.psk"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (TUNNEL.replace('"192.0.2.1"', "192.0.2.1  # ours"), 3, 'in quotes: local = "..."'),
+        (TUNNEL.replace('"ipsec1"', "ipsec1"), 2, 'in quotes: interface = "..."'),
+        ("\ufeff" + TUNNEL, 1, "byte order mark"),
+        (TUNNEL + TUNNEL, 6, "the table [tunnels.berlin] stands twice"),
+        (TUNNEL + 'routes = ["10.2.0.0/16", "10.2.0.0/16"]', 6, "10.2.0.0/16 is there already"),
+        (TUNNEL + 'ike.psk = "hunter2"', 6, "did you mean 'psk-file'?"),
+        (TUNNEL + 'ike.rekey-after = "1h"', 6, "must be a number, not '1h'"),
+    ],
+)
+def test_what_newcomers_write_is_told_with_the_cure(text: str, line: int, words: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_text(text, "paris.toml")
+    (problem,) = refused.value.problems
+    assert problem.line == line
+    assert words in str(problem)
+    assert "hunter2" not in str(problem)
+
+
+def test_a_key_without_quotes_is_not_told_again() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_text(TUNNEL + "ike.psk = hunter2", "paris.toml")
+    assert "hunter2" not in str(refused.value)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from plutino.apply.observe import observe
 from plutino.apply.system import System
@@ -24,6 +24,8 @@ from plutino.plan.diff import diff, may_update
 from plutino.plan.step import Step, StepAction
 
 _Value = TypeVar("_Value")
+_GONE: Final = (errno.EADDRNOTAVAIL, errno.ENODEV, errno.ESRCH)
+"""What was to be taken back went with something else, as IPv6 addresses do with a link set down."""
 _ROUNDS = 3
 """Others may change things while we do: so often it is tried to end where we want."""
 
@@ -88,7 +90,11 @@ def undo(done: Sequence[Step], plane: DataPlane, system: System) -> tuple[str, .
         try:
             execute(run, plane, system)
         except BatchRefusedError as error:
-            left += [f"{run[place].describe()}: {why}" for place, why in error.refused.items()]
+            left += [
+                f"{run[place].describe()}: {why}"
+                for place, why in error.refused.items()
+                if run[place].action is not StepAction.DELETE or why.errno not in _GONE
+            ]
         except (KernelError, PlaneError) as error:
             left += [f"{step.describe()}: {error}" for step in run]
     return tuple(left)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from plutino.cli.target import FILE, load_target, print_json, remember_source
+from plutino.config.gateway import Gateway
 from plutino.control.client import ask_daemon
 from plutino.model.errors import PlaneError
 
@@ -28,7 +29,7 @@ def apply(ctx: click.Context, file: Path, as_json: bool) -> None:
         result = run_pass(loaded, runtime)
         remember_source(runtime, file)
         steps = [step.to_json() for step in result.steps]
-        problems = result.problems
+        problems = (*result.problems, *_without_daemon(loaded.gateway))
     else:
         if Path(daemon["file"]).resolve() != file.resolve():
             raise PlaneError(
@@ -47,3 +48,15 @@ def apply(ctx: click.Context, file: Path, as_json: bool) -> None:
         if not steps:
             click.echo("nothing to do")
     ctx.exit(3 if problems else 0)
+
+
+def _without_daemon(gateway: Gateway) -> tuple[str, ...]:
+    """What an apply alone leaves undone."""
+    names = [name for name, tunnel in gateway.tunnels.items() if tunnel.ike is not None]
+    if not names:
+        return ()
+    whose = f"'{names[0]}'" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+    return (
+        f"keys of tunnel {whose} are made by IKE, which only the daemon speaks: "
+        "`plutino run FILE`, or `systemctl start plutino@NAME`",
+    )

@@ -8,8 +8,10 @@ import click
 
 from plutino.cli.target import FILE, load_target, print_json
 from plutino.config.files import LoadedGateway
+from plutino.daemon.certificate_findings import certificates_that_end_soon, current_time
 from plutino.daemon.findings import find_problems, settings_in_force, settings_to_know
 from plutino.daemon.passes import compile_desired, open_routes
+from plutino.daemon.way_findings import blocking_policies, ways_of_others
 from plutino.dataplane.choice import AUTO, KERNEL, PlaneChoice, choose_by, current_choice
 from plutino.dataplane.probe.attempts import probe_kernel
 from plutino.dataplane.probe.report import KernelReport
@@ -87,7 +89,10 @@ def _look(
         problems = find_problems(loaded, desired, routes)
         if serving is not None:
             problems += settings_in_force(loaded.gateway, serving, routes)
+            problems += ways_of_others(loaded.gateway, routes)
+        problems += blocking_policies()
         hints = settings_to_know(loaded.gateway, routes)
+        hints += certificates_that_end_soon(loaded, current_time())
     return demands_of(loaded.gateway, desired), serving, problems, hints
 
 

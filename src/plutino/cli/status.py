@@ -1,6 +1,7 @@
 """`plutino status`."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -25,6 +26,8 @@ from plutino.model.traffic import EVERYTHING
 _EXIT = {State.UP: 0, State.DEGRADED: 3, State.DOWN: 1}
 _EVERYTHING = {f"{one} - {one}" for one in EVERYTHING}
 """Selectors that go without saying."""
+_SOME = 3
+"""Packets that are no accident."""
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -80,7 +83,7 @@ def render(report: StatusReport, now: float) -> list[str]:
         lines.append(f"  {engine.lost_notifications} x notification lost: a listener was too slow")
     lines += map(_render_group, report.groups)
     for tunnel in report.tunnels:
-        lines += _render_tunnel(tunnel, now)
+        lines += _render_tunnel(tunnel, now, served=report.daemon_pid is not None)
     lines += [f"  {drop.packets} x {drop.name}: {drop.meaning}" for drop in report.drops]
     return lines
 
@@ -91,7 +94,7 @@ def _render_group(group: GroupReport) -> str:
     return f"  group {group.name}: {group.mode}, active {active} ({members})"
 
 
-def _render_tunnel(tunnel: TunnelReport, now: float) -> list[str]:
+def _render_tunnel(tunnel: TunnelReport, now: float, *, served: bool) -> list[str]:
     how = "ESP in UDP" if tunnel.encapsulation == "udp" else "ESP"
     number = f"if_id {tunnel.if_id}, " if tunnel.if_id else ""  # a VTI has none
     lines = [
@@ -99,11 +102,12 @@ def _render_tunnel(tunnel: TunnelReport, now: float) -> list[str]:
         f"{tunnel.local} - {tunnel.remote}, {how}{_render_path(tunnel)}"
     ]
     if tunnel.ike is not None:
-        lines.append(_render_ike(tunnel.ike))
+        lines.append(_render_ike(tunnel.ike, served=served))
     if set(tunnel.selectors) - _EVERYTHING:
         lines += [f"    for {pair}" for pair in tunnel.selectors]
     lines += [f"    to be done: {step}" for step in tunnel.missing]
     lines += [_render_sa(sa, now) for sa in tunnel.sas]
+    lines += _render_one_way(tunnel)
     lines += [
         f"    {count} x {name}: {LINK_DROP_MEANINGS[name]}"
         for name, count in tunnel.link.items()
@@ -112,13 +116,37 @@ def _render_tunnel(tunnel: TunnelReport, now: float) -> list[str]:
     return lines
 
 
-def _render_ike(ike: IkeReport) -> str:
+def _render_ike(ike: IkeReport, *, served: bool) -> str:
+    if not served:
+        words = "no daemon runs, and it alone speaks IKE: `plutino run FILE`"
+        return f"    IKE {ike.state}: {words}"
     since = f" for {_age(ike.age)}" if ike.state == "up" else ""
     failure = f": {ike.failure}" if ike.failure else ""
     suite = f", {ike.suite}" if ike.suite else ""
     weak = f" (WEAK: {', '.join(ike.weak)})" if ike.weak else ""
     ends = f", {ike.local_id} - {ike.remote_id}" if ike.local_id else ""
     return f"    IKE {ike.state}{since}{ends}{suite}{weak}{failure}"
+
+
+def _render_one_way(tunnel: TunnelReport) -> Iterator[str]:
+    """What counters tell of a tunnel that is up and carries packets in one direction alone."""
+    sent, received = (
+        sum(sa.packets for sa in tunnel.sas if sa.direction == direction)
+        for direction in ("out", "in")
+    )
+    if tunnel.state is not State.UP or (sent >= _SOME) == (received >= _SOME):
+        return
+    if received == 0:
+        udp = "" if tunnel.encapsulation == "udp" else ', for which `encapsulation = "udp"` helps'
+        yield (
+            "    ONE WAY: packets leave, and none has come back: if nothing arrives at the peer "
+            f"either, ESP is dropped on the way{udp}; else nobody answers there"
+        )
+    elif sent == 0:
+        yield (
+            "    ONE WAY: packets come in, and none has left: is forwarding on, and do the answers "
+            "come this way? `plutino doctor FILE` looks"
+        )
 
 
 def _render_path(tunnel: TunnelReport) -> str:

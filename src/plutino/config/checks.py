@@ -219,6 +219,9 @@ def _check_routes_between(gateway: Gateway) -> Iterator[Finding]:
     for name, tunnel in gateway.tunnels.items():
         for number, route in enumerate(tunnel.routes):
             at: KeyPath = ("tunnels", name, "routes", number)
+            if route in tunnel.routes[:number]:
+                yield at, f"{route} is there already", "remove one"
+                continue
             other = seen.setdefault(route, name)
             if other != name:
                 yield at, f"{route} is a route of tunnel '{other}' already", None

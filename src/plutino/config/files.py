@@ -111,8 +111,8 @@ def _shared_key(gateway_file: Path, at: str, file: str, shortest: int) -> Secret
     check_privacy(path, gateway_file, at, _MAKE_SHARED_KEY)
     key = read_text(path, gateway_file).rstrip("\r\n").encode()
     if len(key) < shortest:
-        why = f"is a key of {len(key)} bytes, at least {shortest} are needed"
-        raise ConfigError.single(str(path), "", why, f"make one: `{_MAKE_SHARED_KEY}`")
+        why = f"{path} is a key of {len(key)} bytes, at least {shortest} are needed"
+        raise ConfigError.single(str(gateway_file), at, why, f"make one: `{_MAKE_SHARED_KEY}`")
     return Secret(key)
 
 

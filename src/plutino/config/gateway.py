@@ -15,7 +15,7 @@ from plutino.config.table import Table
 from plutino.config.tunnel import Tunnel
 from plutino.config.uplink import Uplink
 from plutino.config.values import IpNetwork
-from plutino.model.instance import DEFAULT_INSTANCE
+from plutino.model.instance import DEFAULT_INSTANCE, INSTANCE_PATTERN
 from plutino.model.interface import DEFAULT_MARK_MASK, DEFAULT_UPLINK_MASK
 from plutino.model.numbers import U32_MAX
 
@@ -52,7 +52,7 @@ class Gateway(Table):
     instance: Annotated[
         str,
         Field(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$",
+            pattern=INSTANCE_PATTERN,
             description="Name under which this gateway tags its links, routes, SAs and policies; "
             "several gateways on one machine need different names.",
         ),

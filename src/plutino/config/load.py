@@ -1,6 +1,7 @@
 """The text of a gateway file to a ``Gateway``, with all problems at once. Pure."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any, Final
@@ -46,7 +47,12 @@ _EXPECTED: Final[Mapping[str, tuple[str, str | None]]] = {
     "dict_type": ("must be a table", None),
     "model_type": ("must be a table", None),
     "tuple_type": ("must be a list in square brackets", None),
+    "float_parsing": ("must be a number", None),
+    "int_parsing": ("must be a whole number", None),
 }
+_BYTE_ORDER_MARK: Final = "\ufeff"
+_TWICE: Final = re.compile(r"Cannot declare \((.*)\) twice")
+_BARE_VALUE: Final = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*=\s*[A-Za-z0-9:@%][^\"'\[{#]*(?:#.*)?$")
 
 
 def load_text(text: str, file: str) -> Gateway:
@@ -84,7 +90,24 @@ def _syntax_problem(message: str, text: str, file: str) -> Problem:
         line = int(place.removeprefix("line ").split(",")[0])
     else:
         line = max(1, len(text.splitlines()))
-    return Problem(file, line, "", f"this is no TOML: {why or message}", "see https://toml.io")
+    twice = _TWICE.fullmatch(why)
+    if twice is not None:
+        table = ".".join(re.findall(r"'([^']+)'", twice[1]))
+        why = f"the table [{table}] stands twice"
+        return Problem(file, line, "", why, "put its keys together, or give one another name")
+    hint = _syntax_hint(text, line)
+    return Problem(file, line, "", f"this is no TOML: {why or message}", hint)
+
+
+def _syntax_hint(text: str, line: int) -> str:
+    if text.startswith(_BYTE_ORDER_MARK):
+        return "the file begins with a byte order mark: save it as UTF-8 without one"
+    lines = text.splitlines()
+    bare = _BARE_VALUE.match(lines[line - 1]) if line <= len(lines) else None
+    if bare is not None:
+        # Its value is not told again: it may be a key that somebody put here.
+        return f'text and addresses stand in quotes: {bare[1]} = "..."'
+    return "see https://toml.io"
 
 
 def _validation_problems(
@@ -147,6 +170,9 @@ def _unknown_key(path: KeyPath) -> tuple[str, str | None]:
     for other, model in _TABLES.items():
         if key in _keys(model):
             return "unknown key", f"'{key}' belongs in [{other.replace('*', 'NAME') or 'the top'}]"
+    parts = [one for one in known if key in one.split("-")]
+    if parts:
+        return "unknown key", f"did you mean '{parts[0]}'?"
     return "unknown key", f"known here: {', '.join(known)}"
 
 

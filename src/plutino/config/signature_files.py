@@ -55,8 +55,31 @@ def _read_one(gateway_file: Path, name: str, ike: IkeKeying) -> SignatureFiles:
         path = gateway_file.parent / ike.private_key
         at = f"tunnels.{name}.ike.private-key"
         check_privacy(path, gateway_file, at, "openssl genpkey -algorithm ed25519")
-    files = ike.private_key, ike.certificate, ike.authorities, ike.remote_public_key
-    return parse_signature_files(*map(named, files))
+    files = {
+        "private-key": ike.private_key,
+        "certificate": ike.certificate,
+        "authorities": ike.authorities,
+        "remote-public-key": ike.remote_public_key,
+    }
+    try:
+        return parse_signature_files(*map(named, files.values()))
+    except ConfigError as error:
+        keys = {
+            str(gateway_file.parent / file): f"tunnels.{name}.ike.{key}"
+            for key, file in files.items()
+            if file is not None
+        }
+        found = [_under_its_key(one, str(gateway_file), keys) for one in error.problems]
+        raise ConfigError(found) from error
+
+
+def _under_its_key(problem: Problem, gateway_file: str, keys: Mapping[str, str]) -> Problem:
+    """What is wrong with a file is told with the key that names the file, where one does."""
+    for file in (problem.file, problem.key):
+        if file in keys:
+            why = f"{file} {problem.why}"
+            return Problem(gateway_file, None, keys[file], why, problem.hint)
+    return problem
 
 
 def _read_ocsp_response(

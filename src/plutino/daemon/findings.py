@@ -21,7 +21,35 @@ def find_problems(
 ) -> tuple[str, ...]:
     """The same in words, for a gateway that serves, and what may be in its way."""
     clashes, remarks = find_mark_clashes(loaded.gateway, desired, routes)
-    return (*(f"{one.key}: {one.why}" for one in (*desired.findings, *clashes)), *remarks)
+    return (
+        *(f"{one.key}: {one.why}" for one in (*desired.findings, *clashes)),
+        *remarks,
+        *_missing_devices(loaded.gateway, routes),
+        *_certificates(loaded),
+    )
+
+
+def _certificates(loaded: LoadedGateway) -> tuple[str, ...]:
+    if not loaded.signature_files:
+        return ()
+    from plutino.daemon.certificate_findings import (  # noqa: PLC0415 -- slow to load
+        current_time,
+        unbelievable_certificates,
+    )
+
+    return unbelievable_certificates(loaded, current_time())
+
+
+def _missing_devices(gateway: Gateway, routes: RouteClients) -> tuple[str, ...]:
+    if not gateway.uplinks:
+        return ()
+    there = {link.name for link in routes.home.list_links()}
+    return tuple(
+        f"uplinks.{name}.interface: there is no device {uplink.interface} (yet): what goes by it "
+        "waits for it; `ip link` lists what there is"
+        for name, uplink in gateway.uplinks.items()
+        if uplink.interface not in there
+    )
 
 
 def settings_in_force(

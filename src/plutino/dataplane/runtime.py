@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plutino.model.errors import PlaneError
+from plutino.model.instance import is_instance_name
 
 RUNTIME_VARIABLE = "PLUTINO_RUNTIME_DIR"
 STATE_VARIABLE = "PLUTINO_STATE_DIR"
@@ -23,8 +24,14 @@ class RuntimePaths:
     def of(cls, instance: str) -> "RuntimePaths":
         """Under /run/plutino and /var/lib/plutino, or where the environment says.
 
-        Raises PlaneError if the path is too long for a UNIX socket.
+        Raises PlaneError if it is no name of an instance, which would lead to another folder, or
+        if the path is too long for a UNIX socket.
         """
+        if not is_instance_name(instance):
+            raise PlaneError(
+                f"'{instance}' is no name of an instance",
+                hint="a name is letters, digits, `_`, `.` and `-`, such as `instance` in the file",
+            )
         runtime = Path(os.environ.get(RUNTIME_VARIABLE) or "/run/plutino")
         state = Path(os.environ.get(STATE_VARIABLE) or "/var/lib/plutino")
         paths = cls(runtime / instance, state / instance)
