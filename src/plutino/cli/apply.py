@@ -1,13 +1,18 @@
 """`plutino apply`."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from plutino.cli.target import FILE, load_target, print_json, remember_source
-from plutino.config.gateway import Gateway
 from plutino.control.client import ask_daemon
 from plutino.model.errors import PlaneError
+
+if TYPE_CHECKING:
+    from plutino.config.gateway import Gateway
 
 
 @click.command(epilog="Example: plutino apply /etc/plutino/paris.toml")
