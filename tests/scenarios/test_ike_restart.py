@@ -58,6 +58,25 @@ def test_it_goes_on_where_it_was(plane: str, encapsulation: str, number: signal.
         pair.assert_nothing_in_clear()
 
 
+def test_without_their_daemon_sas_are_left_alone(plane: str) -> None:
+    with ike_pair(plane) as pair:
+        until_it_passes(pair)
+        before = spis(pair.paris)
+        end(pair.paris, signal.SIGKILL)
+        for command in ("plan", "apply"):
+            done = pair.paris.plutino(command, pair.paris.file)
+            assert done.returncode == 1
+            assert "has SAs by IKE, and the daemon that made them does not run" in done.stderr
+            assert ping(pair.paris.namespace, ip_address(INNER[BERLIN][0]), count=20)[0] == 20
+        told = pair.paris.plutino("status", pair.paris.file)
+        assert told.returncode == 3
+        assert all(spi in told.stdout for spi in before)
+        pair.paris.start_daemon()
+        pair.paris.wait_until_up()
+        assert spis(pair.paris) == before
+        pair.assert_nothing_in_clear()
+
+
 def test_it_rekeys_after_a_restart(plane: str) -> None:
     own = "rekey-after = 10\nrekey-jitter = 0.5"
     with ike_pair(plane, paris=own) as pair:

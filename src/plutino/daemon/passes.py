@@ -84,13 +84,18 @@ class PassResult:
 
 
 def plan_pass(
-    loaded: LoadedGateway, runtime: RuntimePaths, children: Children = NO_CHILDREN
+    loaded: LoadedGateway, runtime: RuntimePaths, children: Children | None = None
 ) -> tuple[tuple[Step, ...], tuple[str, ...]]:
-    """The steps that a pass would do, and problems in words. Changes nothing and starts nothing."""
+    """The steps that a pass would do, and problems in words. Changes nothing and starts nothing.
+
+    ``children`` and errors are those of ``run_pass``.
+    """
     with open_routes(runtime, loaded.gateway) as routes:
         sequences = load_sequences(runtime.sequences)
         ways = load_ways(runtime.health)
-        desired = compile_desired(loaded, routes, sequences, ways, children)
+        desired = compile_desired(loaded, routes, sequences, ways, children or NO_CHILDREN)
+        if children is None:
+            _refuse_orphans(loaded.gateway, desired, runtime, routes)
         plane = _find_plane(loaded.gateway, desired, runtime, routes)
         try:
             system = system_of(desired.instance, runtime, routes)
@@ -104,9 +109,9 @@ def plan_pass(
 
 
 def run_pass(
-    loaded: LoadedGateway, runtime: RuntimePaths, children: Children = NO_CHILDREN
+    loaded: LoadedGateway, runtime: RuntimePaths, children: Children | None = None
 ) -> PassResult:
-    """Make everything so, with the CHILD_SAs that IKE has made.
+    """Make everything so, with the CHILD_SAs that IKE has made; None where no daemon knows them.
 
     Raises PlutinoError after whatever was begun is undone.
 
@@ -119,7 +124,9 @@ def run_pass(
         was_running = engine_running(runtime) or holder_running(runtime)
         noted = PlaneChoice.read(runtime)
         ways = load_ways(runtime.health)
-        desired = compile_desired(loaded, routes, sequences, ways, children)
+        desired = compile_desired(loaded, routes, sequences, ways, children or NO_CHILDREN)
+        if children is None:
+            _refuse_orphans(gateway, desired, runtime, routes)
         choice = settle_choice(
             gateway.data_plane, gateway.instance, runtime, routes, demands_of(gateway, desired)
         )
@@ -364,6 +371,27 @@ def reserve_on_disk(
         add_sequences(runtime.sequences, added)
     except OSError as error:
         raise PlaneError(_refused(runtime, error), hint=_NO_ROOM) from error
+
+
+def _refuse_orphans(
+    gateway: Gateway, desired: DesiredState, runtime: RuntimePaths, routes: RouteClients
+) -> None:
+    """Raises PlaneError where IKE's SAs carry packets and their daemon does not run.
+
+    What they are for the daemon alone knows, which goes on with them: they are not to be removed.
+    """
+    plane = _find_plane(gateway, desired, runtime, routes)
+    if plane is None:
+        return
+    with closing(plane):
+        reqids = {sa.reqid for sa, _ in plane.list_sas()}
+    for name, tunnel in gateway.tunnels.items():
+        if tunnel.ike is not None and tunnel_reqid(gateway.instance, name) in reqids:
+            raise PlaneError(
+                f"tunnel '{name}' has SAs by IKE, and the daemon that made them does not run",
+                hint="start it, and it goes on with them: `plutino run FILE`, or `systemctl start "
+                "plutino@NAME`; or take all away first: `plutino down`",
+            )
 
 
 def _reqids_by_ike(gateway: Gateway) -> frozenset[int]:

@@ -142,7 +142,12 @@ def _build(
         missing = tuple(steps[place].describe() for place in sorted(_places(plan, concerns)))
         state = State.UP if not missing else State.DEGRADED if present else State.DOWN
         by_ike = loaded.gateway.tunnels[plan.name].ike is not None
-        if by_ike and not any(sa.direction is SaDirection.OUT for sa in plan.sas):
+        if by_ike and daemon_pid is None:
+            # The daemon alone knows what they are for, and goes on with them.
+            reqid = tunnel_reqid(desired.instance, plan.name)
+            present, missing = [pair for pair in sas.values() if pair[0].reqid == reqid], ()
+            state = State.DEGRADED if any(map(_is_outbound, present)) else State.DOWN
+        elif by_ike and not any(sa.direction is SaDirection.OUT for sa in plan.sas):
             state = State.DOWN  # IKE has not made any yet
         interface = interfaces.get(plan.interface)
         tunnels.append(
@@ -179,6 +184,10 @@ def _build(
             if count
         ),
     )
+
+
+def _is_outbound(pair: tuple[SecurityAssociation, SaUse]) -> bool:
+    return pair[0].direction is SaDirection.OUT
 
 
 def _missing_sockets(plane: ManagedPlane, loaded: LoadedGateway) -> list[str]:
