@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -91,3 +92,16 @@ def test_it_ends_with_its_daemon(plane: str) -> None:
         pair.paris.start_daemon()
         pair.paris.wait_until_up()
         until_it_passes(pair)
+
+
+def test_where_another_has_its_port_nothing_is_made(plane: str) -> None:
+    with ike_pair(plane, start=False) as pair:
+        with pair.paris.namespace.entered():
+            other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            other.bind(("", 500))
+        with other:
+            done = pair.paris.plutino("run", pair.paris.file)
+        assert done.returncode == 1
+        assert "open UDP port 500 for IPv4" in done.stderr
+        assert "another IKE daemon" in done.stderr
+        assert pair.paris.plutino("down").stdout == "nothing to do\n"

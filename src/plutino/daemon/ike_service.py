@@ -99,8 +99,11 @@ class IkeService:
     async def take_up(self) -> None:
         """Starts the IKE process, which goes on with what another daemon, or process, has saved.
 
-        What it wants to say then waits for ``start``. Raises PlaneError if it cannot be started.
+        What it wants to say then waits for ``start``. Raises PlaneError if it cannot be started,
+        KernelError if it would have no port.
         """
+        if not self._is_started:
+            self._sockets.check(self._versions())
         self._worker_since = time.monotonic()
         self._children.expect_all()
         self._ike_sas.clear()
@@ -156,9 +159,13 @@ class IkeService:
     def open_sockets(self, *, on_kernel: bool) -> None:
         """Has what the gateway needs; again where the holder is another."""
         self._on_kernel = self._uses.on_kernel = on_kernel
+        self._sockets.open(self._versions(), on_kernel=on_kernel)
+
+    def _versions(self) -> list[int]:
+        """The IP versions of peers, as far as they are known."""
         tunnels = self._gateway.tunnels.values()
         versions = {one.remote.version for one in tunnels if one.ike and one.outer_version}
-        self._sockets.open(sorted(versions | self._ways.versions), on_kernel=on_kernel)
+        return sorted(versions | self._ways.versions)
 
     def follow_plane(self) -> None:
         """The engine may be another than before: what comes to it is to come here again."""

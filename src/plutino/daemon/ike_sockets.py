@@ -54,6 +54,12 @@ class IkeSockets:
         self._engine: EngineClient | None = None
         self._passed_on: socket.socket | None = None
 
+    @staticmethod
+    def check(versions: Iterable[int]) -> None:
+        """Before anything is made: KernelError where another daemon has port 500."""
+        for version in versions:
+            _open_own(version).close()
+
     def open(self, versions: Iterable[int], *, on_kernel: bool) -> None:
         """Have sockets for these IP versions. KernelError where port 500 is taken."""
         for version in versions:
