@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from plutino.cli import exit_codes
 from plutino.cli.target import FILE, load_target, print_json, remember_source
 from plutino.control.client import ask_daemon
 from plutino.model.errors import PlaneError
@@ -52,7 +53,7 @@ def apply(ctx: click.Context, file: Path, as_json: bool) -> None:
             click.echo(f"{step['action']} {step['object']} ({step['why']})")
         if not steps:
             click.echo("nothing to do")
-    ctx.exit(3 if problems else 0)
+    ctx.exit(exit_codes.DEGRADED if problems else exit_codes.DONE)
 
 
 def _without_daemon(gateway: Gateway) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from plutino.cli import exit_codes
 from plutino.config.static_keys import StaticKeys, encode_keys, generate_pair, parse_keys
 from plutino.migration.live import FALLBACK_DEVICES, KINDS, LiveSystem, LiveVti, live_vtis
 from plutino.migration.steps import next_steps
@@ -21,7 +22,6 @@ from plutino.netlink.socket import NETLINK_XFRM, NetlinkSocket
 from plutino.netlink.xfrm_client import XfrmClient
 
 _GATEWAY = "gateway.toml"
-_INCOMPLETE = 3
 _USED_AT = re.compile(r"for use at (\S+), towards")
 _RP_FILTER = "/proc/sys/net/ipv4/conf/{}/rp_filter"
 
@@ -101,7 +101,7 @@ def vti(
     )
     for problem in problems:
         click.echo(f"plutino: warning: {problem}", err=True)
-    ctx.exit(_INCOMPLETE if problems else 0)
+    ctx.exit(exit_codes.DEGRADED if problems else exit_codes.DONE)
 
 
 def read_system() -> LiveSystem:

@@ -12,12 +12,8 @@ from typing import Final
 import click
 
 from plutino import __version__
+from plutino.cli import exit_codes
 from plutino.model.errors import ConfigError, PlutinoError
-
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_DEGRADED: Final = 3
-_INTERRUPTED: Final = 130
 
 _COMMANDS: Final = {
     "run": "the daemon, in the foreground: make it so and keep it so",
@@ -83,10 +79,10 @@ def _run() -> int:
     try:
         result = cli.main(prog_name="plutino", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        return _INTERRUPTED
+        return exit_codes.INTERRUPTED
     except Exception as error:
         return _explain(error)
-    return result if isinstance(result, int) else 0
+    return result if isinstance(result, int) else exit_codes.DONE
 
 
 def _explain(error: Exception) -> int:
@@ -94,11 +90,11 @@ def _explain(error: Exception) -> int:
     match error:
         case click.ClickException():
             error.show()
-            return EXIT_USAGE
+            return exit_codes.USAGE
         case ConfigError():
             for problem in error.problems:
                 click.echo(f"plutino: error: {problem}", err=True)
-            return EXIT_USAGE
+            return exit_codes.USAGE
         case PlutinoError():
             _say(str(error), error.hint)
         case OSError() if error.errno == errno.EPIPE:
@@ -111,7 +107,7 @@ def _explain(error: Exception) -> int:
             _say(f"this is a bug in plutino: {type(error).__name__}: {error}", _DEBUG_HINT)
             if os.environ.get("PLUTINO_DEBUG"):
                 traceback.print_exception(error)
-    return EXIT_FAILED
+    return exit_codes.FAILED
 
 
 _DEBUG_HINT = "please report it with what PLUTINO_DEBUG=1 prints"

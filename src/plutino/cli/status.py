@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from plutino.cli import exit_codes
 from plutino.cli.target import FILE, load_target, print_json
 from plutino.control.client import ask_daemon
 from plutino.control.report import (
@@ -23,7 +24,11 @@ from plutino.model.drop_reason import LINK_DROP_MEANINGS
 from plutino.model.instance import DEFAULT_INSTANCE
 from plutino.model.traffic import EVERYTHING
 
-_EXIT = {State.UP: 0, State.DEGRADED: 3, State.DOWN: 1}
+_EXIT = {
+    State.UP: exit_codes.DONE,
+    State.DEGRADED: exit_codes.DEGRADED,
+    State.DOWN: exit_codes.FAILED,
+}
 _EVERYTHING = {f"{one} - {one}" for one in EVERYTHING}
 """Selectors that go without saying."""
 _SOME = 3
