@@ -21,7 +21,7 @@ fi
 [ $# -eq 0 ] || exec .venv/bin/python -m pytest "$@"
 
 # A guest has one processor, and much of what is tested waits: of three lanes one boots guests, one is
-# for scenarios and other daemons as peers, and one for the rest with the guests marked `beside`.
+# for scenarios, and one for the rest with the guests marked `beside`. They take about as long.
 # PLUTINO_EXHAUSTIVE=1 takes every case of every matrix.
 kept=$(mktemp -d)
 pids=()
@@ -42,13 +42,13 @@ lane() { # NAME ARGUMENT...
 }
 set -m # each lane is a process group
 lane "guests" -m "guest and not beside" tests/guest
-lane "scenarios and peers" -m "not guest" tests/scenarios tests/interop
+lane "scenarios" -m "not guest" tests/scenarios
 (exec .venv/bin/python -m pytest -p no:cacheprovider --durations=15 -m "not guest or beside" \
-  --ignore tests/scenarios --ignore tests/interop </dev/null) &
+  --ignore tests/scenarios </dev/null) &
 pids+=($!)
 failed=0
 for pid in "${pids[@]}"; do wait "$pid" || failed=$?; done
-for name in "scenarios and peers" "guests"; do
+for name in "scenarios" "guests"; do
   printf '\n== Python tests: the lane of %s\n' "$name"
   cat "$kept/$name"
 done
