@@ -26,10 +26,16 @@ def test_the_kernel_and_the_engine_understand_each_other(tests: str) -> None:
 @pytest.mark.parametrize(
     "files",
     [
-        ["test_iproute2.py", "test_iproute2_apply.py", "test_vrf.py", "test_mtu.py"],
-        ["test_vti.py", "test_vti_migration.py", "test_vti_uplinks.py", "test_readme_vti.py"],
+        pytest.param(
+            ["test_iproute2.py", "test_iproute2_apply.py", "test_vrf.py", "test_mtu.py"],
+            id="links and SAs",
+            marks=pytest.mark.beside,
+        ),
+        pytest.param(
+            ["test_vti.py", "test_vti_migration.py", "test_vti_uplinks.py", "test_readme_vti.py"],
+            id="VTI",
+        ),
     ],
-    ids=["links and SAs", "VTI"],
 )
 def test_what_the_kernel_makes_of_it(files: list[str]) -> None:
     chosen = "" if EXHAUSTIVE or "test_vti.py" not in files else VTI

@@ -19,7 +19,7 @@ from tests.support.until import until
 
 pytestmark = pytest.mark.root
 
-FAULTS = int(os.environ.get("PLUTINO_DRILL", "100" if "PLUTINO_GUEST" not in os.environ else "20"))
+FAULTS = int(os.environ.get("PLUTINO_DRILL", "60" if "PLUTINO_GUEST" not in os.environ else "20"))
 SEED = int(os.environ.get("PLUTINO_DRILL_SEED", "20"))
 LIMIT = 30.0
 """Seconds that healing may take on a busy machine."""

@@ -60,7 +60,10 @@ def test_each_has_its_own_keys_by_one_ike_sa(plane: str) -> None:
             host.start_daemon()
         until_it_passes(pair)
         until(lambda: lab_passes(pair), "the second one passes")
-        assert all(one.state is State.UP for one in tunnels(pair.paris).values())
+        until(
+            lambda: all(one.state is State.UP for one in tunnels(pair.paris).values()),
+            "nothing is left to do",
+        )
         assert len(ike_spis(pair.paris)) == 1
         assert ike_spis(pair.paris) == ike_spis(pair.berlin)
         for name in (BERLIN, "lab"):  # of two that both ends began at once one goes

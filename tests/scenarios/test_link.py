@@ -61,6 +61,7 @@ def test_it_outlives_the_interface(pair: Pair) -> None:
     run(pair.paris.namespace, "ip link del ipsec1")
     until(lambda: "ipsec1" in run(pair.paris.namespace, "ip -brief link"), "it is made anew")
     until(lambda: link_local(pair.paris) == before, "the address is the same")
+    until(lambda: is_running(pair.paris), "it runs")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.support.until import until
 
 pytestmark = pytest.mark.root
 
-SCENARIO = Path(__file__).with_name("test_ike_restart.py")
+SCENARIO = Path(__file__).parents[1] / "scenarios" / "test_ike_restart.py"
 
 
 def command_line(pid: int) -> list[str]:
@@ -29,7 +29,7 @@ def command_line(pid: int) -> list[str]:
 def runs_tunnels(pids: list[int]) -> bool:
     """Whether engines and daemons are among them, of two hosts each."""
     commands = [command_line(pid) for pid in pids]
-    engines = [one for one in commands if one[0].endswith("plutino-engine")]
+    engines = [one for one in commands if "".join(one[:1]).endswith("plutino-engine")]
     daemons = [one for one in commands if "run" in one and "plutino" in "".join(one[:2])]
     return len(engines) >= 2 and len(daemons) >= 2
 
