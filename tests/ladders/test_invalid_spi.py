@@ -104,6 +104,19 @@ def test_a_peer_that_lost_all_is_back_soon() -> None:
     assert pair.agree()
 
 
+def test_what_others_say_keeps_nobody_from_hearing_the_peer_itself() -> None:
+    pair = lonely()
+    (before,) = pair.current("b")
+    spi = before.child.spi_out
+    pair.b.receive(hint(spi), first_path(B, A), pair.now)
+    pair.run(1)
+    ask(pair, NotifyPayload(NotifyType.INVALID_SPI, spi))
+    pair.run(10)
+    (after,) = pair.current("b")
+    assert after.child.spi_out != spi
+    assert pair.agree()
+
+
 def test_what_the_peer_itself_lacks_is_replaced_once_a_minute() -> None:
     pair = lonely()
     (old,) = pair.current("b")

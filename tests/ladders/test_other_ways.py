@@ -61,6 +61,22 @@ def test_while_the_first_one_answers_no_other_is_tried() -> None:
     assert not to_second(pair)
 
 
+def test_an_answer_that_comes_from_where_nobody_was_asked_moves_nothing() -> None:
+    """Whoever sees one can send it from there first; at that address nobody may be."""
+    pair = pair_of()
+
+    def forge(name: str, datagram: Datagram) -> Iterable[Datagram]:
+        _here, there = datagram.path
+        if name == "b":
+            return (replace(datagram, path=Path(SocketAddress(B2, 4500), there)),)
+        return () if there.address == B2 else (datagram,)
+
+    pair.hook = forge
+    pair.run(300)
+    assert pair.current("a")
+    assert not to_second(pair)
+
+
 def test_to_addresses_of_the_file_nothing_is_added() -> None:
     pair = pair_of(remotes=(B,))
     pair.hook = lose_first

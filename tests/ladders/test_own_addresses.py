@@ -100,6 +100,28 @@ def test_who_is_moved_to_another_address_of_ours_hears_of_the_rest() -> None:
     assert len(told(pair, "b")) == 2
 
 
+@pytest.mark.parametrize("who", ["a", "b"])
+def test_what_was_to_be_told_is_told_after_a_rekey_as_well(who: str) -> None:
+    pair = pair_of()
+    pair.a.set_own_addresses("b", (A, A2), pair.now)
+    pair.establish()
+    pair.a.set_own_addresses("b", (A,), pair.now)
+    pair.endpoints[who].rekey_ike("b" if who == "a" else "a", pair.now)
+    pair.run(10)
+    assert told(pair, "a")[-1] == f"a> INFORMATIONAL {{{NONE}}}"
+    assert len(told(pair, "a")) == 2
+
+
+def test_a_peer_that_has_gone_leaves_no_addresses_to_one_of_its_name() -> None:
+    pair = pair_of()
+    pair.a.set_own_addresses("b", (A, A2), pair.now)
+    again = tuple(pair.a.peers.values())
+    pair.a.set_peers(())
+    pair.a.set_peers(again)
+    pair.establish()
+    assert not told(pair, "a")
+
+
 def test_after_a_rekey_and_a_restart_nothing_wrong_is_known() -> None:
     pair = pair_of()
     pair.a.set_own_addresses("b", (A, A2), pair.now)

@@ -12,7 +12,8 @@ from plutino.model.child_sa import ChildSa
 class IkeChildren:
     """By peer, whatever has become of the process: only such as the file allows.
 
-    ``log`` is told of those that go without. Other threads may ask ``in_force`` and ``of``.
+    ``log`` is told of those that go without. Other threads may ask ``in_force``, ``of``
+    and ``peers``.
     """
 
     def __init__(self, gateway: Gateway, log: Callable[[str], None]) -> None:
@@ -83,7 +84,7 @@ class IkeChildren:
 
     def peers(self) -> set[str]:
         """Who has any."""
-        return {peer for peer, children in self._by_peer.items() if children}
+        return {peer for peer, children in self._by_peer.copy().items() if children}
 
     def _is_allowed(self, peer: str, child: ChildSa) -> bool:
         if may_have(self._gateway, peer, child):

@@ -62,9 +62,7 @@ class IkeInitiation:
 
     def begin(self) -> None:
         """Begins what is to begin by itself and has not yet, where there is an address for it."""
-        addresses = frozenset(self.ways.own_addresses(self._peers))
-        self._tell(*(addresses - self._told_addresses))
-        self._told_addresses = addresses
+        self._tell_addresses()
         tunnels = self._gateway.tunnels
         commands: list[Command] = []
         for name, peer in self._peers.items():
@@ -76,6 +74,14 @@ class IkeInitiation:
                 self._begun.add(name)
                 commands.append(KeepUp(name, path, wanted))
         self._tell(*commands)
+
+    def _tell_addresses(self) -> None:
+        """What is news of them; who has no further ones any more is told of none."""
+        before, now = self._told_addresses, set(self.ways.own_addresses(self._peers))
+        gone = {one.peer for one in before} - {one.peer for one in now}
+        now |= {SetOwnAddresses(name, ()) for name in gone if name in self._peers}
+        self._tell(*(now - before))
+        self._told_addresses = frozenset(now)
 
     def acquire(self, reqid: int) -> None:
         """A packet wants an SA of the policies with that reqid."""

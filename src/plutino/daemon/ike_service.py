@@ -47,7 +47,7 @@ from plutino.ike_process.commands import (
 )
 from plutino.ike_process.outcome import IkeSaState, OcspQuery, Outcome
 from plutino.model.child_sa import ChildSa
-from plutino.model.errors import PlaneError
+from plutino.model.errors import KernelError, PlaneError
 from plutino.model.path import TunnelPaths
 
 Log = Callable[[str], None]
@@ -292,7 +292,7 @@ class IkeService:
             self._back_off = min(2 * self._back_off, _LONGEST_BACK_OFF)
             try:
                 await self.take_up()
-            except PlaneError as error:
+            except (PlaneError, KernelError) as error:
                 self._log(f"error: {error}")
             else:
                 return

@@ -82,7 +82,7 @@ class Hints:
 
 
 def replace_unknown(session: Session, message: Message, now: float) -> None:
-    """A CHILD_SA that the peer says to lack gets new keys, once a minute (RFC 7296, 1.5).
+    """A CHILD_SA that the peer says to lack gets new keys, each once a minute (RFC 7296, 1.5).
 
     It may have gone at the peer's data plane alone; what is about to go is let go anyway.
     """
@@ -91,9 +91,11 @@ def replace_unknown(session: Session, message: Message, now: float) -> None:
             child = session.children.by_outbound(notify.data or notify.spi)
             if child is None or not child.is_current or not session.is_established:
                 continue
-            if not _was_hinted(session, now):
-                session.hinted_at = now
-                if not session.makes(child.config.name):
+            name = child.config.name
+            before = session.lacked_at.get(name)
+            if before is None or before + DOUBTED_FOR <= now:
+                session.lacked_at[name] = now
+                if not session.makes(name):
                     session.enqueue(CreateChild(child.config, child), now)
 
 

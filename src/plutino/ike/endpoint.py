@@ -68,6 +68,8 @@ class Endpoint:
     def set_peers(self, peers: Iterable[PeerConfig]) -> None:
         """Who may connect from now on; IKE SAs of others have to be let down before."""
         self._sas.peers = Peers(peers)
+        for name in self._sas.own_addresses.keys() - self.peers.keys():
+            del self._sas.own_addresses[name]
 
     # Inputs -------------------------------------------------------------------------------------
 

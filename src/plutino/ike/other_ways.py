@@ -62,9 +62,13 @@ def other_ways(session: Session) -> Iterator[Path]:
             yield Path(here, SocketAddress(address, NAT_T_PORT))
 
 
-def follow_answer(session: Session, path: Path, now: float) -> None:
-    """An authentic answer has come from an address that was tried: IKE goes there."""
-    if path.remote != session.path.remote and path in other_ways(session):
+def follow_answer(session: Session, tries: int, path: Path, now: float) -> None:
+    """An authentic answer has come from an address that was tried: IKE goes there.
+
+    After fewer ``tries`` nobody was asked there, and somebody else may have sent it from there.
+    """
+    is_elsewhere = tries >= TRIED_AFTER and path.remote != session.path.remote
+    if is_elsewhere and path in other_ways(session):
         session.unproved_from = session.unproved_from or session.path
         change_path(session, path.ends, now)
 

@@ -58,7 +58,7 @@ def receive(session: Session, header: Header, datagram: bytes, path: Path, now: 
             session.schedule.heard(now)
             del session.window.waiting[header.message_id]
             cover(session, header, (whole.first_payload, whole.chain))
-            follow_answer(session, path, now)
+            follow_answer(session, waiting.tries, path, now)
             _take_response(session, header, whole, waiting.exchange, now)
     else:
         _take_piece(session, header, opened, path, now)

@@ -104,6 +104,7 @@ class Session:
         self.seen_as: bytes | None = None
         self.use_until: float | None = None  # the data plane was asked whether ESP came
         self.hinted_at: float | None = None  # of a CHILD_SA that the peer may lack
+        self.lacked_at: dict[str, float] = {}  # when it said so itself
         self.told_addresses: tuple[IpAddress, ...] | None = None
         self.told_at: float | None = None  # when the peer hears of others
         self.initial_contact = False

@@ -25,6 +25,7 @@ from plutino.ike.exchanges.delete import DeleteChild, DeleteIke, DeleteUnusable
 from plutino.ike.exchanges.followup import FollowupKe, additional_methods
 from plutino.ike.exchanges.key_exchange import NONCE_SIZE, finish, respond, sa_ke_nonce, start
 from plutino.ike.exchanges.mobike import UpdateAddresses
+from plutino.ike.exchanges.own_addresses import TellAddresses, plan_to_tell
 from plutino.ike.exchanges.window_size import SetWindow
 from plutino.ike.half_made import HalfMade
 from plutino.ike.keys import IkeSuite, SessionKeys
@@ -272,6 +273,9 @@ def hand_over(old: Session, new: Session, now: float) -> None:
     new.wanted = old.wanted
     new.move(old.path)
     new.peer_addresses, new.unproved_from = old.peer_addresses, old.unproved_from
+    if old.told_at is not None or old.ahead(TellAddresses):
+        new.told_addresses = None  # as the old one is left unheard
+        plan_to_tell(new, now)
     if new.may_move and old.ahead(UpdateAddresses):
         new.queue.append(UpdateAddresses())  # the peer may have left the old one unheard
     if new.is_initiator and new.peer.window > 1:

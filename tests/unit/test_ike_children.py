@@ -1,0 +1,29 @@
+"""CHILD_SAs are asked for from other threads while the IKE process tells of others."""
+
+from plutino.config.load import load_text
+from plutino.daemon.ike_children import IkeChildren
+from plutino.model.child_sa import ChildSa
+
+TEXT = """
+[tunnels.berlin]
+interface = "ipsec1"
+local = "192.0.2.1"
+remote = "198.51.100.2"
+ike.psk-file = "berlin.psk"
+"""
+
+
+def test_status_counts_peers_while_another_comes_up() -> None:
+    gateway = load_text(TEXT, "gateway.toml")
+    children = IkeChildren(gateway, print)
+
+    class Looked(tuple[ChildSa, ...]):
+        """Lets the other thread come between."""
+
+        def __bool__(self) -> bool:
+            children.take({"paris": ()})
+            return True
+
+    children._by_peer["berlin"] = Looked()
+    assert children.peers() == {"berlin"}
+    assert children.in_force(gateway) == {}
