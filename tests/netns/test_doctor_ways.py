@@ -101,6 +101,15 @@ def test_a_longer_route_may_be_meant_so_and_is_a_note(serving: Host) -> None:
         run(serving.namespace, "ip route delete 10.2.7.0/24")
 
 
+def test_what_is_missing_of_ours_is_nobody_elses(serving: Host) -> None:
+    run(serving.namespace, "ip link set ipsec1 down")
+    try:
+        assert in_the_way(serving) == []
+    finally:
+        assert serving.plutino("apply", serving.file).returncode == 0
+    assert in_the_way(serving) == []
+
+
 def test_a_network_of_our_own_within_a_tunnels_is_none_of_it(serving: Host) -> None:
     run(serving.namespace, "ip address add 10.2.0.9/24 dev wire")
     try:

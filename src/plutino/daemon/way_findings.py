@@ -45,20 +45,24 @@ def ways_of_others(
 def _ways_of_others(gateway: Gateway, routes: RouteClients) -> Iterator[tuple[str, bool]]:
     """In words; and whether it is about a part."""
     ours = {tunnel.interface for tunnel in gateway.tunnels.values()}
-    main: dict[str | None, tuple[Route, ...]] = {}
+    every: dict[str | None, tuple[Route, ...]] = {}
     for name, tunnel in gateway.tunnels.items():
         options = gateway.options(tunnel.interface)
         if options.vrf is not None or options.namespace in routes.missing:
             continue  # who is in a VRF asks its table, which this lookup does not
         client = routes[options.namespace]
-        if options.namespace not in main:
-            main[options.namespace] = tuple(
-                one for one in client.list_routes() if one.table == MAIN_TABLE and one.interfaces
-            )
+        if options.namespace not in every:
+            listed = client.list_routes()
+            every[options.namespace] = tuple(one for one in listed if one.interfaces)
         for network in gateway.prefixes(name):
             if network.prefixlen == 0:
                 continue  # longer routes than a default route are what one has
-            within = [one for one in main[options.namespace] if is_within(one.destination, network)]
+            within = [
+                one for one in every[options.namespace] if is_within(one.destination, network)
+            ]
+            if not any(one.destination == network and ours & {*one.interfaces} for one in within):
+                continue  # ours is not there, which is no way of others: `status` has it
+            within = [one for one in within if one.table == MAIN_TABLE]
             first = _an_address(network)
             is_own = any(first in one.destination for one in within if one.protocol == _CONNECTED)
             # A part that its owner has closed off takes no other way.
