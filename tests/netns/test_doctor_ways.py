@@ -25,8 +25,13 @@ def serving() -> Iterator[Host]:
 
 
 def in_the_way(host: Host) -> list[str]:
-    lines = host.plutino("doctor", host.file).stdout.splitlines()
-    return [line for line in lines if line.startswith("in the way of")]
+    return told(host, "in the way of")
+
+
+def told(host: Host, start: str) -> list[str]:
+    done = host.plutino("doctor", host.file)
+    assert done.returncode == 0, done.stderr
+    return [line for line in done.stdout.splitlines() if line.startswith(start)]
 
 
 def test_nothing_is_in_the_way_of_a_tunnel_that_serves(serving: Host) -> None:
@@ -42,22 +47,32 @@ def test_nothing_is_in_the_way_of_a_tunnel_that_serves(serving: Host) -> None:
             "10.2.0.0/16 of tunnel 'berlin': packets to 10.2.0.1 leave by wire and not by ",
         ),
         (
-            ("route add 10.2.7.0/24 dev wire",),
-            ("route delete 10.2.7.0/24",),
-            "packets to 10.2.7.1 leave by wire and not by ",
+            ("rule add pref 50 to 10.2.0.0/16 blackhole",),
+            ("rule delete pref 50",),
+            "packets to 10.2.0.1 find no way and not by ",
         ),
-        (
-            ("route add unreachable 10.2.7.7/32",),
-            ("route delete unreachable 10.2.7.7/32",),
-            None,  # one that its owner has closed off takes no other way
+        *(
+            ((f"route add {kind} {part}",), (f"route delete {kind} {part}",), None)
+            # One that its owner has closed off takes no other way.
+            for kind in ("unreachable", "blackhole", "prohibit")
+            for part in ("10.2.7.7/32", "10.2.0.0/24")
         ),
         (
             ("xfrm policy add src 10.0.0.0/8 dst 10.2.0.0/16 dir out action block priority 5",),
             ("xfrm policy delete src 10.0.0.0/8 dst 10.2.0.0/16 dir out",),
             "an XFRM policy of somebody else drops packets: dir out 10.0.0.0/8 -> 10.2.0.0/16",
         ),
+        (
+            ("xfrm policy add src 10.0.0.0/8 dst 172.16.0.0/12 dir out action block priority 5",),
+            ("xfrm policy delete src 10.0.0.0/8 dst 172.16.0.0/12 dir out",),
+            None,  # what is for no tunnel's networks is none of ours
+        ),
+        (
+            ("xfrm policy add src 0.0.0.0/0 dst 10.2.0.0/16 dir out action block mark 7",),
+            ("xfrm policy delete src 0.0.0.0/0 dst 10.2.0.0/16 dir out mark 7",),
+            None,  # nor what somebody marks for it
+        ),
     ],
-    ids=["a rule", "a longer route", "a longer unreachable route", "a policy that blocks"],
 )
 def test_what_others_have_put_before_a_tunnel_is_named(
     serving: Host, make: tuple[str, ...], undo: tuple[str, ...], words: str | None
@@ -72,6 +87,26 @@ def test_what_others_have_put_before_a_tunnel_is_named(
     else:
         (line,) = found
         assert words in line
+    assert in_the_way(serving) == []
+
+
+def test_a_longer_route_may_be_meant_so_and_is_a_note(serving: Host) -> None:
+    run(serving.namespace, "ip route add 10.2.7.0/24 dev wire")
+    try:
+        assert in_the_way(serving) == []
+        words = "note: 10.2.7.0/24, a part of 10.2.0.0/16 of tunnel 'berlin', has a longer route"
+        (line,) = told(serving, words)
+        assert "leaves by wire" in line
+    finally:
+        run(serving.namespace, "ip route delete 10.2.7.0/24")
+
+
+def test_what_is_missing_of_ours_is_nobody_elses(serving: Host) -> None:
+    run(serving.namespace, "ip link set ipsec1 down")
+    try:
+        assert in_the_way(serving) == []
+    finally:
+        assert serving.plutino("apply", serving.file).returncode == 0
     assert in_the_way(serving) == []
 
 

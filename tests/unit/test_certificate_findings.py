@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from plutino.config.files import LoadedGateway, load_gateway
 from plutino.daemon.certificate_findings import (
@@ -55,6 +57,21 @@ def test_one_for_somebody_else_is_told_with_its_names(tmp_path: Path, root: Cert
     assert words.startswith(KEY)
     assert "does not bear `local-id` '192.0.2.1'" in words
     assert words.endswith("it is for paris.example, CN=paris")
+
+
+def test_a_subject_in_an_old_character_set_is_no_obstacle(tmp_path: Path, root: Certified) -> None:
+    """TeletexString (RFC 5280, appendix A.1) as old authorities have it, which is no UTF-8."""
+    own = issue("paris", root, address="192.0.2.1")
+    plain, old = b"\x0c\x08oldtimer", b"\x14\x08\xe9ldtimer"
+    der = issue("oldtimer", authority=True).certificate.public_bytes(Encoding.DER)
+    odd = x509.load_der_x509_certificate(der.replace(plain, old))
+    gateway = loaded(tmp_path, root, own, "")
+    (tmp_path / "own.pem").write_bytes(own.pem + odd.public_bytes(Encoding.PEM))
+    gateway = load_gateway(gateway.path)
+    assert unbelievable_certificates(gateway, NOW) == ()
+    (early, also) = unbelievable_certificates(gateway, datetime(2024, 12, 31, tzinfo=UTC))
+    assert "(CN=paris) is not valid before" in early
+    assert f"(serial number {odd.serial_number:#x}) is not valid before" in also
 
 
 def test_dates_are_told_by_the_clock_at_hand(tmp_path: Path, root: Certified) -> None:

@@ -1,7 +1,7 @@
 """A gateway file's text to values, and the words of every refusal."""
 
 import re
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv4Network, ip_address, ip_interface, ip_network
 
 import pytest
 
@@ -207,3 +207,20 @@ def test_a_key_without_quotes_is_not_told_again() -> None:
     with pytest.raises(ConfigError) as refused:
         load_text(TUNNEL + "ike.psk = hunter2", "paris.toml")
     assert "hunter2" not in str(refused.value)
+
+
+def test_the_routes_of_a_tunnel_are_not_each_compared_with_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared = 0
+    equal = IPv4Network.__eq__
+
+    def count(one: IPv4Network, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return equal(one, other)
+
+    monkeypatch.setattr(IPv4Network, "__eq__", count)
+    several = ", ".join(f'"10.{number}.0.0/16"' for number in range(200))
+    load_text(TUNNEL + f"routes = [{several}]", "paris.toml")
+    assert compared < 200 * 10

@@ -58,6 +58,13 @@ def test_the_fields_of_status_are_those_that_are_documented() -> None:
     assert known - words == untold
 
 
+def test_the_unit_leaves_a_daemon_alone_that_was_told_to_end() -> None:
+    """As `plutino down` does, by itself the way in which peers are told (docs/operation.md)."""
+    unit = (DOCS.parent / "packaging" / "systemd" / "plutino@.service").read_text()
+    assert re.findall(r"^Restart=(.*)", unit, re.MULTILINE) == ["on-failure"]
+    assert "stop it all | `plutino down`" in (DOCS / "operation.md").read_text()
+
+
 def test_each_drop_that_is_explained_is_one() -> None:
     text = (DOCS / "troubleshooting.md").read_text()
     named = set(re.findall(r"`(Xfrm\w+)`", text))

@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 
 from plutino.cli.status import render
-from plutino.control.report import IkeReport, SaReport, State, StatusReport, TunnelReport
+from plutino.control.report import (
+    GroupMemberReport,
+    GroupReport,
+    Health,
+    IkeReport,
+    SaReport,
+    State,
+    StatusReport,
+    TunnelReport,
+)
 
 
 def sa(direction: str, packets: int) -> SaReport:
@@ -40,6 +49,18 @@ def test_a_tunnel_that_only_receives_may_not_forward() -> None:
 @pytest.mark.parametrize(("sent", "received"), [(0, 0), (2, 0), (0, 2), (3, 1), (1, 3), (9, 9)])
 def test_few_packets_or_both_directions_tell_nothing(sent: int, received: int) -> None:
     assert "ONE WAY" not in text(sent, received)
+
+
+def test_flows_that_several_tunnels_share_may_come_back_by_another() -> None:
+    tunnel = TunnelReport(
+        "berlin", State.UP, "ipsec1", 1, 1422, "192.0.2.1", "198.51.100.2", "esp", (),
+        (sa("in", 0), sa("out", 9)), {},
+    )  # fmt: skip
+    members = tuple(GroupMemberReport(one, True, Health.OK) for one in ("berlin", "berlin-2"))
+    shared = GroupReport("site", "ecmp", members)
+    alone = GroupReport("site", "ecmp", (members[0], replace(members[1], active=False)))
+    assert "ONE WAY" not in "\n".join(render(replace(report(tunnel), groups=(shared,)), 10.0))
+    assert "ONE WAY" in "\n".join(render(replace(report(tunnel), groups=(alone,)), 10.0))
 
 
 def test_without_a_daemon_it_is_said_who_speaks_ike() -> None:

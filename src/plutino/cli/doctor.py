@@ -87,11 +87,12 @@ def _look(
         desired = compile_desired(loaded, routes, {}, NOTHING_LOST)
         serving = current_choice(loaded.gateway.instance, runtime, routes)
         problems = find_problems(loaded, desired, routes)
-        if serving is not None:
-            problems += settings_in_force(loaded.gateway, serving, routes)
-            problems += ways_of_others(loaded.gateway, routes)
-        problems += blocking_policies()
         hints = settings_to_know(loaded.gateway, routes)
+        if serving is not None:
+            ways, parts = ways_of_others(loaded.gateway, routes)
+            problems += settings_in_force(loaded.gateway, serving, routes) + ways
+            hints += parts
+        problems += blocking_policies(loaded.gateway)
         hints += certificates_that_end_soon(loaded, current_time())
     return demands_of(loaded.gateway, desired), serving, problems, hints
 

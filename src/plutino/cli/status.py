@@ -87,10 +87,24 @@ def render(report: StatusReport, now: float) -> list[str]:
     if engine is not None and engine.lost_notifications:
         lines.append(f"  {engine.lost_notifications} x notification lost: a listener was too slow")
     lines += map(_render_group, report.groups)
+    shares = _shares(report.groups)
     for tunnel in report.tunnels:
         lines += _render_tunnel(tunnel, now, served=report.daemon_pid is not None)
+        if tunnel.name not in shares:
+            lines += _render_one_way(tunnel)
     lines += [f"  {drop.packets} x {drop.name}: {drop.meaning}" for drop in report.drops]
     return lines
+
+
+def _shares(groups: tuple[GroupReport, ...]) -> set[str]:
+    """Tunnels that carry a part of a site's flows; what comes back may have another's."""
+    return {
+        one.tunnel
+        for group in groups
+        if len(group.active) > 1
+        for one in group.members
+        if one.active
+    }
 
 
 def _render_group(group: GroupReport) -> str:
@@ -112,7 +126,6 @@ def _render_tunnel(tunnel: TunnelReport, now: float, *, served: bool) -> list[st
         lines += [f"    for {pair}" for pair in tunnel.selectors]
     lines += [f"    to be done: {step}" for step in tunnel.missing]
     lines += [_render_sa(sa, now) for sa in tunnel.sas]
-    lines += _render_one_way(tunnel)
     lines += [
         f"    {count} x {name}: {LINK_DROP_MEANINGS[name]}"
         for name, count in tunnel.link.items()

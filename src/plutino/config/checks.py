@@ -217,11 +217,13 @@ def _check_routes_between(gateway: Gateway) -> Iterator[Finding]:
     """One prefix leads one way."""
     seen: dict[IpNetwork, str] = {}
     for name, tunnel in gateway.tunnels.items():
+        own: set[IpNetwork] = set()
         for number, route in enumerate(tunnel.routes):
             at: KeyPath = ("tunnels", name, "routes", number)
-            if route in tunnel.routes[:number]:
+            if route in own:
                 yield at, f"{route} is there already", "remove one"
                 continue
+            own.add(route)
             other = seen.setdefault(route, name)
             if other != name:
                 yield at, f"{route} is a route of tunnel '{other}' already", None

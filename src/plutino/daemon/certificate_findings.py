@@ -24,13 +24,13 @@ def unbelievable_certificates(loaded: LoadedGateway, now: datetime) -> tuple[str
     told = []
     for name, key, file, chain in _chains(loaded):
         for one in chain:
-            whose = f"{file} ({one.subject.rfc4514_string()})"
             if now > one.not_valid_after_utc:
-                told.append(f"{key}: {whose} is out of date since {_day(one.not_valid_after_utc)}")
+                ended = _day(one.not_valid_after_utc)
+                told.append(f"{key}: {file} ({_subject(one)}) is out of date since {ended}")
             elif now < one.not_valid_before_utc:
                 told.append(
-                    f"{key}: {whose} is not valid before {_day(one.not_valid_before_utc)}: "
-                    "is this machine's clock right?"
+                    f"{key}: {file} ({_subject(one)}) is not valid before "
+                    f"{_day(one.not_valid_before_utc)}: is this machine's clock right?"
                 )
         identity = _local_identity(loaded, name)
         if not _bears(chain[0], identity):
@@ -91,7 +91,15 @@ def _names(certificate: x509.Certificate) -> str:
         names = [str(getattr(one, "value", one)) for one in found.value]
     except (x509.ExtensionNotFound, *MALFORMED):
         names = []
-    return ", ".join([*names, certificate.subject.rfc4514_string()])
+    return ", ".join([*names, _subject(certificate)])
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    """In words; of old authorities it may be in a character set that nobody reads any more."""
+    try:
+        return certificate.subject.rfc4514_string()
+    except MALFORMED:
+        return f"serial number {certificate.serial_number:#x}"
 
 
 def _day(moment: datetime) -> str:

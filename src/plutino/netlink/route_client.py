@@ -34,7 +34,8 @@ from plutino.netlink.wire import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REP
 _Value = TypeVar("_Value", Link, Address, Route, Rule)
 _CREATE = NLM_F_CREATE | NLM_F_EXCL
 _REPLACE = NLM_F_CREATE | NLM_F_REPLACE
-_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES)
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL)
+"""The last one is the answer of routes and rules of type ``blackhole``."""
 _NO_LINKS: Final[Mapping[int, Link]] = {}
 
 
