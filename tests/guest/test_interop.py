@@ -17,7 +17,8 @@ CHOSEN = {
     "test_strongswan_mlkem.py": "mixed_in and True",
     "test_libreswan_nat.py": "ports_of_libreswan",
     "test_libreswan_rekeys.py": "4-kernel or 6-userspace or (waits and kernel)",
-    "test_libreswan_proofs.py": "does_not or cut_off or have_a_post_quantum",
+    "test_libreswan_proofs.py": "(does_not and certificate) or cut_off or (post_quantum and now)",
+    "test_libreswan_selectors.py": "listen",
     "test_libreswan_options.py": "chain or (moves and yes) or bring_the_cookie or tunnels",
 }
 """Of those that run on the host, too, what the kernel has a part in; of the others the dearest."""

@@ -48,7 +48,7 @@ def test_a_command_that_is_killed_at_any_request_is_made_good_by_the_next(
     before = everything(host)
     assert host.plutino("apply", host.file).returncode == 0
     applied = everything(host)
-    for number in range(1, MOST, 1 if EXHAUSTIVE else 3):
+    for number in range(1, MOST, 1 if EXHAUSTIVE else 5):
         if command == "apply":
             assert host.plutino("down").returncode == 0
             assert everything(host) == before, f"before request {number}"
