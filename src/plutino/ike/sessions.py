@@ -64,6 +64,7 @@ class Sessions:
             self.ocsp.answers,
             note_keys,
             self.own_addresses.get,
+            lambda: self.registry.initiating,
         )
         self._rivals = Rivals()
         self._outgoing: list[Datagram] = []

@@ -19,7 +19,7 @@ class Surroundings:
     ``new_child_spi`` 4 that no other SA has. ``has_other_session`` says whether a peer has an IKE
     SA besides the one of this SPI. ``answers`` are those of OCSP responders so far. ``note_keys``
     gets the keys of each IKE SA, for debugging. ``own_addresses`` are ours that a peer may use, the
-    best first, where it matters.
+    best first, where it matters. ``initiating`` says how many IKE SAs of ours are on their way.
     """
 
     random: Callable[[int], bytes]
@@ -31,3 +31,4 @@ class Surroundings:
     answers: Answers
     note_keys: Callable[[SessionKeys], None] | None = None
     own_addresses: Callable[[str], Sequence[IpAddress] | None] = lambda _peer: None
+    initiating: Callable[[], int] = lambda: 1
