@@ -1,13 +1,11 @@
 """plutino with libreswan and a NAT between: whoever is behind it, and when its ports change."""
 
 from functools import partial
-from ipaddress import ip_address
 
 import pytest
 
 from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
 from plutino.lab.peers.packages import LIBRESWAN, Peer
-from plutino.lab.traffic import ping, transfer
 from plutino.lab.wire import FrameKind
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream
@@ -121,19 +119,11 @@ if EXHAUSTIVE:  # the mode, and the NAT, are looked at with strongSwan as well
             until(lambda: "ready: " in lab.paris.last_words(), "plutino listens")
             lab.whack("--name", "paris", "--initiate")
             lab.paris.wait_until_up()
-            target = ip_address(OUTER[4][lab.nat.public.name])
-            sides = lab.nat.inside.namespace, lab.nat.public.namespace
-
-            def assert_passes() -> None:
-                until(lambda: ping(sides[0], target, count=1)[0] == 1, "packets pass")
-                found = transfer(*sides, target, octets=1 << 20)
-                assert found.intact, found
-
-            assert_passes()
+            lab.nat.assert_reaches_public()
             assert "mode transport" in run(lab.berlin.namespace, "ip xfrm state")
             before = lab.children()
             lab.rekey_child()
             until(partial(lab.child_renewed, before), "a new CHILD_SA")
-            assert_passes()
+            lab.nat.assert_reaches_public()
             lab.assert_nothing_in_clear()
             assert FrameKind.ESP not in lab.nat.kinds()

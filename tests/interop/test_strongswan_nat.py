@@ -6,10 +6,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from plutino.lab.demo import BERLIN, INNER, OUTER, PARIS
+from plutino.lab.demo import BERLIN, INNER, PARIS
 from plutino.lab.hosts import Host
 from plutino.lab.peers.packages import Peer
-from plutino.lab.traffic import ping, transfer
+from plutino.lab.traffic import ping
 from plutino.lab.wire import FrameKind
 from tests.support.exhaustive import EXHAUSTIVE
 from tests.support.fault_stream import Stream, state_of
@@ -163,14 +163,9 @@ if PLANE == "kernel":  # charon's own ESP has no transport mode
                 until(lambda: state_of(lab.paris) is not None, "plutino listens")
                 lab.swanctl("--initiate", "--child", "net")
             lab.paris.wait_until_up()
-            target = ip_address(OUTER[4][lab.nat.public.name])
-
-            sides = lab.nat.inside.namespace, lab.nat.public.namespace
 
             def assert_passes() -> None:
-                until(lambda: ping(sides[0], target, count=1)[0] == 1, "packets pass")
-                found = transfer(*sides, target, octets=1 << 20)
-                assert found.intact, found
+                lab.nat.assert_reaches_public()
                 assert "TRANSPORT" in lab.swanctl("--list-sas")
 
             assert_passes()

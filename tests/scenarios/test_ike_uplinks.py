@@ -1,19 +1,17 @@
 """Two uplinks with keys by IKE: its SAs move with the tunnel, by MOBIKE or a new handshake."""
 
 from collections.abc import Callable, Iterator
-from ipaddress import ip_address
 
 import pytest
 
-from plutino.lab.traffic import ping
 from tests.support.fault_stream import Stream
 from tests.support.hosts_file import HostsFile
 from tests.support.multihomed_lab import ADDRESS, UPLINKS, MultihomedLab, multihomed_lab, run
+from tests.support.two_uplinks import INNER, passes, uplink_of
 from tests.support.until import until
 
 pytestmark = pytest.mark.root
 
-INNER = {"paris": "10.255.0.0", "berlin": "10.255.0.1"}
 PSK = "a key that both of them know\n"
 SLOWNESS = 5
 """Other tests run beside these; alone on the machine the factor is one."""
@@ -66,17 +64,6 @@ def configure(
 def lab(plane: str) -> Iterator[MultihomedLab]:
     with multihomed_lab(plane) as made:
         yield made
-
-
-def passes(lab: MultihomedLab, count: int = 1) -> bool:
-    there = ping(lab.paris.namespace, ip_address(INNER["berlin"]), count=count, timeout=0.5)[0]
-    back = ping(lab.berlin.namespace, ip_address(INNER["paris"]), count=count, timeout=0.5)[0]
-    return there == back == count
-
-
-def uplink_of(lab: MultihomedLab) -> str | None:
-    report = lab.paris.status()
-    return None if report is None else report.tunnels[0].uplink
 
 
 def handshakes(lab: MultihomedLab) -> int:

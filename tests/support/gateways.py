@@ -21,6 +21,16 @@ DEVICES: Mapping[tuple[Namespace, str], Link] = {
 }
 
 
+IKE_TEXT = """
+[tunnels.berlin]
+interface = "ipsec1"
+local = "192.0.2.1"
+remote = "198.51.100.2"
+ike.psk-file = "berlin.psk"
+"""
+"""One tunnel to Berlin with keys by IKE."""
+
+
 def gateway_text(
     more: str = "", *, tables: str = "", top: str = "", local: str = "192.0.2.1", peer: str = ""
 ) -> str:

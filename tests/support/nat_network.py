@@ -11,16 +11,18 @@ import socket
 import struct
 import subprocess
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
 from plutino.lab.demo import BERLIN, OUTER, PARIS, DemoOptions, gateway_text
 from plutino.lab.hosts import WIRE, Host, forbid_scatter
 from plutino.lab.namespaces import NetworkNamespace
-from plutino.lab.traffic import MARKER
+from plutino.lab.traffic import MARKER, ping, transfer
 from plutino.lab.wire import FrameKind, WireTap, classify
 from plutino.netlink.route_client import RouteClient
 from tests.support.multihomed_lab import run
+from tests.support.until import until
 
 INSIDE: Final = "10.9.0.2"
 GATEWAY: Final = "10.9.0.1"
@@ -69,6 +71,14 @@ class NatNetwork:
         clear = [one for one in self.frames if classify(_untranslated(one)) is FrameKind.CLEAR]
         assert not clear, clear[0].hex()
         assert self._outer.marked == 0
+
+    def assert_reaches_public(self) -> None:
+        """Packets and a megabyte from inside to the public end, by its own address."""
+        sides = self.inside.namespace, self.public.namespace
+        target = ip_address(OUTER[4][self.public.name])
+        until(lambda: ping(sides[0], target, count=1)[0] == 1, "packets pass")
+        found = transfer(*sides, target, octets=1 << 20)
+        assert found.intact, found
 
     def give_other_ports(self) -> None:
         """The NAT forgets all that it has translated, and takes the other range of ports."""

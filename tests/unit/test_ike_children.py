@@ -3,18 +3,11 @@
 from plutino.config.load import load_text
 from plutino.daemon.ike_children import IkeChildren
 from plutino.model.child_sa import ChildSa
-
-TEXT = """
-[tunnels.berlin]
-interface = "ipsec1"
-local = "192.0.2.1"
-remote = "198.51.100.2"
-ike.psk-file = "berlin.psk"
-"""
+from tests.support.gateways import IKE_TEXT
 
 
 def test_status_counts_peers_while_another_comes_up() -> None:
-    gateway = load_text(TEXT, "gateway.toml")
+    gateway = load_text(IKE_TEXT, "gateway.toml")
     children = IkeChildren(gateway, print)
 
     class Looked(tuple[ChildSa, ...]):

@@ -8,14 +8,7 @@ from plutino.config.load import load_text
 from plutino.daemon.ike_children import IkeChildren
 from plutino.daemon.ike_installer import IkeInstaller
 from plutino.ike.path import Datagram
-
-TEXT = """
-[tunnels.berlin]
-interface = "ipsec1"
-local = "192.0.2.1"
-remote = "198.51.100.2"
-ike.psk-file = "berlin.psk"
-"""
+from tests.support.gateways import IKE_TEXT
 
 
 def test_the_next_ones_are_made() -> None:
@@ -32,7 +25,7 @@ def test_the_next_ones_are_made() -> None:
             raise ZeroDivisionError
 
     async def play() -> None:
-        children = IkeChildren(load_text(TEXT, "gateway.toml"), words.append)
+        children = IkeChildren(load_text(IKE_TEXT, "gateway.toml"), words.append)
         installer = IkeInstaller(children, install, sent.extend, words.append)
         installer.start()
         for expected in (1, 2):

@@ -10,14 +10,7 @@ from plutino.config.files import load_gateway
 from plutino.daemon.ike_service import IkeService
 from plutino.dataplane.runtime import RuntimePaths
 from plutino.model.errors import KernelError, PlaneError, PlutinoError
-
-TEXT = """
-[tunnels.berlin]
-interface = "ipsec1"
-local = "192.0.2.1"
-remote = "198.51.100.2"
-ike.psk-file = "berlin.psk"
-"""
+from tests.support.gateways import IKE_TEXT
 
 
 @pytest.mark.parametrize(
@@ -26,7 +19,7 @@ ike.psk-file = "berlin.psk"
 def test_it_is_tried_again(
     error: PlutinoError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "gateway.toml").write_text(TEXT)
+    (tmp_path / "gateway.toml").write_text(IKE_TEXT)
     key = tmp_path / "berlin.psk"
     key.write_text("a long enough key for this, to be sure")
     key.chmod(0o600)

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from plutino.cli import exit_codes
 from plutino.cli.target import print_json
 from plutino.dataplane.runtime import RUNTIME_VARIABLE, STATE_VARIABLE
 from plutino.lab.demo import DemoOptions, run_demo
@@ -135,7 +136,7 @@ def demo(
     )
     if as_json:
         print_json(result)
-    ctx.exit(0 if result["passed"] else 1)
+    ctx.exit(exit_codes.DONE if result["passed"] else exit_codes.FAILED)
 
 
 def _explain_entry(init: int, event: dict[str, Any], say: Callable[[str], None]) -> None:

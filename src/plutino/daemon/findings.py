@@ -41,14 +41,11 @@ def _certificates(loaded: LoadedGateway) -> tuple[str, ...]:
 
 
 def _missing_devices(gateway: Gateway, routes: RouteClients) -> tuple[str, ...]:
-    if not gateway.uplinks:
-        return ()
-    there = {link.name for link in routes.home.list_links()}
     return tuple(
         f"uplinks.{name}.interface: there is no device {uplink.interface} (yet): what goes by it "
         "waits for it; `ip link` lists what there is"
         for name, uplink in gateway.uplinks.items()
-        if uplink.interface not in there
+        if routes.home.find_link(uplink.interface) is None
     )
 
 

@@ -136,7 +136,7 @@ def run_pass(
         try:
             plane = _open(choice, gateway, runtime, routes, start=True)
             assert plane is not None, "a plane that is started is there"
-            problems = _reserve(runtime, plane, desired, sequences, _reqids_by_ike(gateway))
+            problems = _reserve(runtime, plane, desired, sequences, _tunnels_by_ike(gateway).keys())
             # A conflict is found before anything is opened or made.
             system = system_of(desired.instance, runtime, routes)
             there = observe(desired.instance, plane, system, desired.sysctls)
@@ -380,23 +380,27 @@ def _refuse_orphans(
 
     What they are for the daemon alone knows, which goes on with them: they are not to be removed.
     """
-    plane = _find_plane(gateway, desired, runtime, routes)
+    by_ike = _tunnels_by_ike(gateway)
+    plane = _find_plane(gateway, desired, runtime, routes) if by_ike else None
     if plane is None:
         return
     with closing(plane):
-        reqids = {sa.reqid for sa, _ in plane.list_sas()}
-    for name, tunnel in gateway.tunnels.items():
-        if tunnel.ike is not None and tunnel_reqid(gateway.instance, name) in reqids:
-            raise PlaneError(
-                f"tunnel '{name}' has SAs by IKE, and the daemon that made them does not run",
-                hint="start it, and it goes on with them: `plutino run FILE`, or `systemctl start "
-                "plutino@NAME`; or take all away first: `plutino down`",
-            )
+        orphan = next((by_ike[sa.reqid] for sa, _ in plane.list_sas() if sa.reqid in by_ike), None)
+    if orphan is not None:
+        raise PlaneError(
+            f"tunnel '{orphan}' has SAs by IKE, and the daemon that made them does not run",
+            hint="start it, and it goes on with them: `plutino run FILE`, or `systemctl start "
+            "plutino@NAME`; or take all away first: `plutino down`",
+        )
 
 
-def _reqids_by_ike(gateway: Gateway) -> frozenset[int]:
-    names = (name for name, tunnel in gateway.tunnels.items() if tunnel.ike is not None)
-    return frozenset(tunnel_reqid(gateway.instance, name) for name in names)
+def _tunnels_by_ike(gateway: Gateway) -> dict[int, str]:
+    """By the reqid of their SAs."""
+    return {
+        tunnel_reqid(gateway.instance, name): name
+        for name, tunnel in gateway.tunnels.items()
+        if tunnel.ike is not None
+    }
 
 
 def _as_running(

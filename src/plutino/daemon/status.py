@@ -1,7 +1,7 @@
 """Compares what should be with what is, for people: the status report."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Final
 
@@ -146,8 +146,8 @@ def _build(
             # The daemon alone knows what they are for, and goes on with them.
             reqid = tunnel_reqid(desired.instance, plan.name)
             present, missing = [pair for pair in sas.values() if pair[0].reqid == reqid], ()
-            state = State.DEGRADED if any(map(_is_outbound, present)) else State.DOWN
-        elif by_ike and not any(sa.direction is SaDirection.OUT for sa in plan.sas):
+            state = State.DEGRADED if _has_outbound(sa for sa, _ in present) else State.DOWN
+        elif by_ike and not _has_outbound(plan.sas):
             state = State.DOWN  # IKE has not made any yet
         interface = interfaces.get(plan.interface)
         tunnels.append(
@@ -186,8 +186,8 @@ def _build(
     )
 
 
-def _is_outbound(pair: tuple[SecurityAssociation, SaUse]) -> bool:
-    return pair[0].direction is SaDirection.OUT
+def _has_outbound(sas: Iterable[SecurityAssociation]) -> bool:
+    return any(sa.direction is SaDirection.OUT for sa in sas)
 
 
 def _missing_sockets(plane: ManagedPlane, loaded: LoadedGateway) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from plutino.dataplane.journal import Journal
 from plutino.dataplane.kernel_hints import link_hint, with_hint
-from plutino.dataplane.link_settings import forgo_routers
+from plutino.dataplane.link_settings import forgo_routers, settle_link
 from plutino.dataplane.own_links import OwnLinks
 from plutino.dataplane.plane import tag_links
 from plutino.model.errors import BatchRefusedError, KernelError, PlaneError
@@ -107,12 +107,7 @@ class KernelLinks:
             here = self._routes[interface.namespace]
             forgo_routers(self._routes, [interface])
             self._tag(here, [interface])
-        if link.mtu != interface.mtu:
-            here.set_link(interface.name, mtu=interface.mtu)
-        if not link.multicast:
-            here.set_link(interface.name, multicast=True)
-        if (link.master is None) != (interface.vrf is None) or interface.vrf is not None:
-            here.set_link(interface.name, master=interface.vrf or "")
+        settle_link(here, link, interface)
         try:
             if interface.vti is None and (link.if_id or 0) != interface.if_id:
                 here.set_xfrm_if_id(link, interface.if_id)

@@ -12,7 +12,7 @@ from typing import Final, Self
 from plutino.dataplane.engine_client import MOST_DESCRIPTORS, EngineClient
 from plutino.dataplane.engine_messages import EngineDevice, EngineInfo, EngineLosses, NewDevice
 from plutino.dataplane.engine_process import start_engine
-from plutino.dataplane.link_settings import forgo_routers
+from plutino.dataplane.link_settings import forgo_routers, settle_link
 from plutino.dataplane.moved_sa import delete_and_tell, with_numbers
 from plutino.dataplane.plane import tag_links
 from plutino.dataplane.runtime import RuntimePaths
@@ -210,12 +210,7 @@ class UserspacePlane:
             forgo_routers(self._routes, [interface])
             self._tag(self._routes[interface.namespace], [interface])
         here = self._routes[interface.namespace]
-        if link.mtu != interface.mtu:
-            here.set_link(interface.name, mtu=interface.mtu)
-        if not link.multicast:
-            here.set_link(interface.name, multicast=True)
-        if (link.master is None) != (interface.vrf is None) or interface.vrf is not None:
-            here.set_link(interface.name, master=interface.vrf or "")
+        settle_link(here, link, interface)
         served = here.find_link(interface.name)
         if served is not None:
             if_id = _device_if_id(interface)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from plutino.ike.session import Session
 
 _KINDS: Final = {4: NotifyType.ADDITIONAL_IP4_ADDRESS, 6: NotifyType.ADDITIONAL_IP6_ADDRESS}
-
-
 TELL_AFTER: Final = 2.0
 """Seconds until the peer hears of a change that concerns nothing in use."""
 
